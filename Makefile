@@ -1,0 +1,70 @@
+# The words a developer types: run, token, test, unit, lint, lock, clean. Everything is installed on first use.
+
+PORT ?= 4566
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+
+BIN := .venv/bin
+UV := .tools/uv/bin/uv
+SAM := .tools/sam/bin/sam
+
+export SAM_CLI_TELEMETRY = 0
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+# Any platform, any Python that we support, and never where the packages came from.
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+.PHONY: help run token test unit lint lock clean
+help:
+	@echo "make run    serves the whole stack on this machine (PORT=$(PORT))"
+	@echo "make token  prints an access token of a demo user (USER=kevin or USER=harry)"
+	@echo "make test   runs every test; make unit only the quick ones"
+	@echo "make lint   checks style, types and the template"
+	@echo "make lock   renews the locked dependencies"
+	@echo "make clean  forgets the conversations of make run and all that was built"
+
+run: .tools/installed
+	@$(BIN)/python -m local run --port $(PORT)
+
+token: .tools/installed
+	@$(BIN)/python -m local token $(USER)
+
+test: .tools/installed
+	@$(BIN)/python -m pytest
+
+unit: .tools/installed
+	@$(BIN)/python -m pytest tests/unit
+
+lint: .tools/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(SAM) validate --lint
+
+lock: $(UV)
+	$(UV) pip compile $(LOCK) --group layer -o layers/shared/requirements.txt
+	$(UV) pip compile $(LOCK) --group dev -c layers/shared/requirements.txt -o requirements/dev.txt
+	@for group in uv sam ministack; do \
+		$(UV) pip compile $(LOCK) --group $$group -o requirements/$$group.txt || exit 1; done
+
+clean:
+	rm -rf .local .aws-sam
+
+# One environment for the tests, and one for each tool whose pins allow no other beside it.
+.tools/installed: $(UV) requirements/dev.txt requirements/sam.txt requirements/ministack.txt
+	@echo "Installing the locked dependencies ..."
+	@$(call install,.venv,dev)
+	@$(call install,.tools/sam,sam)
+	@$(call install,.tools/ministack,ministack)
+	@touch $@
+
+$(UV): requirements/uv.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.14 with its venv module is needed: install it (on Debian: apt install python3-venv), or name it with PYTHON=/path/to/python." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .tools/uv
+	@.tools/uv/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@touch $@
+
+install = $(UV) venv --quiet --clear --python .tools/uv/bin/python $(1) \
+	&& $(UV) pip install --quiet --python $(1)/bin/python --require-hashes -r requirements/$(2).txt

@@ -1,0 +1,14 @@
+"""DELETE /v1/conversations/{id}: gone for good."""
+
+import os
+
+from coherent import api, dynamodb
+from coherent.conversations.repository import ConversationRepository
+
+conversations = ConversationRepository(dynamodb.connect(), os.environ["TABLE_NAME"])
+
+
+@api.endpoint()
+def handler(request: api.Request) -> api.Response:
+    conversations.delete(request.user_id, request.id)
+    return api.Response(204)

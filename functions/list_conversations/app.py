@@ -1,0 +1,15 @@
+"""GET /v1/conversations: one page of the user's conversations."""
+
+import os
+
+from coherent import api, dynamodb
+from coherent.conversations.models import ListConversations
+from coherent.conversations.repository import ConversationRepository
+
+conversations = ConversationRepository(dynamodb.connect(), os.environ["TABLE_NAME"])
+
+
+@api.endpoint(takes_query=True)
+def handler(request: api.Request) -> api.Response:
+    page = conversations.list(request.user_id, request.query(ListConversations))
+    return api.Response(200, {"has_more": page.has_more, "data": page.data})

@@ -1,0 +1,13 @@
+"""GET /v1/conversations/{id}: one conversation."""
+
+import os
+
+from coherent import api, dynamodb
+from coherent.conversations.repository import ConversationRepository
+
+conversations = ConversationRepository(dynamodb.connect(), os.environ["TABLE_NAME"])
+
+
+@api.endpoint()
+def handler(request: api.Request) -> api.Response:
+    return api.Response(200, conversations.retrieve(request.user_id, request.id))

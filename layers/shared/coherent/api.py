@@ -1,0 +1,222 @@
+"""The edge: an API Gateway event comes in, a handler answers it, and what goes wrong leaves in the contract's shape."""
+
+import base64
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from urllib.parse import parse_qsl
+
+from aws_lambda_powertools import Logger
+
+from coherent import errors, ids
+
+if TYPE_CHECKING:
+    from coherent.parameters import Parameters
+
+    P = TypeVar("P", bound=Parameters)
+
+MAX_BODY_BYTES = 64 * 1024
+
+_FORM = "application/x-www-form-urlencoded"
+_JSON = "application/json"
+_SHOWN = 64
+
+_STATUS = {
+    errors.InvalidRequest: 400,
+    errors.Unauthenticated: 401,
+    errors.ConversationNotFound: 404,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.Unavailable: 503,
+}
+_EXTRA_HEADERS = {
+    errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
+    errors.Unavailable: {"Retry-After": "1"},
+}
+
+logger = Logger()
+
+
+class Response(NamedTuple):
+    """What a handler answers; *body* None is no body at all."""
+
+    status: int
+    body: Mapping[str, object] | None = None
+    headers: Mapping[str, str] = {}
+
+
+class Request:
+    """One request of a user who is known. Where a client got something wrong, it raises one of `errors`."""
+
+    def __init__(self, event: Mapping[str, Any]) -> None:
+        """Reads an API Gateway proxy event (REST, format 1.0). Raises `errors.Unauthenticated` without a user."""
+        self._event = event
+        self.user_id = _user_id(event)
+
+    @property
+    def id(self) -> str:
+        """The id in the path. What cannot be an id names nothing, so it raises `errors.ConversationNotFound`."""
+        id = (self._event.get("pathParameters") or {}).get("id")
+        if not ids.is_id(id):
+            raise errors.ConversationNotFound
+        return str(id)
+
+    @property
+    def url(self) -> str:
+        """The URL that the client called, without its query."""
+        context = self._event["requestContext"]
+        if public_url := os.environ.get("PUBLIC_URL"):
+            return f"{public_url}{context['resourcePath']}"
+        return f"https://{context.get('domainName', 'localhost')}{context['path']}"
+
+    def query(self, model: "type[P]") -> "P":
+        """The query as *model*. Raises `errors.InvalidRequest`."""
+        pairs = [(name, value) for name, values in self._query.items() for value in values]
+        return model.parse(_each_once(pairs), text=True)
+
+    def refuse_query(self) -> None:
+        """Raises `errors.InvalidRequest` where there is a query, since no parameter is ever ignored."""
+        if self._query:
+            raise errors.InvalidRequest(
+                *(f"{name[:_SHOWN]}: unknown; this call takes no query" for name in self._query)
+            )
+
+    def body(self, model: "type[P]") -> "P":
+        """The body, JSON or form, as *model*; no body is one without attributes.
+
+        Raises `errors.InvalidRequest`, `errors.BodyTooLarge` or `errors.UnsupportedMediaType`.
+        """
+        body = self._event.get("body") or ""
+        media_type = self._header("content-type").partition(";")[0].strip().lower()
+        if not body:
+            return model.parse({}, text=True)
+        if media_type not in (_JSON, _FORM):
+            raise errors.UnsupportedMediaType(f"Content-Type: must be {_JSON} or {_FORM}")
+        text = _text(body, is_base64=bool(self._event.get("isBase64Encoded")))
+        if media_type == _JSON:
+            return model.parse(_json_object(text), text=False)
+        return model.parse(_form(text), text=True)
+
+    @property
+    def _query(self) -> Mapping[str, list[str]]:
+        return self._event.get("multiValueQueryStringParameters") or {}
+
+    def _header(self, name: str) -> str:
+        headers = self._event.get("headers") or {}
+        return next((str(value) for key, value in headers.items() if key.lower() == name), "")
+
+
+def endpoint(
+    *, takes_query: bool = False
+) -> Callable[[Callable[[Request], Response]], Callable[[dict[str, Any], object], dict[str, Any]]]:
+    """Makes a Lambda handler of a function from `Request` to `Response`.
+
+    The handler never raises: an `errors.CoherentError` becomes its 4xx or 503, anything else is logged with its stack
+    trace and becomes a bare 500. Without *takes_query* a query is refused.
+    """
+
+    def decorate(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], object], dict[str, Any]]:
+        @functools.wraps(handle)
+        def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+            try:
+                request = Request(event)
+                if not takes_query:
+                    request.refuse_query()
+                response = handle(request)
+            except errors.CoherentError as error:
+                if isinstance(error, errors.Unavailable):
+                    logger.warning("DynamoDB is unavailable", exc_info=True, extra=_who(event))
+                response = _error(_STATUS[type(error)], str(error), _EXTRA_HEADERS.get(type(error), {}))
+            except Exception:
+                logger.exception("Unexpected exception", extra=_who(event))
+                response = _error(500, "Something went wrong on our side", {})
+            return _proxy_response(response, _request_id(event))
+
+        return handler
+
+    return decorate
+
+
+def _proxy_response(response: Response, request_id: str) -> dict[str, Any]:
+    headers = {"X-Request-Id": request_id, "Cache-Control": "private, no-cache", **response.headers}
+    if response.body is None:
+        return {"statusCode": response.status, "headers": headers, "body": ""}
+    headers["Content-Type"] = _JSON
+    # The line feed is for those who read it in a terminal.
+    return {"statusCode": response.status, "headers": headers, "body": json.dumps(response.body) + "\n"}
+
+
+def _error(status: int, message: str, headers: Mapping[str, str]) -> Response:
+    kind = "invalid_request" if status < 500 else "api_error"
+    documentation_url = f"{os.environ['DOCUMENTATION_URL']}/{kind}"
+    return Response(status, {"type": kind, "message": message, "documentation_url": documentation_url}, headers)
+
+
+def _user_id(event: Mapping[str, Any]) -> str:
+    authorizer = (event.get("requestContext") or {}).get("authorizer") or {}
+    user_id = (authorizer.get("claims") or {}).get("sub")
+    if not user_id:
+        raise errors.Unauthenticated
+    return str(user_id)
+
+
+def _request_id(event: Mapping[str, Any]) -> str:
+    return str((event.get("requestContext") or {}).get("requestId", ""))
+
+
+def _who(event: Mapping[str, Any]) -> dict[str, str]:
+    try:
+        user_id = _user_id(event)
+    except errors.Unauthenticated:
+        user_id = ""
+    return {"request_id": _request_id(event), "user": hashlib.sha256(user_id.encode()).hexdigest()[:16]}
+
+
+def _text(body: str, *, is_base64: bool) -> str:
+    try:
+        content = base64.b64decode(body) if is_base64 else body.encode()
+        text = content.decode()
+    except ValueError:
+        raise errors.InvalidRequest("body: must be UTF-8") from None
+    if len(content) > MAX_BODY_BYTES:
+        raise errors.BodyTooLarge(f"body: must be at most {MAX_BODY_BYTES} bytes")
+    return text
+
+
+def _json_object(text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text, object_pairs_hook=_each_once, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise errors.InvalidRequest('body: must be well-formed JSON, such as {"is_pinned": true}') from None
+    if not isinstance(value, dict):
+        raise errors.InvalidRequest('body: must be a JSON object, such as {"is_pinned": true}')
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    # Python's parser takes NaN and Infinity, which JSON (RFC 8259) does not know.
+    raise ValueError(name)
+
+
+def _form(text: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
+    except ValueError:
+        raise errors.InvalidRequest("body: must be a well-formed form, such as is_pinned=true") from None
+    return _each_once(pairs)
+
+
+T = TypeVar("T")
+
+
+def _each_once(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    pairs = list(pairs)
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = [name for name in values if names.count(name) > 1]
+        raise errors.InvalidRequest(*(f"{name[:_SHOWN]}: must be given only once" for name in repeated))
+    return values

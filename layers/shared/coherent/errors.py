@@ -1,0 +1,41 @@
+"""What can go wrong, in the product's own words; the edge gives each its HTTP status."""
+
+
+class CoherentError(Exception):
+    """The base of them all. Its text is shown to the client, so it names parameters and never internals."""
+
+
+class InvalidRequest(CoherentError):
+    """The request cannot be carried out as it is; each fault reads `<parameter>: <what would be right>`."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+
+
+class Unauthenticated(CoherentError):
+    """Nobody is known to be asking."""
+
+    def __init__(self) -> None:
+        super().__init__("Authorization: must be 'Bearer ' and a valid access token")
+
+
+class ConversationNotFound(CoherentError):
+    """The user has no such conversation, whether or not somebody else has."""
+
+    def __init__(self) -> None:
+        super().__init__("id: no such conversation")
+
+
+class BodyTooLarge(CoherentError):
+    """The body is longer than the service reads."""
+
+
+class UnsupportedMediaType(CoherentError):
+    """The body is of a kind that the service does not read."""
+
+
+class Unavailable(CoherentError):
+    """The database throttled or did not answer in time, after retries; the same request may succeed in a moment."""
+
+    def __init__(self) -> None:
+        super().__init__("The service is busy; try again in a moment")

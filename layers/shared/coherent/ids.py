@@ -1,0 +1,34 @@
+"""Ids: 16 characters of `[0-9A-Za-z]` that sort by the time they were made."""
+
+import re
+import secrets
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_BASE = len(_ALPHABET)
+_TIME_DIGITS = 9
+_RANDOM_DIGITS = 7
+
+PATTERN = "^[0-9A-Za-z]{16}$"
+RULE = "an id of 16 letters and digits"
+
+
+def new(now_ns: int) -> str:
+    """An id made at *now_ns* (nanoseconds since 1970, as of `time.time_ns`).
+
+    Nine digits of microseconds, which last until the year 2398, then seven random ones: ids of one microsecond collide
+    once in 3.5 million million. The alphabet is in ASCII order, so DynamoDB sorts ids by time.
+    """
+    return _digits(now_ns // 1000, _TIME_DIGITS) + _digits(secrets.randbelow(_BASE**_RANDOM_DIGITS), _RANDOM_DIGITS)
+
+
+def is_id(text: object) -> bool:
+    """Whether *text* has the shape of an id."""
+    return isinstance(text, str) and re.fullmatch(PATTERN, text) is not None
+
+
+def _digits(number: int, width: int) -> str:
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, _BASE)
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))

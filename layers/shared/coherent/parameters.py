@@ -1,0 +1,66 @@
+"""What request models share: strict types, a closed set of parameters, and faults that say what would be right."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Self, TypedDict
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
+
+from coherent import errors
+
+_BOOLEANS = {"true": True, "false": False}
+_INTEGER = re.compile("-?[0-9]{1,19}")
+_SHOWN = 64
+
+
+class Context(TypedDict):
+    """What validators are told: whether values come from a query or form, where all is text."""
+
+    text: bool
+
+
+def _boolean_of_text(value: object, info: ValidationInfo[Context]) -> object:
+    return _BOOLEANS.get(value, value) if info.context["text"] and isinstance(value, str) else value
+
+
+def _integer_of_text(value: object, info: ValidationInfo[Context]) -> object:
+    if info.context["text"] and isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
+    return value
+
+
+def _null_of_text(value: object, info: ValidationInfo[Context]) -> object:
+    return None if info.context["text"] and value == "" else value
+
+
+Boolean = Annotated[bool, BeforeValidator(_boolean_of_text)]
+Integer = Annotated[int, BeforeValidator(_integer_of_text)]
+EmptyIsNull = BeforeValidator(_null_of_text)
+
+
+class Parameters(BaseModel):
+    """The parameters that one call takes, as attributes. A field's description completes the sentence "must be …"."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @classmethod
+    def parse(cls, given: Mapping[str, object], *, text: bool) -> Self:
+        """The parameters in *given*. With *text* they come from a query or form, and `true`, `12` or nothing are read.
+
+        Raises `errors.InvalidRequest` with every fault that was found.
+        """
+        try:
+            return cls.model_validate(given, context=Context(text=text))
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_input=False)
+            raise errors.InvalidRequest(*map(cls._fault, faults)) from None
+
+    @classmethod
+    def _fault(cls, error: ErrorDetails) -> str:
+        if not error["loc"]:
+            return "parameter names: must be valid Unicode" if error["type"] == "string_unicode" else error["msg"]
+        name = str(error["loc"][0])
+        if name not in cls.model_fields:
+            return f"{name[:_SHOWN]}: unknown or read-only; this call takes {', '.join(cls.model_fields)}"
+        return f"{name}: must be {cls.model_fields[name].description}"

@@ -1,0 +1,111 @@
+"""The commands behind `make run` and `make token`."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from local import emulator, environment, stack, users
+from local.failure import Failure
+
+_NEXT = """
+The API is at {api_url}
+Paste this into another terminal:
+
+  API={api_url}
+  TOKEN={token}
+  curl -H "Authorization: Bearer $TOKEN" "$API/conversations"
+  curl -H "Authorization: Bearer $TOKEN" "$API/conversations" -d contact_id=harry -d group_id=friends
+  ID=$(curl -s -H "Authorization: Bearer $TOKEN" "$API/conversations?limit=1" | cut -d'"' -f8)
+  curl -H "Authorization: Bearer $TOKEN" "$API/conversations/$ID"
+  curl -H "Authorization: Bearer $TOKEN" "$API/conversations/$ID" -X PUT -d is_pinned=true -d archived_at=
+  curl -H "Authorization: Bearer $TOKEN" "$API/conversations?pinned=true&group_id=friends"
+  curl -H "Authorization: Bearer $TOKEN" "$API/conversations/$ID" -X DELETE -i
+
+That is kevin's token, good for an hour. A new one: make token USER=kevin, or USER=harry.
+Ctrl-C stops. Conversations are kept for the next `make run`; `make clean` forgets them.
+"""
+
+
+def main() -> int:
+    """Runs one command; the exit status is 1 after a `Failure`, whose sentence goes to standard error."""
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument(
+        "--home", type=Path, default=environment.ROOT / ".local", help="where state, logs and stack.json go"
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run_command = commands.add_parser("run", help="build, deploy and serve the stack until Ctrl-C")
+    run_command.add_argument("--port", type=int, default=4566)
+    token_command = commands.add_parser("token", help="print a fresh access token")
+    token_command.add_argument("user", nargs="?", default="")
+    options = parser.parse_args()
+    # For what runs in this very process.
+    cleaned = environment.clean()
+    os.environ.clear()
+    os.environ.update(cleaned)
+    try:
+        if options.command == "run":
+            _run(options.home.resolve(), options.port)
+        else:
+            print(_token(options.home, options.user))
+    except Failure as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(home: Path, port: int) -> None:
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, signal.default_int_handler)
+    home.mkdir(parents=True, exist_ok=True)
+    stack_file = home / "stack.json"
+    try:
+        with emulator.running(home, port) as process:
+            with _step("Building the layer and the functions"):
+                stack.build(home)
+            with _step(f"Deploying them to the emulator on port {port}"):
+                stack.deploy(home, port)
+            with _step("Making the users kevin and harry"):
+                tokens = {name: users.token(port, name) for name in users.DEMO_USERS}
+            api_url = stack.api_url(port)
+            stack_file.write_text(json.dumps({"api_url": api_url, "docs_url": None, "tokens": tokens}, indent=2))
+            print(_NEXT.format(api_url=api_url, token=tokens["kevin"]), flush=True)
+            process.wait()
+            raise Failure(f"The emulator stopped by itself: {home / 'emulator.log'} says why.")
+    except KeyboardInterrupt:
+        pass
+    finally:
+        stack_file.unlink(missing_ok=True)
+    print("Stopped.")
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    print(f"{what} ... ", end="", flush=True)
+    start = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print(flush=True)
+        raise
+    print(f"{time.monotonic() - start:.0f} s", flush=True)
+
+
+def _token(home: Path, user: str) -> str:
+    if user not in users.DEMO_USERS:
+        raise Failure(f'There is no demo user "{user}": say USER=kevin or USER=harry.')
+    try:
+        running = json.loads((home / "stack.json").read_text())
+    except FileNotFoundError:
+        raise Failure("The stack is not running: start it with `make run`.") from None
+    return users.token(int(urlsplit(running["api_url"]).port or 80), user)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""The environment of every process that the embedded stack starts: nothing of the developer's own AWS settings."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SAM = ROOT / ".tools/sam/bin/sam"
+MINISTACK_PYTHON = ROOT / ".tools/ministack/bin/python"
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+# The emulator's own root user; it accepts no other before IAM knows one.
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+
+def emulator_url(port: int) -> str:
+    """Where the emulator answers for every AWS service."""
+    return f"http://{HOST}:{port}"
+
+
+def clean() -> dict[str, str]:
+    """The environment of this process without what could lead a child to an AWS account, a proxy or other packages."""
+    foreign = ("AWS_", "SAM_", "PYTHON", "MINISTACK_", "VIRTUAL_ENV")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    nothing = {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "*",
+        "no_proxy": "*",
+    }
+    return kept | nothing
+
+
+def of_aws_client(port: int) -> dict[str, str]:
+    """The environment of a program that takes the emulator for AWS."""
+    return clean() | CREDENTIALS | {"AWS_ENDPOINT_URL": emulator_url(port), "AWS_DEFAULT_REGION": REGION}

@@ -1,0 +1,60 @@
+"""The stack: the project's template, built by sam and deployed to the emulator."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from local.environment import MINISTACK_PYTHON, ROOT, SAM, clean, emulator_url, of_aws_client
+from local.failure import Failure
+
+NAME = "conversations"
+# The emulator gives the API this id, so that its URL is known before it is deployed and stays the same.
+_API_ID = "conversations"
+
+
+def api_url(port: int) -> str:
+    """The base URL of the deployed API. By path, since names below `localhost` do not resolve everywhere."""
+    return f"{emulator_url(port)}/_aws/execute-api/{_API_ID}/v1"
+
+
+def build(home: Path) -> None:
+    """Builds layer and functions for the Python that the emulator runs them with. Raises `Failure`."""
+    command: list[str | Path] = ["build", "--build-dir", home / "build", "--cache-dir", home / "cache"]
+    # uv is beside sam.
+    path = f"{SAM.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    _sam(command, clean() | {"PATH": path, "LAYER_PYTHON": str(MINISTACK_PYTHON)}, home / "build.log")
+
+
+def deploy(home: Path, port: int) -> None:
+    """Creates the stack from what was built, or brings it up to date. Raises `Failure`."""
+    command: list[str | Path] = [
+        *("deploy", "--config-file", ROOT / "samconfig.toml", "--template-file", home / "build" / "template.yaml"),
+        *("--stack-name", NAME),
+        *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
+        *("--tags", f"ms-custom-id={_API_ID}"),
+        *("--parameter-overrides", f"PublicUrl={api_url(port)}"),
+    ]
+    _sam(command, of_aws_client(port), home / "deploy.log")
+
+
+def _sam(arguments: Sequence[str | Path], environment: dict[str, str], log: Path) -> None:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [SAM, *arguments],
+            cwd=ROOT,
+            env=environment | {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_CHECK_FOR_NEWER_VERSION": "0"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        status = process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    if status:
+        raise Failure(f"`sam {arguments[0]}` failed: {log} says why.")
