@@ -8,7 +8,6 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
-from botocore.parsers import ResponseParserError
 
 from coherent import errors
 
@@ -45,7 +44,7 @@ def availability() -> Iterator[None]:
     """Raises `errors.Unavailable` where DynamoDB throttles, fails or does not answer; other errors pass unchanged."""
     try:
         yield
-    except (BotocoreConnectionError, HTTPClientError, ResponseParserError) as error:
+    except (BotocoreConnectionError, HTTPClientError) as error:
         raise errors.Unavailable from error
     except ClientError as error:
         throttled = error.response["Error"]["Code"] in _THROTTLED

@@ -1,0 +1,56 @@
+"""What the tests share: the environment of a function, and DynamoDB by moto with the table of the template."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+# As Lambda sets it before it imports a function; no test reaches AWS even where moto is not at work.
+os.environ.update(
+    AWS_ACCESS_KEY_ID="testing",
+    AWS_SECRET_ACCESS_KEY="testing",
+    AWS_DEFAULT_REGION="eu-west-1",
+    AWS_EC2_METADATA_DISABLED="true",
+    AWS_CONFIG_FILE=os.devnull,
+    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+    DOCUMENTATION_URL="https://protocol.chat/docs/errors",
+    POWERTOOLS_SERVICE_NAME="conversations",
+    TABLE_NAME="conversations",
+)
+for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "PUBLIC_URL"):
+    os.environ.pop(name, None)
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from tests import template
+from tests.wire import Wire
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+# The handlers make their clients at import, from the default session: it has to be listened to before.
+boto3.DEFAULT_SESSION = boto3.Session()
+_wire = Wire(boto3.DEFAULT_SESSION.events)
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """The requests that handlers make to DynamoDB from now on."""
+    _wire.reset()
+    yield _wire
+    _wire.reset()
+
+
+@pytest.fixture(scope="session")
+def _dynamodb() -> "Iterator[DynamoDBClient]":
+    with mock_aws():
+        yield boto3.client("dynamodb")
+
+
+@pytest.fixture
+def table(_dynamodb: "DynamoDBClient") -> Iterator[None]:
+    """The table of `template.yaml`, empty."""
+    template.create_table(_dynamodb, os.environ["TABLE_NAME"])
+    yield
+    _dynamodb.delete_table(TableName=os.environ["TABLE_NAME"])

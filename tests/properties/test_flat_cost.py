@@ -1,0 +1,63 @@
+"""A page costs the same whatever the user owns."""
+
+import itertools
+import os
+from typing import Any
+
+import boto3
+import pytest
+from coherent import ids
+
+from tests.filters import COMBINATIONS, partitions
+from tests.handlers import call
+from tests.wire import Wire
+
+pytestmark = pytest.mark.usefixtures("table")
+
+
+def test_a_page_over_10_000_conversations_reads_no_more_than_one_over_100(wire: Wire) -> None:
+    limit = 3
+    write(100)
+    few = {str(query): items_read(query, limit, wire) for query in COMBINATIONS}
+    write(9_900)
+    many = {str(query): items_read(query, limit, wire) for query in COMBINATIONS}
+    assert many == few
+    for query in COMBINATIONS:
+        assert few[str(query)] <= partitions(query) * (limit + 1)
+
+
+def items_read(query: dict[str, str], limit: int, wire: Wire) -> int:
+    wire.reset()
+    parameters = query | {"limit": str(limit)}
+    answer = call("list_conversations", query={name: [value] for name, value in parameters.items()})
+    assert len(answer.body["data"]) == limit
+    return wire.items_read
+
+
+def write(count: int) -> None:
+    """Writes *count* conversations of kevin: every flag and group in turn, so that each combination has some."""
+    client = boto3.client("dynamodb")
+    kinds = itertools.cycle(itertools.product("01", "01", "01", (None, "friends")))
+    for _ in range(0, count, 25):
+        rows = [row(*kind) for kind in itertools.islice(kinds, 25)]
+        client.batch_write_item(
+            RequestItems={os.environ["TABLE_NAME"]: [{"PutRequest": {"Item": row}} for row in rows]}
+        )
+
+
+_clock = itertools.count(1_790_000_000_000_000_000, 1_000_000)
+
+
+def row(is_archived: str, is_pinned: str, is_muted: str, group_id: str | None) -> dict[str, Any]:
+    now = next(_clock)
+    made: dict[str, Any] = {
+        "user_id": {"S": "kevin"},
+        "id": {"S": ids.new(now)},
+        "is_archived": {"N": is_archived},
+        "is_pinned": {"N": is_pinned},
+        "is_muted": {"N": is_muted},
+        "created_at": {"N": str(now // 10**9)},
+    }
+    if group_id:
+        made |= {"group_id": {"S": group_id}, "owner_group": {"S": f"kevin#{group_id}"}}
+    return made

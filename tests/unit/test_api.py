@@ -1,0 +1,168 @@
+"""The edge: what is the same for every endpoint."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError, ResponseStreamingError
+from coherent import api
+
+from tests.handlers import ENDPOINTS, call, event, invoke
+from tests.wire import Wire
+
+ONE = [
+    endpoint for endpoint in ENDPOINTS if not endpoint.endswith("conversations") and endpoint != "create_conversation"
+]
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize(
+    "authorizer",
+    ["absent", None, {}, {"claims": None}, {"claims": {}}, {"claims": {"sub": ""}}, {"claims": {"username": "kevin"}}],
+    ids=str,
+)
+def test_without_a_user_nothing_is_read(endpoint: str, authorizer: Any, wire: Wire) -> None:
+    request = event(endpoint)
+    request["requestContext"]["authorizer"] = authorizer
+    if authorizer == "absent":
+        del request["requestContext"]["authorizer"]
+    answer = invoke(endpoint, request)
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.body == {
+        "type": "invalid_request",
+        "message": "Authorization: must be 'Bearer ' and a valid access token",
+        "documentation_url": "https://protocol.chat/docs/errors/invalid_request",
+    }
+    assert wire.requests == []
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_every_answer_carries_the_request_id_and_is_not_for_shared_caches(endpoint: str) -> None:
+    answer = invoke(endpoint, event(endpoint))
+    assert answer.headers["X-Request-Id"] == event(endpoint)["requestContext"]["requestId"]
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+    assert answer.headers.get("Content-Type", "application/json") == "application/json"
+
+
+@pytest.mark.parametrize("endpoint", ONE)
+@pytest.mark.parametrize(
+    "id", ["", "x", "a" * 17, "xgQQXg3hrtjh7Av%00", "xgQQXg3hrtjh7Av\0", "xgQQXg3hrtjh7Avé", "..", "\ud800" * 16, "a b"]
+)
+def test_a_path_that_holds_no_id_is_not_found_and_not_looked_up(endpoint: str, id: str, wire: Wire) -> None:
+    answer = call(endpoint, id=id, body="is_muted=true")
+    assert (answer.status, answer.message) == (404, "id: no such conversation")
+    assert wire.requests == []
+
+
+@pytest.mark.parametrize("endpoint", [*ONE, "create_conversation"])
+def test_a_query_is_refused_by_calls_that_take_none(endpoint: str, wire: Wire) -> None:
+    answer = call(endpoint, query={"force": ["true"], "\ud800" * 100: ["1", "2"]})
+    assert answer.status == 400
+    assert (
+        answer.message
+        == f"force: unknown; this call takes no query; {chr(0xD800) * 64}: unknown; this call takes no query"
+    )
+    assert wire.requests == []
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_the_documentation_url_is_a_setting(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCUMENTATION_URL", "https://docs.example.com")
+    answer = invoke(endpoint, event(endpoint) | {"requestContext": {"requestId": "r"}})
+    assert answer.body["documentation_url"] == "https://docs.example.com/invalid_request"
+
+
+def throttled(request: AWSPreparedRequest) -> AWSResponse:
+    return answer_of_dynamodb(request, 400, "ProvisionedThroughputExceededException")
+
+
+def failing(request: AWSPreparedRequest) -> AWSResponse:
+    return answer_of_dynamodb(request, 500, "InternalServerError")
+
+
+def refusing(request: AWSPreparedRequest) -> AWSResponse:
+    return answer_of_dynamodb(request, 400, "AccessDeniedException")
+
+
+def unreachable(request: AWSPreparedRequest) -> AWSResponse:
+    raise EndpointConnectionError(endpoint_url=request.url)
+
+
+def slow_to_connect(request: AWSPreparedRequest) -> AWSResponse:
+    raise ConnectTimeoutError(endpoint_url=request.url)
+
+
+def slow_to_answer(request: AWSPreparedRequest) -> AWSResponse:
+    raise ReadTimeoutError(endpoint_url=request.url)
+
+
+def torn(_request: AWSPreparedRequest) -> AWSResponse:
+    raise ResponseStreamingError(error="connection broken: 9 bytes read, 70 more expected")
+
+
+class _Content:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self) -> list[bytes]:
+        return [self._content]
+
+
+def answer_of_dynamodb(request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
+    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "table conversations of kevin"}
+    return AWSResponse(request.url, status, HTTPHeaders(), _Content(json.dumps(body).encode()))
+
+
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("fault", [throttled, failing, unreachable, slow_to_connect, slow_to_answer, torn])
+def test_a_database_that_does_not_answer_is_a_503_to_be_repeated(endpoint: str, fault: Any, wire: Wire) -> None:
+    wire.fault = fault
+    answer = invoke(endpoint, event(endpoint))
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.body == {
+        "type": "api_error",
+        "message": "The service is busy; try again in a moment",
+        "documentation_url": "https://protocol.chat/docs/errors/api_error",
+    }
+    assert len(wire.requests) >= 3
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_what_nobody_expected_is_a_bare_500_logged_once(
+    endpoint: str, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.fault = refusing
+    request = event(endpoint)
+    user = request["requestContext"]["authorizer"]["claims"]["sub"]
+    answer = invoke(endpoint, request)
+    assert answer.status == 500
+    assert answer.body == {
+        "type": "api_error",
+        "message": "Something went wrong on our side",
+        "documentation_url": "https://protocol.chat/docs/errors/api_error",
+    }
+    assert len(caplog.records) == 1
+    line = api.logger.registered_handler.format(caplog.records[0])
+    logged = json.loads(line)
+    assert logged["level"] == "ERROR"
+    assert logged["request_id"] == request["requestContext"]["requestId"]
+    assert "AccessDeniedException" in logged["exception"]
+    assert len(logged["user"]) == 16
+    assert user not in line
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("request_", [{}, {"requestContext": None}, {"requestContext": {}}], ids=str)
+def test_an_event_that_is_none_of_api_gateways_is_refused(endpoint: str, request_: dict[str, Any]) -> None:
+    assert invoke(endpoint, request_).status == 401

@@ -1,0 +1,194 @@
+"""POST /v1/conversations."""
+
+import base64
+import json
+import time
+
+import pytest
+from coherent import ids
+
+from tests.handlers import FORM, JSON, call, create, event, invoke, list_all
+from tests.wire import Wire
+
+pytestmark = pytest.mark.usefixtures("table")
+
+NAME = "must be 1 to 128 characters without white space or control characters, or null"
+NOBODY = "contact_id, group_id: at least one of them must be given"
+
+
+def test_the_sample_event_creates_a_conversation() -> None:
+    before = int(time.time())
+    answer = invoke("create_conversation", event("create_conversation"))
+    after = int(time.time())
+    assert answer.status == 201
+    assert list(answer.body.items())[1:8] == [
+        ("contact_id", "harry"),
+        ("group_id", "friends"),
+        ("pinned_message_id", None),
+        ("is_pinned", False),
+        ("is_muted", False),
+        ("last_active_at", None),
+        ("last_opened_at", None),
+    ]
+    assert list(answer.body) == [*list(answer.body)[:8], "created_at", "archived_at"]
+    assert ids.is_id(answer.body["id"])
+    assert before <= answer.body["created_at"] <= after
+    assert answer.body["archived_at"] is None
+    url = "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/v1/conversations"
+    assert answer.headers["Location"] == f"{url}/{answer.body['id']}"
+
+
+def test_location_keeps_to_the_public_url_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBLIC_URL", "https://chat.example.com/api")
+    answer = invoke("create_conversation", event("create_conversation"))
+    assert answer.headers["Location"] == f"https://chat.example.com/api/conversations/{answer.body['id']}"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (FORM, "contact_id=h%C3%A4rry%26co"),
+        (FORM, "contact_id=h%C3%A4rry%26co&group_id="),
+        ("Application/X-WWW-Form-URLencoded; charset=UTF-8", "contact_id=h%C3%A4rry%26co"),
+        (JSON, '{"contact_id": "härry&co"}'),
+        (JSON, '{"contact_id": "h\\u00e4rry&co", "group_id": null}'),
+        ("application/json;charset=utf-8", '{"contact_id": "härry&co"}'),
+    ],
+)
+@pytest.mark.parametrize("is_base64", [False, True])
+def test_form_and_json_say_the_same(content_type: str, body: str, is_base64: bool) -> None:
+    request = event("create_conversation")
+    del request["headers"]["Content-Type"]
+    request["headers"]["CONTENT-type"] = content_type
+    request["body"] = base64.b64encode(body.encode()).decode() if is_base64 else body
+    request["isBase64Encoded"] = is_base64
+    answer = invoke("create_conversation", request)
+    assert answer.status == 201
+    assert (answer.body["contact_id"], answer.body["group_id"]) == ("härry&co", None)
+    assert list_all(user=request["requestContext"]["authorizer"]["claims"]["sub"]) == [answer.body]
+
+
+def test_names_may_have_up_to_128_characters_of_any_script() -> None:
+    longest = "漢" * 128
+    assert create(contact_id=longest, group_id=longest)["group_id"] == longest
+    assert [found["contact_id"] for found in list_all(group_id=longest)] == [longest]
+
+
+def test_a_write_whose_answer_is_lost_creates_one_conversation(wire: Wire) -> None:
+    wire.lose_next_answer()
+    created = create()
+    assert wire.requests == ["PutItem", "PutItem"]
+    assert list_all() == [created]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (None, NOBODY),
+        ("", NOBODY),
+        ("contact_id=", NOBODY),
+        ("contact_id=&group_id=", NOBODY),
+        ("contact_id=a+b", f"contact_id: {NAME}"),
+        ("contact_id=a%00b", f"contact_id: {NAME}"),
+        ("contact_id=a%C2%85b", f"contact_id: {NAME}"),
+        ("contact_id=a%E2%80%83b", f"contact_id: {NAME}"),
+        ("contact_id=a%0A", f"contact_id: {NAME}"),
+        (f"contact_id={'a' * 129}", f"contact_id: {NAME}"),
+        ("contact_id=%20&group_id=%20", f"contact_id: {NAME}; group_id: {NAME}"),
+        ("contact_id=harry&contact_id=kevin", "contact_id: must be given only once"),
+        ("contact_id=harry&is_pinned=true", "is_pinned: unknown or read-only; this call takes contact_id, group_id"),
+        ("contact_id=harry&id=xgQQXg3hrtjh7AvZ", "id: unknown or read-only; this call takes contact_id, group_id"),
+        ("contact_id=harry&colour=red", "colour: unknown or read-only; this call takes contact_id, group_id"),
+        ("contact_id", "body: must be a well-formed form, such as is_pinned=true"),
+        ("contact_id=%ff", "body: must be a well-formed form, such as is_pinned=true"),
+        ("contact_id=\ud800", "body: must be UTF-8"),
+    ],
+)
+def test_a_wrong_form_is_refused(body: str | None, message: str) -> None:
+    answer = call("create_conversation", body=body)
+    assert (answer.status, answer.message) == (400, message)
+    assert list_all() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("{}", NOBODY),
+        ('{"contact_id": null}', NOBODY),
+        ('{"contact_id": ""}', f"contact_id: {NAME}"),
+        ('{"contact_id": 7}', f"contact_id: {NAME}"),
+        ('{"contact_id": true}', f"contact_id: {NAME}"),
+        ('{"contact_id": ["harry"]}', f"contact_id: {NAME}"),
+        ('{"contact_id": {"id": "harry"}}', f"contact_id: {NAME}"),
+        ('{"contact_id": "a\\u0000b"}', f"contact_id: {NAME}"),
+        ('{"contact_id": "\\ud800"}', f"contact_id: {NAME}"),
+        ('{"\\ud800": "harry"}', "parameter names: must be valid Unicode"),
+        ('{"contact_id": "harry", "contact_id": "kevin"}', "contact_id: must be given only once"),
+        (
+            '{"contact_id": "harry", "created_at": 1}',
+            "created_at: unknown or read-only; this call takes contact_id, group_id",
+        ),
+        (json.dumps({"x" * 1000: 1}), f"{'x' * 64}: unknown or read-only; this call takes contact_id, group_id"),
+    ],
+)
+def test_wrong_json_is_refused(body: str, message: str) -> None:
+    answer = call("create_conversation", body=body, content_type=JSON)
+    assert (answer.status, answer.message) == (400, message)
+    assert list_all() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{",
+        " ",
+        "contact_id=harry",
+        '{"contact_id": "harry",}',
+        "nul",
+        "NaN",
+        '{"contact_id": Infinity}',
+        "[" * 60_000,
+        '{"a":' * 10_000,
+        "1" * 5000,
+        '{"contact_id": "a\nb"}',
+        "\ufeff{}",
+    ],
+    ids=lambda body: body[:20],
+)
+def test_malformed_json_is_refused(body: str) -> None:
+    answer = call("create_conversation", body=body, content_type=JSON)
+    assert (answer.status, answer.message) == (400, 'body: must be well-formed JSON, such as {"is_pinned": true}')
+
+
+@pytest.mark.parametrize("body", ["null", "[]", '["contact_id"]', '"contact_id"', "7", "true"])
+def test_json_other_than_an_object_is_refused(body: str) -> None:
+    answer = call("create_conversation", body=body, content_type=JSON)
+    assert (answer.status, answer.message) == (400, 'body: must be a JSON object, such as {"is_pinned": true}')
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/xml", "multipart/form-data; boundary=x"])
+def test_a_body_of_another_kind_is_refused(content_type: str) -> None:
+    answer = call("create_conversation", body="contact_id=harry", content_type=content_type)
+    assert answer.status == 415
+    assert answer.message == "Content-Type: must be application/json or application/x-www-form-urlencoded"
+    assert list_all() == []
+
+
+@pytest.mark.parametrize("is_base64", [False, True])
+def test_a_body_of_64_kib_is_read_and_a_longer_one_refused(is_base64: bool) -> None:
+    def post(length: int) -> tuple[int, str]:
+        request = event("create_conversation")
+        body = "contact_id=" + "a" * (length - len("contact_id="))
+        request["body"] = base64.b64encode(body.encode()).decode() if is_base64 else body
+        request["isBase64Encoded"] = is_base64
+        answer = invoke("create_conversation", request)
+        return answer.status, answer.message
+
+    assert post(65536) == (400, f"contact_id: {NAME}")
+    assert post(65537) == (413, "body: must be at most 65536 bytes")
+
+
+def test_base64_that_is_none_is_refused() -> None:
+    request = event("create_conversation") | {"isBase64Encoded": True, "body": "a"}
+    answer = invoke("create_conversation", request)
+    assert (answer.status, answer.message) == (400, "body: must be UTF-8")

@@ -1,0 +1,36 @@
+"""DELETE /v1/conversations/{id}."""
+
+import pytest
+
+from tests.handlers import call, create, event, invoke, list_all
+
+pytestmark = pytest.mark.usefixtures("table")
+
+
+def test_the_sample_event_finds_nothing_in_an_empty_table() -> None:
+    answer = invoke("delete_conversation", event("delete_conversation"))
+    assert (answer.status, answer.message) == (404, "id: no such conversation")
+
+
+def test_a_deleted_conversation_is_gone_and_the_others_stay() -> None:
+    stays, goes = create(), create()
+    answer = call("delete_conversation", id=goes["id"])
+    assert (answer.status, answer.body) == (204, None)
+    assert "Content-Type" not in answer.headers
+    assert call("retrieve_conversation", id=goes["id"]).status == 404
+    assert list_all() == [stays]
+
+
+def test_deleting_twice_says_that_there_is_no_such_conversation() -> None:
+    created = create()
+    assert call("delete_conversation", id=created["id"]).status == 204
+    assert call("delete_conversation", id=created["id"]).status == 404
+
+
+def test_another_users_conversation_looks_like_none_and_stays() -> None:
+    created = create(user="kevin")
+    foreign = call("delete_conversation", user="harry", id=created["id"])
+    absent = call("delete_conversation", user="harry", id="xgQQXg3hrtjh7AvZ")
+    assert foreign.status == 404
+    assert foreign.body == absent.body
+    assert list_all(user="kevin") == [created]

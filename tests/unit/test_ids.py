@@ -1,0 +1,31 @@
+"""Ids have the contract's shape and sort by time."""
+
+import string
+import time
+
+from coherent import ids
+
+
+def test_id_is_16_letters_and_digits() -> None:
+    for now in (0, 1, time.time_ns(), 62**9 * 1000 - 1):
+        made = ids.new(now)
+        assert len(made) == 16
+        assert set(made) <= set(string.ascii_letters + string.digits)
+        assert ids.is_id(made)
+
+
+def test_ids_sort_by_the_time_they_were_made() -> None:
+    now = time.time_ns()
+    times = [now + step * 1000 for step in (0, 1, 61, 62, 63, 3844, 10**6, 10**9, 10**15)]
+    made = [ids.new(moment) for moment in times]
+    assert made == sorted(made)
+
+
+def test_ids_of_one_microsecond_differ() -> None:
+    now = time.time_ns()
+    assert len({ids.new(now) for _ in range(1000)}) == 1000
+
+
+def test_what_is_not_an_id() -> None:
+    for text in ("", "a" * 15, "a" * 17, "a" * 15 + "-", "a" * 15 + "é", "a" * 16 + "\n", "a" * 15 + "٣", None, 16):
+        assert not ids.is_id(text)

@@ -1,0 +1,158 @@
+"""GET /v1/conversations."""
+
+import itertools
+from typing import Any
+
+import pytest
+
+from tests.filters import COMBINATIONS, matches
+from tests.handlers import call, create, event, invoke, list_all, update
+
+pytestmark = pytest.mark.usefixtures("table")
+
+LIMIT = "must be an integer between 1 and 100"
+BOOLEAN = "must be true or false"
+NAME = "must be 1 to 128 characters without white space or control characters"
+ID = "must be an id of 16 letters and digits"
+TAKES = "this call takes limit, muted, archived, pinned, group_id, starting_after, ending_before"
+
+
+def ids(conversations: list[dict[str, Any]]) -> list[str]:
+    return [conversation["id"] for conversation in conversations]
+
+
+def page(**query: str) -> tuple[bool, list[str]]:
+    answer = call("list_conversations", query={name: [value] for name, value in query.items()})
+    assert answer.status == 200, answer
+    assert list(answer.body) == ["has_more", "data"]
+    return answer.body["has_more"], ids(answer.body["data"])
+
+
+def test_the_sample_event_lists_an_empty_table() -> None:
+    answer = invoke("list_conversations", event("list_conversations"))
+    assert (answer.status, answer.body) == (200, {"has_more": False, "data": []})
+
+
+def test_without_parameters_the_newest_ten_are_listed() -> None:
+    created = [create() for _ in range(12)]
+    answer = call("list_conversations")
+    assert answer.body == {"has_more": True, "data": created[:1:-1]}
+    assert list(answer.body["data"][0]) == list(created[0])
+
+
+def test_pages_walk_to_the_end_and_back() -> None:
+    newest_first = ids([create() for _ in range(5)])[::-1]
+    assert page(limit="2") == (True, newest_first[:2])
+    assert page(limit="2", starting_after=newest_first[1]) == (True, newest_first[2:4])
+    assert page(limit="2", starting_after=newest_first[3]) == (False, newest_first[4:])
+    assert page(limit="2", starting_after=newest_first[4]) == (False, [])
+    assert page(limit="2", ending_before=newest_first[4]) == (True, newest_first[2:4])
+    assert page(limit="2", ending_before=newest_first[2]) == (False, newest_first[:2])
+    assert page(limit="2", ending_before=newest_first[0]) == (False, [])
+
+
+def test_a_page_that_ends_with_the_last_conversation_has_no_more() -> None:
+    newest_first = ids([create() for _ in range(4)])[::-1]
+    assert page(limit="4") == (False, newest_first)
+    assert page(limit="2", starting_after=newest_first[1]) == (False, newest_first[2:])
+    assert page(limit="2", ending_before=newest_first[2]) == (False, newest_first[:2])
+
+
+def test_a_cursor_marks_a_position_even_when_its_conversation_is_gone() -> None:
+    oldest, middle, newest = (create() for _ in range(3))
+    call("delete_conversation", id=middle["id"])
+    assert page(starting_after=middle["id"]) == (False, [oldest["id"]])
+    assert page(ending_before=middle["id"]) == (False, [newest["id"]])
+
+
+def test_a_cursor_may_name_a_conversation_that_no_longer_fits_the_filter() -> None:
+    oldest, middle, newest = (update(create(), is_muted=True) for _ in range(3))
+    update(middle, is_muted=False)
+    assert page(muted="true", starting_after=middle["id"]) == (False, [oldest["id"]])
+    assert page(muted="true", ending_before=middle["id"]) == (False, [newest["id"]])
+
+
+def test_another_users_cursor_is_a_position_like_any_other() -> None:
+    mine = create(user="kevin")
+    foreign = create(user="harry")
+    assert page(starting_after=foreign["id"]) == (False, [mine["id"]])
+    assert page(ending_before=foreign["id"]) == (False, [])
+
+
+def test_each_filter_keeps_those_that_match_and_all_combine() -> None:
+    flags = [
+        dict(zip(("is_muted", "is_archived", "is_pinned"), values, strict=True))
+        for values in itertools.product((True, False), repeat=3)
+    ]
+    created = []
+    for group_id, flag in itertools.product(("friends", "family", None), flags):
+        conversation = create(**{"contact_id": "harry"} | ({"group_id": group_id} if group_id else {}))
+        archived_at = 1_790_000_000 if flag["is_archived"] else None
+        created.append(
+            update(conversation, is_muted=flag["is_muted"], is_pinned=flag["is_pinned"], archived_at=archived_at)
+        )
+    for query in COMBINATIONS:
+        assert list_all(**query) == [found for found in reversed(created) if matches(found, query)], query
+
+
+def test_a_user_never_lists_what_another_one_has() -> None:
+    theirs = update(create(user="harry", contact_id="kevin", group_id="friends"), user="harry", is_muted=True)
+    assert list_all(user="harry", group_id="friends") == [theirs]
+    for query in ({}, {"group_id": "friends"}, {"muted": "true"}, {"group_id": "friends", "muted": "true"}):
+        assert list_all(user="kevin", **query) == []
+
+
+def test_a_group_named_to_reach_another_users_partition_does_not() -> None:
+    create(user="a#b", contact_id="x", group_id="c")
+    create(user="a", contact_id="x", group_id="b")
+    assert list_all(user="a", group_id="b#x") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({"limit": ["0"]}, f"limit: {LIMIT}"),
+        ({"limit": ["101"]}, f"limit: {LIMIT}"),
+        ({"limit": ["-1"]}, f"limit: {LIMIT}"),
+        ({"limit": ["abc"]}, f"limit: {LIMIT}"),
+        ({"limit": [""]}, f"limit: {LIMIT}"),
+        ({"limit": ["1.0"]}, f"limit: {LIMIT}"),
+        ({"limit": [" 1"]}, f"limit: {LIMIT}"),
+        ({"limit": ["1_0"]}, f"limit: {LIMIT}"),
+        ({"limit": ["٣"]}, f"limit: {LIMIT}"),
+        ({"limit": ["9" * 5000]}, f"limit: {LIMIT}"),
+        ({"limit": ["5", "5"]}, "limit: must be given only once"),
+        ({"muted": ["yes"]}, f"muted: {BOOLEAN}"),
+        ({"archived": ["1"]}, f"archived: {BOOLEAN}"),
+        ({"pinned": ["True"]}, f"pinned: {BOOLEAN}"),
+        ({"pinned": [""]}, f"pinned: {BOOLEAN}"),
+        ({"muted": ["null"]}, f"muted: {BOOLEAN}"),
+        ({"group_id": [""]}, f"group_id: {NAME}"),
+        ({"group_id": ["a b"]}, f"group_id: {NAME}"),
+        ({"group_id": ["a\0b"]}, f"group_id: {NAME}"),
+        ({"group_id": ["\ud800"]}, f"group_id: {NAME}"),
+        ({"group_id": ["a" * 129]}, f"group_id: {NAME}"),
+        ({"starting_after": [""]}, f"starting_after: {ID}"),
+        ({"starting_after": ["xgQQXg3hrtjh7Av"]}, f"starting_after: {ID}"),
+        ({"ending_before": ["xgQQXg3hrtjh7AvZ "]}, f"ending_before: {ID}"),
+        ({"ending_before": ["../../etc/passwd"]}, f"ending_before: {ID}"),
+        (
+            {"starting_after": ["xgQQXg3hrtjh7AvZ"], "ending_before": ["xgQQXg3hrtjh7AvZ"]},
+            "starting_after, ending_before: only one of them may be given",
+        ),
+        ({"mutted": ["true"]}, f"mutted: unknown or read-only; {TAKES}"),
+        ({"Muted": ["true"]}, f"Muted: unknown or read-only; {TAKES}"),
+        ({"is_muted": ["true"]}, f"is_muted: unknown or read-only; {TAKES}"),
+        ({"": [""]}, f": unknown or read-only; {TAKES}"),
+        ({"limit": ["0"], "muted": ["yes"]}, f"limit: {LIMIT}; muted: {BOOLEAN}"),
+        (
+            {"muted": ["true", "false"], "limit": ["5", "5"]},
+            "muted: must be given only once; limit: must be given only once",
+        ),
+    ],
+    ids=str,
+)
+def test_a_wrong_query_is_refused(query: dict[str, list[str]], message: str) -> None:
+    create()
+    answer = call("list_conversations", query=query)
+    assert (answer.status, answer.message) == (400, message)

@@ -1,0 +1,168 @@
+"""PUT /v1/conversations/{id}."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.handlers import JSON, call, create, event, invoke, list_all, update
+from tests.wire import Wire
+
+pytestmark = pytest.mark.usefixtures("table")
+
+TAKES = "this call takes pinned_message_id, is_pinned, is_muted, archived_at, last_opened_at"
+BOOLEAN = "must be true or false"
+SECONDS = "must be a whole number of Unix seconds before the year 10000, or null"
+ID = "must be an id of 16 letters and digits, or null"
+NOTHING = "pinned_message_id, is_pinned, is_muted, archived_at, last_opened_at: at least one of them must be given"
+
+EVERYTHING: dict[str, Any] = {
+    "pinned_message_id": "xgQQXg3hrtjh7AvZ",
+    "is_pinned": True,
+    "is_muted": True,
+    "archived_at": 253_402_300_799,
+    "last_opened_at": 0,
+}
+
+
+def test_the_sample_event_finds_nothing_in_an_empty_table_and_makes_nothing() -> None:
+    answer = invoke("update_conversation", event("update_conversation"))
+    assert (answer.status, answer.message) == (404, "id: no such conversation")
+    assert list_all(user=event("update_conversation")["requestContext"]["authorizer"]["claims"]["sub"]) == []
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_one_attribute_changes_and_the_others_stay(name: str) -> None:
+    created = create(contact_id="harry", group_id="friends")
+    changed = update(created, **{name: EVERYTHING[name]})
+    assert changed == created | {name: EVERYTHING[name]}
+    everything = update(created, **EVERYTHING)
+    assert everything == created | EVERYTHING
+    back = update(created, **{name: created[name]})
+    assert back == everything | {name: created[name]}
+    assert call("retrieve_conversation", id=created["id"]).body == back
+
+
+def test_attributes_come_back_in_the_order_of_the_contract() -> None:
+    created = create()
+    assert list(update(created, **EVERYTHING)) == list(created)
+
+
+def test_a_form_reads_like_json_and_its_empty_values_as_null() -> None:
+    created = create()
+    form = "&".join(f"{name}={json.dumps(value).strip(chr(34))}" for name, value in EVERYTHING.items())
+    assert call("update_conversation", id=created["id"], body=form).body == created | EVERYTHING
+    emptied = call("update_conversation", id=created["id"], body="archived_at=&last_opened_at=&pinned_message_id=")
+    assert emptied.body == created | {"is_pinned": True, "is_muted": True}
+
+
+def test_archiving_and_restoring_move_it_between_the_filters() -> None:
+    created = create()
+    archived = update(created, archived_at=1_790_000_000)
+    assert list_all(archived="true") == list_all() == [archived]
+    assert list_all(archived="false") == []
+    restored = update(created, archived_at=None)
+    assert restored == created
+    assert list_all(archived="false") == [created]
+    assert list_all(archived="true") == []
+
+
+def test_a_conversation_archived_at_second_zero_is_archived() -> None:
+    archived = update(create(), archived_at=0)
+    assert list_all(archived="true") == [archived]
+
+
+def test_another_users_conversation_looks_like_none_and_stays() -> None:
+    created = create(user="kevin")
+    foreign = call("update_conversation", user="harry", id=created["id"], body="is_muted=true")
+    absent = call("update_conversation", user="harry", id="xgQQXg3hrtjh7AvZ", body="is_muted=true")
+    assert foreign.status == 404
+    assert foreign.body == absent.body
+    assert list_all(user="kevin") == [created]
+    assert list_all(user="harry") == []
+
+
+def test_a_deleted_conversation_stays_deleted() -> None:
+    created = create()
+    call("delete_conversation", id=created["id"])
+    assert call("update_conversation", id=created["id"], body="is_muted=true").status == 404
+    assert list_all() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("{}", NOTHING),
+        ('{"is_pinned": null}', f"is_pinned: {BOOLEAN}"),
+        ('{"is_pinned": "true"}', f"is_pinned: {BOOLEAN}"),
+        ('{"is_pinned": 1}', f"is_pinned: {BOOLEAN}"),
+        ('{"is_muted": 0.0, "is_pinned": []}', f"is_pinned: {BOOLEAN}; is_muted: {BOOLEAN}"),
+        ('{"archived_at": 1790000000.0}', f"archived_at: {SECONDS}"),
+        ('{"archived_at": 1.79e9}', f"archived_at: {SECONDS}"),
+        ('{"archived_at": "1790000000"}', f"archived_at: {SECONDS}"),
+        ('{"archived_at": ""}', f"archived_at: {SECONDS}"),
+        ('{"archived_at": true}', f"archived_at: {SECONDS}"),
+        ('{"archived_at": -1}', f"archived_at: {SECONDS}"),
+        ('{"archived_at": 253402300800}', f"archived_at: {SECONDS}"),
+        (f'{{"last_opened_at": {"9" * 400}}}', f"last_opened_at: {SECONDS}"),
+        ('{"pinned_message_id": ""}', f"pinned_message_id: {ID}"),
+        ('{"pinned_message_id": "xgQQXg3hrtjh7AvZ\\n"}', f"pinned_message_id: {ID}"),
+        ('{"pinned_message_id": 1234567890123456}', f"pinned_message_id: {ID}"),
+        ('{"is_muted": true, "id": "xgQQXg3hrtjh7AvZ"}', f"id: unknown or read-only; {TAKES}"),
+        ('{"is_muted": true, "created_at": 1}', f"created_at: unknown or read-only; {TAKES}"),
+        ('{"is_muted": true, "last_active_at": 1}', f"last_active_at: unknown or read-only; {TAKES}"),
+        ('{"is_muted": true, "contact_id": "harry"}', f"contact_id: unknown or read-only; {TAKES}"),
+        ('{"is_muted": true, "is_archived": true}', f"is_archived: unknown or read-only; {TAKES}"),
+        ('{"is_muted": true, "user_id": "harry"}', f"user_id: unknown or read-only; {TAKES}"),
+        (
+            '{"is_muted": 2, "archived_at": -5, "colour": "red"}',
+            f"is_muted: {BOOLEAN}; archived_at: {SECONDS}; colour: unknown or read-only; {TAKES}",
+        ),
+    ],
+)
+def test_wrong_json_is_refused_and_changes_nothing(body: str, message: str) -> None:
+    created = create()
+    answer = call("update_conversation", id=created["id"], body=body, content_type=JSON)
+    assert (answer.status, answer.message) == (400, message)
+    assert list_all() == [created]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (None, NOTHING),
+        ("is_pinned=", f"is_pinned: {BOOLEAN}"),
+        ("is_pinned=True", f"is_pinned: {BOOLEAN}"),
+        ("is_pinned=yes", f"is_pinned: {BOOLEAN}"),
+        ("is_pinned=1", f"is_pinned: {BOOLEAN}"),
+        ("is_pinned=null", f"is_pinned: {BOOLEAN}"),
+        ("is_pinned=true&is_pinned=true", "is_pinned: must be given only once"),
+        ("archived_at=null", f"archived_at: {SECONDS}"),
+        ("archived_at=1_790", f"archived_at: {SECONDS}"),
+        ("archived_at=+1790", f"archived_at: {SECONDS}"),
+        ("archived_at=%2B1790", f"archived_at: {SECONDS}"),
+        ("archived_at=%D9%A3", f"archived_at: {SECONDS}"),
+        ("archived_at=1790.0", f"archived_at: {SECONDS}"),
+        ("archived_at=-1", f"archived_at: {SECONDS}"),
+        (f"archived_at={'9' * 5000}", f"archived_at: {SECONDS}"),
+        ("archived_at=2026-11-22T18:00:00Z", f"archived_at: {SECONDS}"),
+    ],
+)
+def test_a_wrong_form_is_refused_and_changes_nothing(body: str | None, message: str) -> None:
+    created = create()
+    answer = call("update_conversation", id=created["id"], body=body)
+    assert (answer.status, answer.message) == (400, message)
+    assert list_all() == [created]
+
+
+def test_two_clients_that_change_different_flags_both_win() -> None:
+    created = create()
+    update(created, is_muted=True)
+    assert update(created, is_pinned=True) == created | {"is_muted": True, "is_pinned": True}
+
+
+def test_an_update_whose_answer_is_lost_is_made_once(wire: Wire) -> None:
+    created = create()
+    wire.lose_next_answer()
+    assert update(created, is_muted=True) == created | {"is_muted": True}
+    assert list_all() == [created | {"is_muted": True}]

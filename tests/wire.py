@@ -1,0 +1,50 @@
+"""What goes over the wire to DynamoDB: counted, and made to fail, by botocore's own events."""
+
+from collections.abc import Callable
+from typing import Any
+
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.hooks import BaseEventHooks
+
+Fault = Callable[[AWSPreparedRequest], AWSResponse]
+
+
+class Wire:
+    """The operations requested, attempts included, and the items read since the last reset."""
+
+    def __init__(self, events: BaseEventHooks) -> None:
+        """Listens to the clients that are made from now on by the session of *events*."""
+        # Their answers count, which botocore's stubs do not know.
+        events.register_first("before-send.dynamodb", self._before_send)  # type: ignore[arg-type]
+        events.register_first("needs-retry.dynamodb", self._needs_retry)  # type: ignore[arg-type]
+        events.register("after-call.dynamodb", self._after_call)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets what was counted, and lets everything through again."""
+        self.requests: list[str] = []
+        self.answers: list[dict[str, Any]] = []
+        self.fault: Fault | None = None
+        self._loses_answer = False
+
+    @property
+    def items_read(self) -> int:
+        """How many items the queries read, whether or not they returned them."""
+        return sum(answer.get("ScannedCount", 0) for answer in self.answers)
+
+    def lose_next_answer(self) -> None:
+        """Lets the next request do its work, and botocore repeat it as it does when no answer comes."""
+        self._loses_answer = True
+
+    def _before_send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
+        target = request.headers["X-Amz-Target"]
+        operation = target.decode() if isinstance(target, bytes) else str(target)
+        self.requests.append(operation.rpartition(".")[2])
+        return self.fault(request) if self.fault else None
+
+    def _needs_retry(self, **_: object) -> int | None:
+        lost, self._loses_answer = self._loses_answer, False
+        return 0 if lost else None
+
+    def _after_call(self, parsed: dict[str, Any], **_: object) -> None:
+        self.answers.append(parsed)
