@@ -1,0 +1,33 @@
+"""The stack and two of its users, for the end-to-end tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.stack import Client, Stack, free_port, start, stop
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack of this test run, empty at first, gone afterwards."""
+    stack = start(tmp_path_factory.mktemp("stack"), free_port())
+    yield stack
+    stop(stack)
+
+
+@pytest.fixture
+def kevin(stack: Stack) -> Iterator[Client]:
+    """A user who owns nothing yet."""
+    yield from _without_conversations(stack.client("kevin"))
+
+
+@pytest.fixture
+def harry(stack: Stack) -> Iterator[Client]:
+    """Another one."""
+    yield from _without_conversations(stack.client("harry"))
+
+
+def _without_conversations(client: Client) -> Iterator[Client]:
+    yield client
+    for conversation in client.list(limit=100)["data"]:
+        client.send("DELETE", f"/conversations/{conversation['id']}")

@@ -1,0 +1,101 @@
+"""The stack that the end-to-end tests speak to: built, deployed and served by `python -m local run`."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import requests
+
+from local import users
+from tests.template import ROOT
+
+_START_SECONDS = 150
+_STOP_SECONDS = 60
+
+
+class Client:
+    """An HTTP client of one user, or of nobody."""
+
+    def __init__(self, api_url: str, token: str | None) -> None:
+        """Speaks to *api_url*; with a *token*, as the user it was made for."""
+        self.api_url = api_url
+        self._session = requests.Session()
+        self._session.trust_env = False
+        if token is not None:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def send(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """The answer to *method* on *path*, which is below the base URL or a whole URL."""
+        url = path if path.startswith("http") else self.api_url + path
+        return self._session.request(method, url, timeout=30, **arguments)
+
+    def create(self, **attributes: str) -> dict[str, Any]:
+        """A new conversation."""
+        answer = self.send("POST", "/conversations", json=attributes)
+        assert answer.status_code == 201, answer.text
+        conversation: dict[str, Any] = answer.json()
+        return conversation
+
+    def update(self, conversation: dict[str, Any], **changes: object) -> dict[str, Any]:
+        """*conversation* with *changes* made to it."""
+        answer = self.send("PUT", f"/conversations/{conversation['id']}", json=changes)
+        assert answer.status_code == 200, answer.text
+        updated: dict[str, Any] = answer.json()
+        return updated
+
+    def list(self, **query: object) -> dict[str, Any]:
+        """A page."""
+        answer = self.send("GET", "/conversations", params=query)
+        assert answer.status_code == 200, answer.text
+        page: dict[str, Any] = answer.json()
+        return page
+
+
+class Stack(NamedTuple):
+    """A stack that runs: where it is, and how to get at it."""
+
+    home: Path
+    port: int
+    api_url: str
+    process: "subprocess.Popen[str]"
+
+    def client(self, user: str, *scopes: str) -> Client:
+        """A client of *user*, whose token has *scopes* or else all that there are."""
+        return Client(self.api_url, users.token(self.port, user, scopes or users.SCOPES))
+
+
+def start(home: Path, port: int) -> Stack:
+    """Starts the stack and waits until it says that it is ready."""
+    log = home / "run.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local", "--home", home, "run", "--port", str(port)],
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    while not (home / "stack.json").exists():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+    return Stack(home, port, json.loads((home / "stack.json").read_text())["api_url"], process)
+
+
+def stop(stack: Stack) -> int:
+    """Stops it as Ctrl-C does, and returns its exit status."""
+    stack.process.send_signal(signal.SIGINT)
+    return stack.process.wait(_STOP_SECONDS)
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,204 @@
+"""What a client of the deployed stack sees, over HTTP only."""
+
+import itertools
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.stack import Client, Stack
+from tests.filters import COMBINATIONS, matches
+
+ATTRIBUTES = [
+    *("id", "contact_id", "group_id", "pinned_message_id", "is_pinned", "is_muted"),
+    *("last_active_at", "last_opened_at", "created_at", "archived_at"),
+]
+
+QUERY = "limit, muted, archived, pinned, group_id, starting_after, ending_before"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def error(answer: requests.Response) -> tuple[int, str]:
+    """The status and the message of an error, which has the contract's shape."""
+    body = answer.json()
+    assert list(body) == ["type", "message", "documentation_url"]
+    assert body["type"] == "invalid_request"
+    assert body["documentation_url"] == "https://protocol.chat/docs/errors/invalid_request"
+    assert answer.headers["X-Request-Id"]
+    return answer.status_code, body["message"]
+
+
+def test_a_conversation_lives_from_post_to_delete(kevin: Client) -> None:
+    before = int(time.time())
+    posted = kevin.send("POST", "/conversations", data={"contact_id": "harry", "group_id": "friends"})
+    assert posted.status_code == 201
+    assert posted.headers["Content-Type"] == "application/json"
+    created = posted.json()
+    assert list(created) == ATTRIBUTES
+    assert (created["contact_id"], created["group_id"]) == ("harry", "friends")
+    assert before <= created["created_at"] <= time.time()
+    location = posted.headers["Location"]
+
+    assert kevin.send("GET", location).json() == created
+    assert kevin.list() == {"has_more": False, "data": [created]}
+
+    put = kevin.send("PUT", location, data={"is_pinned": "true", "archived_at": "1790000000"})
+    assert put.status_code == 200
+    assert put.json() == created | {"is_pinned": True, "archived_at": 1790000000}
+    assert kevin.send("PUT", location, data="archived_at=", headers=FORM).json() == created | {"is_pinned": True}
+
+    deleted = kevin.send("DELETE", location)
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    for method in ("GET", "DELETE"):
+        assert error(kevin.send(method, location)) == (404, "id: no such conversation")
+    assert error(kevin.send("PUT", location, json={"is_muted": True})) == (404, "id: no such conversation")
+    assert kevin.list() == {"has_more": False, "data": []}
+
+
+def test_form_and_json_say_the_same(kevin: Client) -> None:
+    of_form = kevin.send("POST", "/conversations", data={"contact_id": "härry&co=漢"}).json()
+    text = json.dumps({"contact_id": "härry&co=漢"}, ensure_ascii=False).encode()
+    of_json = kevin.send(
+        "POST", "/conversations", data=text, headers={"Content-Type": "application/json; charset=utf-8"}
+    ).json()
+    assert of_form["contact_id"] == of_json["contact_id"] == "härry&co=漢"
+    changes = {"is_muted": True, "last_opened_at": 1790000000, "pinned_message_id": "xgQQXg3hrtjh7AvZ"}
+    form = {"is_muted": "true", "last_opened_at": "1790000000", "pinned_message_id": "xgQQXg3hrtjh7AvZ"}
+    assert kevin.update(of_json, **changes) == of_json | changes
+    assert kevin.send("PUT", f"/conversations/{of_form['id']}", data=form).json() == of_form | changes
+
+
+def test_every_combination_of_filters_lists_what_it_keeps(kevin: Client) -> None:
+    created = []
+    for archived_at, is_pinned, is_muted in itertools.product((None, 1_790_000_000), (False, True), (False, True)):
+        for group in ({}, {"group_id": "friends"}):
+            changes = {"archived_at": archived_at, "is_pinned": is_pinned, "is_muted": is_muted}
+            created.append(kevin.update(kevin.create(contact_id="harry", **group), **changes))
+    for query in COMBINATIONS:
+        expected = [found for found in reversed(created) if matches(found, query)]
+        assert kevin.list(limit=100, **query) == {"has_more": False, "data": expected}, query
+
+
+@pytest.mark.parametrize("query", [{}, {"group_id": "friends"}, {"muted": "false"}], ids=str)
+def test_pages_walk_to_the_end_and_back(kevin: Client, query: dict[str, str]) -> None:
+    newest_first = [kevin.create(contact_id="harry", group_id="friends")["id"] for _ in range(7)][::-1]
+
+    def walk(**cursor: str) -> list[list[str]]:
+        """The pages from one end to the other."""
+        pages: list[list[str]] = []
+        has_more = True
+        while has_more and len(pages) < 10:
+            page = kevin.list(limit=3, **query, **cursor)
+            pages.append([found["id"] for found in page["data"]])
+            has_more = page["has_more"]
+            cursor = {name: pages[-1][-1 if name == "starting_after" else 0] for name in cursor or ["starting_after"]}
+        return pages
+
+    assert walk() == [newest_first[:3], newest_first[3:6], newest_first[6:]]
+    assert walk(ending_before="0" * 16) == [newest_first[4:], newest_first[1:4], newest_first[:1]]
+
+
+def test_two_users_never_meet(kevin: Client, harry: Client) -> None:
+    mine = kevin.create(contact_id="harry", group_id="friends")
+    theirs = harry.create(contact_id="kevin", group_id="friends")
+    foreign, absent = f"/conversations/{mine['id']}", "/conversations/xgQQXg3hrtjh7AvZ"
+    for method, body in (("GET", None), ("PUT", {"is_muted": "true"}), ("DELETE", None)):
+        answers = [harry.send(method, path, data=body) for path in (foreign, absent)]
+        assert {error(answer) for answer in answers} == {(404, "id: no such conversation")}
+    for query in ({}, {"group_id": "friends"}, {"muted": "false"}, {"group_id": "friends", "archived": "false"}):
+        assert harry.list(**query)["data"] == [theirs]
+        assert kevin.list(**query)["data"] == [mine]
+        # A cursor made of the other one's conversation is a position, and nothing more.
+        assert harry.list(ending_before=mine["id"], **query)["data"] == [theirs]
+        assert harry.list(starting_after=mine["id"], **query)["data"] == []
+    assert kevin.send("GET", foreign).json() == mine
+
+
+CALLS = [
+    ("GET", "/conversations", "conversations/read"),
+    ("POST", "/conversations", "conversations/write"),
+    ("GET", "/conversations/xgQQXg3hrtjh7AvZ", "conversations/read"),
+    ("PUT", "/conversations/xgQQXg3hrtjh7AvZ", "conversations/write"),
+    ("DELETE", "/conversations/xgQQXg3hrtjh7AvZ", "conversations/write"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), CALLS)
+def test_only_a_token_with_the_scope_opens(stack: Stack, method: str, path: str, scope: str) -> None:
+    (other_scope,) = {"conversations/read", "conversations/write"} - {scope}
+    good = stack.client("kevin", scope)
+    assert good.send(method, path).status_code in (200, 400, 404)
+    assert stack.client("kevin", other_scope).send(method, path).status_code == 401
+    assert Client(stack.api_url, None).send(method, path).status_code == 401
+    assert Client(stack.api_url, "nonsense").send(method, path).status_code == 401
+    header, claims, signature = str(good._session.headers["Authorization"]).removeprefix("Bearer ").split(".")
+    forged = ".".join([header, claims, signature[::-1]])
+    assert Client(stack.api_url, forged).send(method, path).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("limit=0", "limit: must be an integer between 1 and 100"),
+        ("limit=", "limit: must be an integer between 1 and 100"),
+        ("limit=1&limit=2", "limit: must be given only once"),
+        ("muted=yes", "muted: must be true or false"),
+        (
+            "mutted=true",
+            f"mutted: unknown or read-only; this call takes {QUERY}",
+        ),
+        ("starting_after=xyz", "starting_after: must be an id of 16 letters and digits"),
+        (
+            f"starting_after={'a' * 16}&ending_before={'b' * 16}",
+            "starting_after, ending_before: only one of them may be given",
+        ),
+        ("group_id=%00", "group_id: must be 1 to 128 characters without white space or control characters"),
+    ],
+)
+def test_a_wrong_query_is_told_what_would_be_right(kevin: Client, query: str, message: str) -> None:
+    assert error(kevin.send("GET", f"/conversations?{query}")) == (400, message)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "expected"),
+    [
+        ("application/json", b"", (400, "contact_id, group_id: at least one of them must be given")),
+        ("application/json", b"{", (400, 'body: must be well-formed JSON, such as {"is_pinned": true}')),
+        ("application/json", b"[" * 60000, (400, 'body: must be well-formed JSON, such as {"is_pinned": true}')),
+        ("application/json", b"[]", (400, 'body: must be a JSON object, such as {"is_pinned": true}')),
+        ("text/plain", b"x", (415, "Content-Type: must be application/json or application/x-www-form-urlencoded")),
+        (FORM["Content-Type"], b"contact_id=a&contact_id=b", (400, "contact_id: must be given only once")),
+        (FORM["Content-Type"], b"contact_id=" + b"a" * 65536, (413, "body: must be at most 65536 bytes")),
+    ],
+)
+def test_a_wrong_body_is_told_what_would_be_right(
+    kevin: Client, content_type: str, body: bytes, expected: tuple[int, str]
+) -> None:
+    answer = kevin.send("POST", "/conversations", data=body, headers={"Content-Type": content_type})
+    assert error(answer) == expected
+    assert kevin.list()["data"] == []
+
+
+@pytest.mark.parametrize("id", ["x", "%00", "%2e%2e", "xgQQXg3hrtjh7Av%C3%A9", "xgQQXg3hrtjh7AvZ%0A", "a" * 300])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_path_that_holds_no_id_is_not_found(kevin: Client, method: str, id: str) -> None:
+    answer = kevin.send(method, f"/conversations/{id}", data={"is_muted": "true"} if method == "PUT" else None)
+    assert error(answer) == (404, "id: no such conversation")
+
+
+def test_simultaneous_changes_of_different_flags_all_last(kevin: Client) -> None:
+    created = kevin.create(contact_id="harry")
+    changes: list[dict[str, Any]] = [
+        {"is_pinned": True},
+        {"is_muted": True},
+        {"archived_at": 1790000000},
+        {"last_opened_at": 1790000001},
+        {"pinned_message_id": "xgQQXg3hrtjh7AvZ"},
+    ]
+    with ThreadPoolExecutor(len(changes)) as threads:
+        list(threads.map(lambda change: kevin.update(created, **change), changes))
+    expected = created | {name: value for change in changes for name, value in change.items()}
+    assert kevin.send("GET", f"/conversations/{created['id']}").json() == expected

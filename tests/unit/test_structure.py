@@ -1,0 +1,112 @@
+"""One word per endpoint everywhere, and imports that point down."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.handlers import ENDPOINTS
+from tests.template import FUNCTIONS, ROOT
+
+LAYER = ROOT / "layers/shared"
+# What a module of the layer may import of it: only what stands below. Functions may import all of it.
+BELOW = {
+    "coherent": set(),
+    "coherent.api": {"coherent.errors", "coherent.ids", "coherent.parameters"},
+    "coherent.conversations": set(),
+    "coherent.conversations.models": {"coherent.ids", "coherent.parameters"},
+    "coherent.conversations.repository": {
+        "coherent.conversations.models",
+        "coherent.dynamodb",
+        "coherent.errors",
+        "coherent.ids",
+    },
+    "coherent.dynamodb": {"coherent.errors"},
+    "coherent.errors": set(),
+    "coherent.ids": set(),
+    "coherent.parameters": {"coherent.errors"},
+}
+MODULES = {
+    ".".join(path.relative_to(LAYER).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in LAYER.rglob("coherent/**/*.py")
+}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that *path* imports, type hints included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in names}
+    return found
+
+
+def logical_id(endpoint: str) -> str:
+    """`list_conversations` as CloudFormation writes it."""
+    return "".join(word.title() for word in endpoint.split("_"))
+
+
+def test_there_are_the_five_endpoints_of_the_contract() -> None:
+    assert ENDPOINTS == [
+        "create_conversation",
+        "delete_conversation",
+        "list_conversations",
+        "retrieve_conversation",
+        "update_conversation",
+    ]
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_an_endpoint_has_one_word_everywhere(endpoint: str) -> None:
+    route = FUNCTIONS[logical_id(endpoint)]["Events"]["Http"]["Properties"]
+    event = json.loads((ROOT / f"events/{endpoint}.json").read_text())
+    assert (event["httpMethod"], event["resource"]) == (route["Method"], route["Path"])
+    assert (ROOT / f"tests/unit/test_{endpoint}.py").exists()
+    readme = (ROOT / "README.md").read_text()
+    assert f"| `{endpoint}` | `{route['Method']} /v1{route['Path']}` |" in readme
+    docstring = ast.get_docstring(ast.parse((ROOT / f"functions/{endpoint}/app.py").read_text()))
+    assert str(docstring).startswith(f"{route['Method']} /v1{route['Path']}: ")
+
+
+def test_nothing_is_named_after_an_endpoint_that_is_none() -> None:
+    assert {logical_id(endpoint) for endpoint in ENDPOINTS} == FUNCTIONS.keys()
+    assert {path.stem for path in (ROOT / "events").glob("*.json")} - {"env"} == set(ENDPOINTS)
+    readme_rows = re.findall(r"^\| `(\w+)` \| `[A-Z]+ /v1", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert sorted(readme_rows) == ENDPOINTS
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_of_the_layer_imports_only_what_stands_below(module: str) -> None:
+    assert {name for name in imported(MODULES[module]) if name.partition(".")[0] == "coherent"} <= BELOW[module]
+
+
+@pytest.mark.parametrize("module", ["coherent.conversations.repository", "coherent.dynamodb", "coherent.errors"])
+def test_http_is_none_of_the_repositorys_business(module: str) -> None:
+    assert not {name for name in imported(MODULES[module]) if name.startswith(("http", "urllib", "coherent.api"))}
+
+
+def test_dynamodb_is_none_of_the_edges_business() -> None:
+    assert not {name for name in imported(MODULES["coherent.api"]) if name.startswith(("boto", "coherent.dynamodb"))}
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_a_function_imports_the_layer_and_no_other_function(endpoint: str) -> None:
+    path = ROOT / f"functions/{endpoint}/app.py"
+    roots = {name.partition(".")[0] for name in imported(path)}
+    assert roots == {"coherent", "os"}
+    assert len(path.read_text().splitlines()) <= 35
+
+
+@pytest.mark.parametrize(
+    "path", [*MODULES.values(), *sorted((ROOT / "local").glob("*.py"))], ids=lambda path: path.stem
+)
+def test_a_module_opens_with_a_sentence_on_what_it_is_for(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    assert docstring
+    assert docstring.partition("\n")[0].endswith((".", ":"))
