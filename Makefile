@@ -1,9 +1,7 @@
 # The words a developer types: run, token, test, unit, lint, lock, clean. Everything is installed on first use.
 
 PORT ?= 4566
-PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
-	"$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null \
-	&& echo "$$python" && break; done)
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 
 BIN := .venv/bin
 UV := .tools/uv/bin/uv
@@ -50,7 +48,13 @@ lock: $(UV)
 		$(UV) pip compile $(LOCK) --group $$group -o requirements/$$group.txt || exit 1; done
 
 clean:
-	rm -rf .local .aws-sam
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local clean; else rm -rf .local; fi
+	@rm -rf .aws-sam
+
+# The first of PYTHON that runs, is one of the versions that we lock for, and can make environments.
+SUITABLE = $(shell for python in $(PYTHON); do \
+	"$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null \
+	&& echo "$$python" && break; done)
 
 # One environment for the tests, and one for each tool whose pins allow no other beside it.
 .tools/installed: $(UV) requirements/dev.txt requirements/sam.txt requirements/ministack.txt
@@ -61,8 +65,9 @@ clean:
 	@touch $@
 
 $(UV): requirements/uv.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.14 with its venv module is needed: install it (on Debian: apt install python3-venv), or name it with PYTHON=/path/to/python." >&2; exit 1; }
-	@$(PYTHON) -m venv --clear .tools/uv
+	@test -n "$(SUITABLE)" || { echo "No Python 3.11 to 3.14 with its venv module is here: install one" \
+		"(on Debian: apt install python3-venv), or name it, as in make run PYTHON=/path/to/python3." >&2; exit 1; }
+	@$(SUITABLE) -m venv --clear .tools/uv
 	@.tools/uv/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@touch $@
 

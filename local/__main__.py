@@ -1,8 +1,10 @@
-"""The commands behind `make run` and `make token`."""
+"""The commands behind `make run`, `make token` and `make clean`."""
 
 import argparse
+import fcntl
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -42,6 +44,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     run_command = commands.add_parser("run", help="build, deploy and serve the stack until Ctrl-C")
     run_command.add_argument("--port", type=int, default=4566)
+    commands.add_parser("clean", help="forget all that the stack keeps")
     token_command = commands.add_parser("token", help="print a fresh access token")
     token_command.add_argument("user", nargs="?", default="")
     options = parser.parse_args()
@@ -52,6 +55,8 @@ def main() -> int:
     try:
         if options.command == "run":
             _run(options.home.resolve(), options.port)
+        elif options.command == "clean":
+            _clean(options.home.resolve())
         else:
             print(_token(options.home, options.user))
     except Failure as failure:
@@ -63,10 +68,10 @@ def main() -> int:
 def _run(home: Path, port: int) -> None:
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, signal.default_int_handler)
-    home.mkdir(parents=True, exist_ok=True)
+    environment.check_tools()
     stack_file = home / "stack.json"
     try:
-        with emulator.running(home, port) as process:
+        with _alone_in(home), emulator.running(home, port) as process:
             with _step("Building the layer and the functions"):
                 stack.build(home)
             with _step(f"Deploying them to the emulator on port {port}"):
@@ -74,15 +79,31 @@ def _run(home: Path, port: int) -> None:
             with _step("Making the users kevin and harry"):
                 tokens = {name: users.token(port, name) for name in users.DEMO_USERS}
             api_url = stack.api_url(port)
-            stack_file.write_text(json.dumps({"api_url": api_url, "docs_url": None, "tokens": tokens}, indent=2))
-            print(_NEXT.format(api_url=api_url, token=tokens["kevin"]), flush=True)
-            process.wait()
+            try:
+                stack_file.write_text(json.dumps({"api_url": api_url, "docs_url": None, "tokens": tokens}, indent=2))
+                print(_NEXT.format(api_url=api_url, token=tokens["kevin"]), flush=True)
+                process.wait()
+            finally:
+                stack_file.unlink(missing_ok=True)
             raise Failure(f"The emulator stopped by itself: {home / 'emulator.log'} says why.")
     except KeyboardInterrupt:
-        pass
-    finally:
-        stack_file.unlink(missing_ok=True)
-    print("Stopped.")
+        print("Stopped.")
+
+
+def _clean(home: Path) -> None:
+    with _alone_in(home):
+        shutil.rmtree(home)
+
+
+@contextmanager
+def _alone_in(home: Path) -> Iterator[None]:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure(f"A `make run` is at work in {home}: stop it first, with Ctrl-C.") from None
+        yield
 
 
 @contextmanager

@@ -3,14 +3,24 @@
 import os
 from pathlib import Path
 
+from local.failure import Failure
+
 ROOT = Path(__file__).resolve().parent.parent
 SAM = ROOT / ".tools/sam/bin/sam"
+UV = ROOT / ".tools/sam/bin/uv"
 MINISTACK_PYTHON = ROOT / ".tools/ministack/bin/python"
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 # The emulator's own root user; it accepts no other before IAM knows one.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+
+def check_tools() -> None:
+    """Raises `Failure` where a tool that the embedded stack is made of is missing."""
+    for tool in (SAM, UV, MINISTACK_PYTHON):
+        if not tool.exists():
+            raise Failure(f"{tool} is missing: remove .tools, and `make run` installs it again.")
 
 
 def emulator_url(port: int) -> str:

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.environment import MINISTACK_PYTHON, ROOT, SAM, clean, emulator_url, of_aws_client
+from local.environment import MINISTACK_PYTHON, ROOT, SAM, UV, clean, emulator_url, of_aws_client
 from local.failure import Failure
 
 NAME = "conversations"
@@ -22,8 +22,7 @@ def api_url(port: int) -> str:
 def build(home: Path) -> None:
     """Builds layer and functions for the Python that the emulator runs them with. Raises `Failure`."""
     command: list[str | Path] = ["build", "--build-dir", home / "build", "--cache-dir", home / "cache"]
-    # uv is beside sam.
-    path = f"{SAM.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    path = f"{UV.parent}{os.pathsep}{os.environ.get('PATH', '')}"
     _sam(command, clean() | {"PATH": path, "LAYER_PYTHON": str(MINISTACK_PYTHON)}, home / "build.log")
 
 

@@ -4,15 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.stack import Client, Stack, free_port, start, stop
+from tests.e2e.stack import Client, Stack
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The stack of this test run, empty at first, gone afterwards."""
-    stack = start(tmp_path_factory.mktemp("stack"), free_port())
-    yield stack
-    stop(stack)
+    stack = Stack(tmp_path_factory.mktemp("stack"))
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
 
 
 @pytest.fixture

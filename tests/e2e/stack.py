@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import requests
 
@@ -56,42 +56,43 @@ class Client:
         return page
 
 
-class Stack(NamedTuple):
-    """A stack that runs: where it is, and how to get at it."""
+class Stack:
+    """A stack that keeps its state in *home* and can be started and stopped."""
 
-    home: Path
-    port: int
-    api_url: str
-    process: "subprocess.Popen[str]"
+    def __init__(self, home: Path) -> None:
+        """Knows where; `start` runs it."""
+        self.home = home
+        self.port = free_port()
+        self.api_url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Runs it, and waits until it says that it is ready."""
+        log = self.home / "run.log"
+        ready = self.home / "stack.json"
+        with log.open("w") as output:
+            process = self._process = subprocess.Popen(
+                [sys.executable, "-m", "local", "--home", self.home, "run", "--port", str(self.port)],
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while not ready.exists():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        self.api_url = json.loads(ready.read_text())["api_url"]
+
+    def stop(self) -> int:
+        """Stops it as Ctrl-C does, and returns its exit status."""
+        assert self._process
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(_STOP_SECONDS)
 
     def client(self, user: str, *scopes: str) -> Client:
         """A client of *user*, whose token has *scopes* or else all that there are."""
         return Client(self.api_url, users.token(self.port, user, scopes or users.SCOPES))
-
-
-def start(home: Path, port: int) -> Stack:
-    """Starts the stack and waits until it says that it is ready."""
-    log = home / "run.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "local", "--home", home, "run", "--port", str(port)],
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    deadline = time.monotonic() + _START_SECONDS
-    while not (home / "stack.json").exists():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
-    return Stack(home, port, json.loads((home / "stack.json").read_text())["api_url"], process)
-
-
-def stop(stack: Stack) -> int:
-    """Stops it as Ctrl-C does, and returns its exit status."""
-    stack.process.send_signal(signal.SIGINT)
-    return stack.process.wait(_STOP_SECONDS)
 
 
 def free_port() -> int:

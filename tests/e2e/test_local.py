@@ -2,18 +2,26 @@
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.stack import Stack, free_port, start, stop
+from tests.e2e.stack import Client, Stack, free_port
 from tests.template import ROOT
 
+NOT_COPIED = {".aws-sam", ".git", ".hypothesis", ".local", ".mypy_cache", ".pytest_cache", ".tools", ".venv"}
 
-def local(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+
+def local(*arguments: str | Path, project: Path = ROOT) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "local", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "local", *arguments],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -24,14 +32,14 @@ def test_the_printed_commands_work_when_pasted(stack: Stack) -> None:
     assert "curl" in commands
     pasted = subprocess.run(
         ["bash", "-e"],
-        input=commands.replace("curl -H", "curl -sS -w '%{http_code} ' -H"),
+        input=commands.replace("curl -H", "curl -sS -w '<%{http_code}>' -H"),
         env={"PATH": "/usr/local/bin:/usr/bin:/bin", "NO_PROXY": "*"},
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    assert re.findall(r"\b(?:200|201|204) ", pasted.stdout) == ["200 ", "201 ", "200 ", "200 ", "200 ", "204 "]
+    assert re.findall(r"<(\d+)>", pasted.stdout) == ["200", "201", "200", "200", "200", "204"]
     assert pasted.stderr == ""
 
 
@@ -67,20 +75,69 @@ def test_a_taken_port_is_said_and_left_alone(tmp_path: Path) -> None:
         socket.create_connection(("127.0.0.1", port)).close()
 
 
-def test_conversations_survive_a_restart_and_nothing_else_does(tmp_path: Path, stack: Stack) -> None:
-    first = start(tmp_path, free_port())
-    created = first.client("kevin").create(contact_id="harry", group_id="friends")
-    assert stop(first) == 0
-    assert not (tmp_path / "stack.json").exists()
-    assert processes_in(tmp_path) == []
-    second = start(tmp_path, first.port)
-    try:
-        assert second.api_url == first.api_url
-        assert second.client("kevin").list()["data"] == [created]
-        assert second.client("kevin").update(created, is_muted=True) == created | {"is_muted": True}
-    finally:
-        stop(second)
-    assert stack.process.poll() is None
+def test_two_do_not_work_in_one_folder(stack: Stack) -> None:
+    for command in (["run", "--port", str(free_port())], ["clean"]):
+        refused = local("--home", stack.home, *command)
+        assert refused.returncode == 1
+        assert refused.stderr == f"A `make run` is at work in {stack.home}: stop it first, with Ctrl-C.\n"
+    assert stack.client("kevin").list() == {"has_more": False, "data": []}
+
+
+def test_ctrl_c_stops_everything_and_conversations_are_there_after_the_next_start(stack: Stack, kevin: Client) -> None:
+    created = kevin.create(contact_id="harry", group_id="friends")
+    assert processes_in(stack.home)
+    assert stack.stop() == 0
+    assert not (stack.home / "stack.json").exists()
+    assert processes_in(stack.home) == []
+    stack.start()
+    assert kevin.list()["data"] == [created]
+    assert kevin.update(created, is_muted=True) == created | {"is_muted": True}
+
+
+def test_clean_forgets_everything(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "state").mkdir(parents=True)
+    (home / "state" / "dynamodb.json").touch()
+    assert local("--home", home, "clean").returncode == 0
+    assert not home.exists()
+
+
+def test_a_failed_deployment_says_where_to_look(tmp_path: Path) -> None:
+    project = copy_of_project(tmp_path)
+    template = project / "template.yaml"
+    template.write_text(template.read_text().replace("Authorizer: Cognito, ", ""))
+    failed = local("run", "--port", str(free_port()), project=project)
+    assert failed.returncode == 1
+    assert failed.stderr == f"`sam deploy` failed: {project}/.local/deploy.log says why.\n"
+    assert processes_in(project) == []
+
+
+def test_a_missing_tool_is_said(tmp_path: Path) -> None:
+    project = copy_of_project(tmp_path)
+    (project / ".tools").unlink()
+    refused = local("run", project=project)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"{project}/.tools/sam/bin/sam is missing: remove .tools, and `make run` installs it again.\n"
+    )
+
+
+def test_an_unsupported_python_is_said(tmp_path: Path) -> None:
+    project = copy_of_project(tmp_path)
+    (project / ".tools").unlink()
+    refused = subprocess.run(
+        ["make", "run", "PYTHON=false"], cwd=project, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("No Python 3.11 to 3.14 with its venv module is here: install one (")
+
+
+def copy_of_project(folder: Path) -> Path:
+    """The project as it stands, to be spoilt; it borrows the installed tools."""
+    project = folder / "project"
+    shutil.copytree(ROOT, project, ignore=lambda _folder, names: [name for name in names if name in NOT_COPIED])
+    (project / ".tools").symlink_to(ROOT / ".tools")
+    return project
 
 
 def processes_in(home: Path) -> list[str]:
