@@ -1,5 +1,6 @@
 """What the tests share: the environment of a function, and DynamoDB by moto with the table of the template."""
 
+import importlib
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -24,14 +25,18 @@ import pytest
 from moto import mock_aws
 
 from tests import template
+from tests.handlers import ENDPOINTS
 from tests.wire import Wire
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# The handlers make their clients at import, from the default session: it has to be listened to before.
+# The handlers make their clients at import, from the default session: it has to be listened to before. And they are
+# imported now, because moto replaces that session when it starts.
 boto3.DEFAULT_SESSION = boto3.Session()
 _wire = Wire(boto3.DEFAULT_SESSION.events)
+for endpoint in ENDPOINTS:
+    importlib.import_module(f"functions.{endpoint}.app")
 
 
 @pytest.fixture
