@@ -47,14 +47,16 @@ def call(
     query: dict[str, list[str]] | None = None,
     body: str | None = None,
     content_type: str = FORM,
+    headers: dict[str, str] | None = None,
 ) -> Answer:
     """Calls *endpoint* for *user*. Query values are lists, since a client may give a parameter any number of times."""
     request = event(endpoint)
     request["requestContext"]["authorizer"]["claims"]["sub"] = user
     request["multiValueQueryStringParameters"] = query
     request["queryStringParameters"] = {name: values[-1] for name, values in query.items()} if query else None
-    request["headers"]["Content-Type"] = content_type
-    request["multiValueHeaders"]["Content-Type"] = [content_type]
+    for name, value in ({"Content-Type": content_type} | (headers or {})).items():
+        request["headers"][name] = value
+        request["multiValueHeaders"][name] = [value]
     request["body"] = body
     if id is not None:
         request["pathParameters"] = {"id": id}

@@ -1,12 +1,35 @@
 """What goes over the wire to DynamoDB: counted, and made to fail, by botocore's own events."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.hooks import BaseEventHooks
 
-Fault = Callable[[AWSPreparedRequest], AWSResponse]
+# What DynamoDB seems to answer; None lets the request through.
+Fault = Callable[[AWSPreparedRequest], AWSResponse | None]
+
+
+def refusal(request: AWSPreparedRequest, status: int, code: str, **more: object) -> AWSResponse:
+    """An error as DynamoDB answers it."""
+    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "table conversations of kevin", **more}
+    return AWSResponse(request.url, status, HTTPHeaders(), _Content(json.dumps(body).encode()))
+
+
+def cancelled(request: AWSPreparedRequest, code: str) -> AWSResponse:
+    """A transaction of two writes that was cancelled because of the first."""
+    reasons = [{"Code": code, "Message": "because"}, {"Code": "None"}]
+    return refusal(request, 400, "TransactionCanceledException", CancellationReasons=reasons)
+
+
+class _Content:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self) -> list[bytes]:
+        return [self._content]
 
 
 class Wire:

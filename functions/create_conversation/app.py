@@ -11,5 +11,9 @@ conversations = ConversationRepository(dynamodb.connect(), os.environ["TABLE_NAM
 
 @api.endpoint()
 def handler(request: api.Request) -> api.Response:
-    conversation = conversations.create(request.user_id, request.body(CreateConversation))
-    return api.Response(201, conversation, {"Location": f"{request.url}/{conversation['id']}"})
+    body = request.body(CreateConversation)
+    (conversation, version), is_replay = conversations.create(request.user_id, body, request.idempotency_key)
+    headers = {"Location": f"{request.url}/{conversation['id']}"} | api.etag(version)
+    if is_replay:
+        headers["Idempotent-Replayed"] = "true"
+    return api.Response(201, conversation, headers)

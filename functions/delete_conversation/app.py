@@ -10,5 +10,5 @@ conversations = ConversationRepository(dynamodb.connect(), os.environ["TABLE_NAM
 
 @api.endpoint()
 def handler(request: api.Request) -> api.Response:
-    conversations.delete(request.user_id, request.id)
+    conversations.delete(request.user_id, request.id, request.only_versions)
     return api.Response(204)

@@ -10,4 +10,7 @@ conversations = ConversationRepository(dynamodb.connect(), os.environ["TABLE_NAM
 
 @api.endpoint()
 def handler(request: api.Request) -> api.Response:
-    return api.Response(200, conversations.retrieve(request.user_id, request.id))
+    conversation, version = conversations.retrieve(request.user_id, request.id)
+    if request.has_already(version):
+        return api.Response(304, headers=api.etag(version))
+    return api.Response(200, conversation, api.etag(version))

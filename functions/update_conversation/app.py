@@ -11,5 +11,6 @@ conversations = ConversationRepository(dynamodb.connect(), os.environ["TABLE_NAM
 
 @api.endpoint()
 def handler(request: api.Request) -> api.Response:
-    conversation = conversations.update(request.user_id, request.id, request.body(UpdateConversation))
-    return api.Response(200, conversation)
+    id, changes = request.id, request.body(UpdateConversation)
+    conversation, version = conversations.update(request.user_id, id, changes, request.only_versions)
+    return api.Response(200, conversation, api.etag(version))

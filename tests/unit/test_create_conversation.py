@@ -2,13 +2,16 @@
 
 import base64
 import json
+import os
 import time
+from typing import Any
 
+import boto3
 import pytest
 from coherent import ids
 
-from tests.handlers import FORM, JSON, call, create, event, invoke, list_all
-from tests.wire import Wire
+from tests.handlers import FORM, JSON, Answer, call, create, event, invoke, list_all, update
+from tests.wire import Wire, cancelled
 
 pytestmark = pytest.mark.usefixtures("table")
 
@@ -58,8 +61,8 @@ def test_location_keeps_to_the_public_url_where_there_is_one(monkeypatch: pytest
 @pytest.mark.parametrize("is_base64", [False, True])
 def test_form_and_json_say_the_same(content_type: str, body: str, is_base64: bool) -> None:
     request = event("create_conversation")
-    del request["headers"]["Content-Type"]
-    request["headers"]["CONTENT-type"] = content_type
+    del request["multiValueHeaders"]["Content-Type"]
+    request["multiValueHeaders"]["CONTENT-type"] = [content_type]
     request["body"] = base64.b64encode(body.encode()).decode() if is_base64 else body
     request["isBase64Encoded"] = is_base64
     answer = invoke("create_conversation", request)
@@ -79,6 +82,114 @@ def test_a_write_whose_answer_is_lost_creates_one_conversation(wire: Wire) -> No
     created = create()
     assert wire.requests == ["PutItem", "PutItem"]
     assert list_all() == [created]
+
+
+def test_a_new_conversation_has_the_first_etag() -> None:
+    assert call("create_conversation", body="contact_id=harry").headers["ETag"] == '"1"'
+
+
+def once(key: str, body: str = "contact_id=harry&group_id=friends", user: str = "kevin") -> Answer:
+    return call("create_conversation", user=user, body=body, headers={"Idempotency-Key": key})
+
+
+def test_the_same_key_creates_once_and_answers_the_same_again() -> None:
+    first = once("a key")
+    assert first.status == 201
+    assert "Idempotent-Replayed" not in first.headers
+    update(first.body, is_muted=True)
+    for body in ("contact_id=harry&group_id=friends", "group_id=friends&contact_id=harry"):
+        again = once("a key", body)
+        assert (again.status, again.body) == (201, first.body)
+        assert again.headers == first.headers | {"Idempotent-Replayed": "true"}
+    assert list_all() == [first.body | {"is_muted": True}]
+
+
+def test_the_first_answer_is_given_even_when_the_conversation_is_gone() -> None:
+    first = once("a key")
+    call("delete_conversation", id=first.body["id"])
+    assert once("a key").body == first.body
+    assert list_all() == []
+
+
+@pytest.mark.parametrize("body", ["contact_id=harry", "contact_id=kevin&group_id=friends", "group_id=friends"])
+def test_the_same_key_with_other_attributes_is_refused(body: str) -> None:
+    first = once("a key")
+    answer = once("a key", body)
+    assert answer.status == 422
+    assert answer.message == "Idempotency-Key: must be a new one for new attributes; this one was used with others"
+    assert list_all() == [first.body]
+
+
+def test_keys_are_the_users_own() -> None:
+    mine, theirs = once("a key", user="kevin"), once("a key", user="harry")
+    assert mine.body["id"] != theirs.body["id"]
+    assert list_all(user="kevin") == [mine.body]
+    assert list_all(user="harry") == [theirs.body]
+
+
+def test_another_key_creates_another_conversation() -> None:
+    assert [once(key).status for key in ("a key", "A key", "~" * 255, "!")] == [201] * 4
+    assert len(list_all()) == 4
+
+
+def test_a_wrong_request_does_not_use_up_its_key() -> None:
+    assert once("a key", "contact_id=").status == 400
+    assert once("a key").status == 201
+
+
+@pytest.mark.parametrize("key", ["", "a" * 256, "schlüssel", "a\tb", "a\n", "a\x7f"])
+def test_a_malformed_key_is_refused(key: str) -> None:
+    answer = once(key)
+    assert (answer.status, answer.message) == (400, "Idempotency-Key: must be 1 to 255 printable ASCII characters")
+    assert list_all() == []
+
+
+def test_a_key_is_remembered_for_24_hours() -> None:
+    first = once("a key").body
+    (record,) = [row for row in rows() if "expires_at" in row]
+    assert record["expires_at"] == {"N": str(first["created_at"] + 24 * 60 * 60)}
+    table = os.environ["TABLE_NAME"]
+    # It has expired, and DynamoDB has not yet come round to remove it.
+    boto3.client("dynamodb").put_item(TableName=table, Item=record | {"expires_at": {"N": str(first["created_at"])}})
+    second = once("a key", "contact_id=somebody")
+    assert second.status == 201
+    assert "Idempotent-Replayed" not in second.headers
+    assert list_all() == [second.body, first]
+
+
+def rows() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = boto3.client("dynamodb").scan(TableName=os.environ["TABLE_NAME"])["Items"]
+    return found
+
+
+def test_a_transaction_whose_answer_is_lost_creates_one_conversation(wire: Wire) -> None:
+    wire.lose_next_answer()
+    answer = once("a key")
+    assert wire.requests == ["TransactWriteItems", "TransactWriteItems"]
+    assert (answer.status, "Idempotent-Replayed" in answer.headers) == (201, False)
+    assert list_all() == [answer.body]
+
+
+@pytest.mark.parametrize("endings", [["TransactionConflict"], ["TransactionConflict"] * 5])
+def test_twins_that_meet_try_again(endings: list[str], wire: Wire) -> None:
+    codes = iter(endings)
+    wire.fault = lambda request: cancelled(request, code) if (code := next(codes, None)) else None
+    answer = once("a key")
+    assert answer.status == 201
+    assert wire.requests == ["TransactWriteItems"] * (len(endings) + 1)
+
+
+def test_twins_that_keep_meeting_are_told_to_come_again(wire: Wire) -> None:
+    wire.fault = lambda request: cancelled(request, "TransactionConflict")
+    answer = once("a key")
+    assert answer.status == 409
+    assert answer.message == "Idempotency-Key: the same request is still in progress; try again in a moment"
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_a_throttled_transaction_is_a_503(wire: Wire) -> None:
+    wire.fault = lambda request: cancelled(request, "ThrottlingError")
+    assert once("a key").status == 503
 
 
 @pytest.mark.parametrize(

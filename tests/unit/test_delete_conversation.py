@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.handlers import call, create, event, invoke, list_all
+from tests.handlers import call, create, event, invoke, list_all, update
 
 pytestmark = pytest.mark.usefixtures("table")
 
@@ -33,4 +33,27 @@ def test_another_users_conversation_looks_like_none_and_stays() -> None:
     absent = call("delete_conversation", user="harry", id="xgQQXg3hrtjh7AvZ")
     assert foreign.status == 404
     assert foreign.body == absent.body
+    assert list_all(user="kevin") == [created]
+
+
+@pytest.mark.parametrize("condition", ['"2"', '"1", "2"', "*"])
+def test_a_conversation_is_deleted_where_the_condition_holds(condition: str) -> None:
+    created = update(create(), is_pinned=True)
+    assert call("delete_conversation", id=created["id"], headers={"If-Match": condition}).status == 204
+    assert list_all() == []
+
+
+@pytest.mark.parametrize("condition", ['"1"', 'W/"2"', '"x"'])
+def test_a_conversation_that_has_changed_stays(condition: str) -> None:
+    created = update(create(), is_pinned=True)
+    answer = call("delete_conversation", id=created["id"], headers={"If-Match": condition})
+    assert answer.status == 412
+    assert list_all() == [created]
+
+
+@pytest.mark.parametrize("condition", ['"1"', "*"])
+def test_what_does_not_exist_is_not_found_whatever_the_condition(condition: str) -> None:
+    created = create(user="kevin")
+    for id in (created["id"], "xgQQXg3hrtjh7AvZ"):
+        assert call("delete_conversation", user="harry", id=id, headers={"If-Match": condition}).status == 404
     assert list_all(user="kevin") == [created]

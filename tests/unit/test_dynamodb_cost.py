@@ -16,6 +16,13 @@ def test_there_are_54_combinations_of_filters() -> None:
 def test_each_call_on_one_conversation_is_one_request(wire: Wire) -> None:
     conversation = create()
     assert wire.requests == ["PutItem"]
+    for _ in ("first", "replay"):
+        wire.reset()
+        call("create_conversation", body="contact_id=harry", headers={"Idempotency-Key": "a key"})
+        assert wire.requests == ["TransactWriteItems"]
+    wire.reset()
+    call("update_conversation", id=conversation["id"], body="is_muted=true", headers={"If-Match": '"1"'})
+    assert wire.requests == ["UpdateItem"]
     for endpoint, operation in (
         ("retrieve_conversation", "GetItem"),
         ("update_conversation", "UpdateItem"),

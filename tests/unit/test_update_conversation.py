@@ -161,6 +161,63 @@ def test_two_clients_that_change_different_flags_both_win() -> None:
     assert update(created, is_pinned=True) == created | {"is_muted": True, "is_pinned": True}
 
 
+CHANGED = "If-Match: must name the conversation's present ETag; it has changed, so retrieve it again"
+
+
+@pytest.mark.parametrize("condition", ['"2"', '"1", "2"', "*", '"x","2"', ", ".join([f'"{n}"' for n in range(2, 102)])])
+def test_an_update_is_made_where_the_condition_holds(condition: str) -> None:
+    created = update(create(), is_pinned=True)
+    answer = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
+    assert (answer.status, answer.body) == (200, created | {"is_muted": True})
+    assert answer.headers["ETag"] == '"3"'
+
+
+@pytest.mark.parametrize("condition", ['"1"', '"3"', 'W/"2"', '"x"', '""', '"0"', f'"{"9" * 400}"'])
+def test_an_update_is_not_made_where_the_condition_fails(condition: str) -> None:
+    created = update(create(), is_pinned=True)
+    answer = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
+    assert (answer.status, answer.message) == (412, CHANGED)
+    assert list_all() == [created]
+
+
+@pytest.mark.parametrize("condition", ["", "2", '"2', "*,*", ", ".join(['"2"'] * 101)])
+def test_a_malformed_condition_is_refused(condition: str) -> None:
+    created = update(create(), is_pinned=True)
+    answer = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
+    assert (answer.status, answer.message) == (400, 'If-Match: must be * or up to 100 ETags, such as "3", "4"')
+    assert list_all() == [created]
+
+
+@pytest.mark.parametrize("condition", ['"1"', "*"])
+def test_what_does_not_exist_is_not_found_whatever_the_condition(condition: str) -> None:
+    created = create(user="kevin")
+    headers = {"If-Match": condition}
+    for id in (created["id"], "xgQQXg3hrtjh7AvZ"):
+        assert call("update_conversation", user="harry", id=id, body="is_muted=true", headers=headers).status == 404
+
+
+def test_of_two_clients_with_the_same_etag_one_wins() -> None:
+    created = create()
+    first = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": '"1"'})
+    second = call("update_conversation", id=created["id"], body="is_pinned=true", headers={"If-Match": '"1"'})
+    assert (first.status, second.status) == (200, 412)
+    assert list_all() == [created | {"is_muted": True}]
+
+
+def test_an_update_that_changes_nothing_succeeds() -> None:
+    created = create()
+    answer = call("update_conversation", id=created["id"], body="is_muted=false", headers={"If-Match": '"1"'})
+    assert (answer.status, answer.body) == (200, created)
+
+
+def test_a_conditional_update_whose_answer_is_lost_is_made_once(wire: Wire) -> None:
+    created = create()
+    wire.lose_next_answer()
+    answer = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": '"1"'})
+    assert (answer.status, answer.body) == (200, created | {"is_muted": True})
+    assert answer.headers["ETag"] == '"2"'
+
+
 def test_an_update_whose_answer_is_lost_is_made_once(wire: Wire) -> None:
     created = create()
     wire.lose_next_answer()

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 from urllib.parse import parse_qsl
@@ -23,17 +24,25 @@ MAX_BODY_BYTES = 64 * 1024
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 _SHOWN = 64
+_IDEMPOTENCY_KEY = re.compile("[ -~]{1,255}")
+_TAGS = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"(?:[ \t]*,[ \t]*(?:W/)?"[\x21\x23-\x7e\x80-\xff]*")*')
+_TAG_OF_VERSION = re.compile(r'(W/)?"([1-9][0-9]{0,17})"')
+_MOST_TAGS = 100
 
 _STATUS = {
     errors.InvalidRequest: 400,
     errors.Unauthenticated: 401,
     errors.ConversationNotFound: 404,
+    errors.TwinInProgress: 409,
+    errors.ConversationChanged: 412,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
+    errors.IdempotencyKeyReused: 422,
     errors.Unavailable: 503,
 }
 _EXTRA_HEADERS = {
     errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
+    errors.TwinInProgress: {"Retry-After": "1"},
     errors.Unavailable: {"Retry-After": "1"},
 }
 
@@ -90,7 +99,7 @@ class Request:
         Raises `errors.InvalidRequest`, `errors.BodyTooLarge` or `errors.UnsupportedMediaType`.
         """
         body = self._event.get("body") or ""
-        media_type = self._header("content-type").partition(";")[0].strip().lower()
+        media_type = (self._header("content-type") or "").partition(";")[0].strip().lower()
         if not body:
             return model.parse({}, text=True)
         if media_type not in (_JSON, _FORM):
@@ -101,12 +110,51 @@ class Request:
         return model.parse(_form(text), text=True)
 
     @property
+    def idempotency_key(self) -> str | None:
+        """The key under which the client may repeat this request. Raises `errors.InvalidRequest`."""
+        key = self._header("idempotency-key")
+        if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+            raise errors.InvalidRequest("Idempotency-Key: must be 1 to 255 printable ASCII characters")
+        return key
+
+    @property
+    def only_versions(self) -> set[int] | None:
+        """The versions that If-Match allows (RFC 9110, 13.1.1); None is any. Raises `errors.InvalidRequest`."""
+        if self._header("if-match") is None:
+            return None
+        tags = self._tags("If-Match")
+        # Tags are compared strongly. Version 0 is that of nothing: where no tag is one of ours, nothing must match.
+        return None if tags is None else {version for is_weak, version in tags if not is_weak} or {0}
+
+    def has_already(self, version: int) -> bool:
+        """Whether the client has *version*, by If-None-Match (RFC 9110, 13.1.2). Raises `errors.InvalidRequest`."""
+        if self._header("if-none-match") is None:
+            return False
+        tags = self._tags("If-None-Match")
+        return tags is None or version in {known for _, known in tags}
+
+    def _tags(self, name: str) -> list[tuple[bool, int]] | None:
+        # Whether each is weak, and the version it names; None is any version, "*".
+        value = (self._header(name.lower()) or "").strip()
+        if value == "*":
+            return None
+        if not _TAGS.fullmatch(value) or value.count('"') > 2 * _MOST_TAGS:
+            raise errors.InvalidRequest(f'{name}: must be * or up to {_MOST_TAGS} ETags, such as "3", "4"')
+        return [(bool(weak), int(version)) for weak, version in _TAG_OF_VERSION.findall(value)]
+
+    @property
     def _query(self) -> Mapping[str, list[str]]:
         return self._event.get("multiValueQueryStringParameters") or {}
 
-    def _header(self, name: str) -> str:
-        headers = self._event.get("headers") or {}
-        return next((str(value) for key, value in headers.items() if key.lower() == name), "")
+    def _header(self, name: str) -> str | None:
+        headers = self._event.get("multiValueHeaders") or {}
+        values = [str(value) for key, values in headers.items() if key.lower() == name for value in values]
+        return ", ".join(values) if values else None
+
+
+def etag(version: int) -> dict[str, str]:
+    """The header that names *version* to the client."""
+    return {"ETag": f'"{version}"'}
 
 
 def endpoint(

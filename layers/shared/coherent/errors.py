@@ -26,6 +26,27 @@ class ConversationNotFound(CoherentError):
         super().__init__("id: no such conversation")
 
 
+class ConversationChanged(CoherentError):
+    """The conversation is no longer in a state that the client made a condition."""
+
+    def __init__(self) -> None:
+        super().__init__("If-Match: must name the conversation's present ETag; it has changed, so retrieve it again")
+
+
+class IdempotencyKeyReused(CoherentError):
+    """The same key came with other attributes before, so it names another request."""
+
+    def __init__(self) -> None:
+        super().__init__("Idempotency-Key: must be a new one for new attributes; this one was used with others")
+
+
+class TwinInProgress(CoherentError):
+    """A request with the same idempotency key is being carried out at this moment."""
+
+    def __init__(self) -> None:
+        super().__init__("Idempotency-Key: the same request is still in progress; try again in a moment")
+
+
 class BodyTooLarge(CoherentError):
     """The body is longer than the service reads."""
 
