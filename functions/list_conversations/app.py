@@ -12,4 +12,5 @@ conversations = ConversationRepository(dynamodb.connect(), os.environ["TABLE_NAM
 @api.endpoint(takes_query=True)
 def handler(request: api.Request) -> api.Response:
     page = conversations.list(request.user_id, request.query(ListConversations))
-    return api.Response(200, {"has_more": page.has_more, "data": page.data})
+    links = request.links([conversation["id"] for conversation in page.data], has_more=page.has_more)
+    return api.Response(200, {"has_more": page.has_more, "data": page.data}, links)

@@ -1,7 +1,9 @@
 """GET /v1/conversations."""
 
 import itertools
+import re
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -106,6 +108,51 @@ def test_a_group_named_to_reach_another_users_partition_does_not() -> None:
     create(user="a#b", contact_id="x", group_id="c")
     create(user="a", contact_id="x", group_id="b")
     assert list_all(user="a", group_id="b#x") == []
+
+
+def links(**query: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """The relations of the Link header, each with its URL and the query of it."""
+    header = call("list_conversations", query={name: [value] for name, value in query.items()}).headers.get("Link", "")
+    found = re.findall(r'<([^>?]*)\?([^>]*)>; rel="(next|prev)"(?:, |$)', header)
+    return {relation: (url, dict(parse_qsl(query, strict_parsing=True))) for url, query, relation in found}
+
+
+URL = "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/v1/conversations"
+
+
+def test_links_lead_to_the_pages_before_and_after() -> None:
+    a, b, c, d, e = ids([create() for _ in range(5)])[::-1]
+    assert links() == {}
+    assert links(limit="2") == {"next": (URL, {"limit": "2", "starting_after": b})}
+    middle = {
+        "next": (URL, {"limit": "2", "starting_after": d}),
+        "prev": (URL, {"limit": "2", "ending_before": c}),
+    }
+    assert links(limit="2", starting_after=b) == links(limit="2", ending_before=e) == middle
+    assert links(limit="2", starting_after=d) == {"prev": (URL, {"limit": "2", "ending_before": e})}
+    assert links(limit="2", ending_before=c) == {"next": (URL, {"limit": "2", "starting_after": b})}
+    assert links(limit="2", ending_before=a) == {}
+
+
+def test_links_keep_the_filters() -> None:
+    for _ in range(2):
+        create(contact_id="harry", group_id="a&b=ä")
+    query = {"limit": "1", "muted": "false", "group_id": "a&b=ä"}
+    _, followed = links(**query)["next"]
+    assert followed == query | {"starting_after": list_all()[0]["id"]}
+
+
+def test_links_are_right_behind_a_custom_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = event("list_conversations")
+    request["requestContext"] |= {"domainName": "api.example.com", "path": "/chat/conversations"}
+    request["multiValueQueryStringParameters"] = {"limit": ["1"]}
+    for _ in range(2):
+        create(user=request["requestContext"]["authorizer"]["claims"]["sub"])
+    expected = "<https://api.example.com/chat/conversations?limit=1&starting_after="
+    assert invoke("list_conversations", request).headers["Link"].startswith(expected)
+    monkeypatch.setenv("PUBLIC_URL", "https://proxy.example.com/v2")
+    expected = "<https://proxy.example.com/v2/conversations?limit=1&starting_after="
+    assert invoke("list_conversations", request).headers["Link"].startswith(expected)
 
 
 @pytest.mark.parametrize(

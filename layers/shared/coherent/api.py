@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from aws_lambda_powertools import Logger
 
@@ -85,6 +85,23 @@ class Request:
         """The query as *model*. Raises `errors.InvalidRequest`."""
         pairs = [(name, value) for name, values in self._query.items() for value in values]
         return model.parse(_each_once(pairs), text=True)
+
+    def links(self, found_ids: Sequence[str], *, has_more: bool) -> dict[str, str]:
+        """The Link header (RFC 8288) of a page of *found_ids*: the same list before and after them, if there is any."""
+        if not found_ids:
+            return {}
+        backwards = "ending_before" in self._query
+        urls = {}
+        if has_more or backwards:
+            urls["next"] = self._page_url("starting_after", found_ids[-1])
+        if has_more if backwards else "starting_after" in self._query:
+            urls["prev"] = self._page_url("ending_before", found_ids[0])
+        links = ", ".join(f'<{url}>; rel="{relation}"' for relation, url in urls.items())
+        return {"Link": links} if links else {}
+
+    def _page_url(self, cursor: str, id: str) -> str:
+        kept = {name: values for name, values in self._query.items() if name not in ("starting_after", "ending_before")}
+        return f"{self.url}?{urlencode(kept | {cursor: [id]}, doseq=True)}"
 
     def refuse_query(self) -> None:
         """Raises `errors.InvalidRequest` where there is a query, since no parameter is ever ignored."""
