@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from local import emulator, environment, stack, users
+from local import emulator, environment, gaps, stack, users
 from local.failure import Failure
 
 _NEXT = """
@@ -76,6 +76,7 @@ def _run(home: Path, port: int) -> None:
                 stack.build(home)
             with _step(f"Deploying them to the emulator on port {port}"):
                 stack.deploy(home, port)
+                gaps.fill(port)
             with _step("Making the users kevin and harry"):
                 tokens = {name: users.token(port, name) for name in users.DEMO_USERS}
             api_url = stack.api_url(port)

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import boto3
+
 from local.failure import Failure
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,3 +46,8 @@ def clean() -> dict[str, str]:
 def of_aws_client(port: int) -> dict[str, str]:
     """The environment of a program that takes the emulator for AWS."""
     return clean() | CREDENTIALS | {"AWS_ENDPOINT_URL": emulator_url(port), "AWS_DEFAULT_REGION": REGION}
+
+
+def aws_session() -> boto3.Session:
+    """A session of the emulator's root user, for clients with `emulator_url` as their endpoint."""
+    return boto3.Session(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], region_name=REGION)

@@ -5,18 +5,29 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from local.environment import MINISTACK_PYTHON, ROOT, SAM, UV, clean, emulator_url, of_aws_client
+from local.environment import MINISTACK_PYTHON, ROOT, SAM, UV, aws_session, clean, emulator_url, of_aws_client
 from local.failure import Failure
 
 NAME = "conversations"
-# The emulator gives the API this id, so that its URL is known before it is deployed and stays the same.
-_API_ID = "conversations"
+
+
+def outputs(port: int) -> dict[str, str]:
+    """The outputs of the deployed stack."""
+    cloudformation = aws_session().client("cloudformation", endpoint_url=emulator_url(port))
+    (described,) = cloudformation.describe_stacks(StackName=NAME)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+
+
+def api_id(port: int) -> str:
+    """The id of the deployed API."""
+    return str(urlsplit(outputs(port)["ApiUrl"]).hostname).partition(".")[0]
 
 
 def api_url(port: int) -> str:
     """The base URL of the deployed API. By path, since names below `localhost` do not resolve everywhere."""
-    return f"{emulator_url(port)}/_aws/execute-api/{_API_ID}/v1"
+    return f"{emulator_url(port)}/_aws/execute-api/{api_id(port)}/v1"
 
 
 def build(home: Path) -> None:
@@ -32,8 +43,6 @@ def deploy(home: Path, port: int) -> None:
         *("deploy", "--config-file", ROOT / "samconfig.toml", "--template-file", home / "build" / "template.yaml"),
         *("--stack-name", NAME),
         *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
-        *("--tags", f"ms-custom-id={_API_ID}"),
-        *("--parameter-overrides", f"PublicUrl={api_url(port)}"),
     ]
     _sam(command, of_aws_client(port), home / "deploy.log")
 

@@ -7,11 +7,10 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterable
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import stack
-from local.environment import CREDENTIALS, REGION, emulator_url
+from local.environment import REGION, aws_session, emulator_url
 from local.failure import Failure
 
 DEMO_USERS = ("kevin", "harry")
@@ -39,11 +38,8 @@ def token(port: int, name: str, scopes: Iterable[str] = SCOPES) -> str:
 
 
 def _client(port: int, name: str) -> tuple[str, str]:
-    session = boto3.Session(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
-    cloudformation = session.client("cloudformation", endpoint_url=emulator_url(port))
-    cognito = session.client("cognito-idp", endpoint_url=emulator_url(port))
-    outputs = cloudformation.describe_stacks(StackName=stack.NAME)["Stacks"][0]["Outputs"]
-    pool_id = next(output["OutputValue"] for output in outputs if output["OutputKey"] == "UserPoolId")
+    cognito = aws_session().client("cognito-idp", endpoint_url=emulator_url(port))
+    pool_id = stack.outputs(port)["UserPoolId"]
     existing = cognito.list_user_pool_clients(UserPoolId=pool_id, MaxResults=60)["UserPoolClients"]
     for client in existing:
         if client["ClientName"] == name:

@@ -13,6 +13,7 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
     AWS_CONFIG_FILE=os.devnull,
     AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+    ALLOWED_ORIGIN="*",
     DOCUMENTATION_URL="https://protocol.chat/docs/errors",
     POWERTOOLS_SERVICE_NAME="conversations",
     TABLE_NAME="conversations",

@@ -66,14 +66,14 @@ class Stack:
         self.api_url = ""
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Runs it, and waits until it says that it is ready."""
+    def start(self, project: Path = ROOT) -> None:
+        """Runs it from *project*, and waits until it says that it is ready."""
         log = self.home / "run.log"
         ready = self.home / "stack.json"
         with log.open("w") as output:
             process = self._process = subprocess.Popen(
                 [sys.executable, "-m", "local", "--home", self.home, "run", "--port", str(self.port)],
-                cwd=ROOT,
+                cwd=project,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from local import users
 from tests.e2e.stack import Client, Stack
 from tests.filters import COMBINATIONS, matches
 
@@ -117,6 +118,74 @@ def test_two_users_never_meet(kevin: Client, harry: Client) -> None:
     assert kevin.send("GET", foreign).json() == mine
 
 
+def test_links_walk_through_the_pages_with_the_filters_kept(kevin: Client) -> None:
+    newest_first = [kevin.create(contact_id="harry", group_id="friends")["id"] for _ in range(5)][::-1]
+    kevin.create(contact_id="harry")
+    pages: list[list[str]] = []
+    url: str | None = "/conversations?limit=2&group_id=friends&muted=false"
+    while url and len(pages) < 10:
+        answer = kevin.send("GET", url)
+        pages.append([found["id"] for found in answer.json()["data"]])
+        url = answer.links.get("next", {}).get("url")
+    assert pages == [newest_first[:2], newest_first[2:4], newest_first[4:]]
+    back = kevin.send("GET", answer.links["prev"]["url"])
+    assert [found["id"] for found in back.json()["data"]] == pages[1]
+
+
+def test_fifty_twins_make_one_conversation_and_fifty_equal_answers(kevin: Client) -> None:
+    def post(_: int) -> requests.Response:
+        body = {"contact_id": "harry", "group_id": "friends"}
+        return kevin.send("POST", "/conversations", json=body, headers={"Idempotency-Key": "fifty"})
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(post, range(50)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({(answer.text, answer.headers["Location"], answer.headers["ETag"]) for answer in answers}) == 1
+    assert [answer.headers.get("Idempotent-Replayed") for answer in answers].count("true") == 49
+    assert kevin.list()["data"] == [answers[0].json()]
+    other = kevin.send("POST", "/conversations", json={"contact_id": "x"}, headers={"Idempotency-Key": "fifty"})
+    assert error(other)[0] == 422
+
+
+def test_of_many_clients_with_the_same_etag_exactly_one_wins(kevin: Client) -> None:
+    created = kevin.create(contact_id="harry")
+    path = f"/conversations/{created['id']}"
+    tag = kevin.send("GET", path).headers["ETag"]
+
+    def put(second: int) -> int:
+        return kevin.send("PUT", path, json={"last_opened_at": second}, headers={"If-Match": tag}).status_code
+
+    with ThreadPoolExecutor(4) as threads:
+        statuses = list(threads.map(put, range(8)))
+    assert sorted(statuses) == [200] + [412] * 7
+    found = kevin.send("GET", path, headers={"If-None-Match": tag})
+    assert found.json() == created | {"last_opened_at": statuses.index(200)}
+    again = kevin.send("GET", path, headers={"If-None-Match": found.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert error(kevin.send("DELETE", path, headers={"If-Match": tag}))[0] == 412
+    assert kevin.send("DELETE", path, headers={"If-Match": found.headers["ETag"]}).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/nothing"), ("PATCH", "/conversations"), ("POST", "/conversations/x")]
+)
+def test_there_is_nothing_but_what_there_is(kevin: Client, method: str, path: str) -> None:
+    answer = kevin.send(method, path)
+    assert error(answer) == (404, "There is no such path, or not with this method")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize("path", ["/conversations", "/conversations/xgQQXg3hrtjh7AvZ"])
+def test_a_browser_may_ask_before_it_calls(stack: Stack, path: str) -> None:
+    headers = {"Origin": "https://chat.example.com", "Access-Control-Request-Method": "PUT"}
+    answer = Client(stack.api_url, None).send("OPTIONS", path, headers=headers)
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Access-Control-Allow-Methods"] == "GET,POST,PUT,DELETE"
+    allowed = "Authorization,Content-Type,Idempotency-Key,If-Match,If-None-Match"
+    assert answer.headers["Access-Control-Allow-Headers"] == allowed
+
+
 CALLS = [
     ("GET", "/conversations", "conversations/read"),
     ("POST", "/conversations", "conversations/write"),
@@ -129,14 +198,22 @@ CALLS = [
 @pytest.mark.parametrize(("method", "path", "scope"), CALLS)
 def test_only_a_token_with_the_scope_opens(stack: Stack, method: str, path: str, scope: str) -> None:
     (other_scope,) = {"conversations/read", "conversations/write"} - {scope}
-    good = stack.client("kevin", scope)
-    assert good.send(method, path).status_code in (200, 400, 404)
-    assert stack.client("kevin", other_scope).send(method, path).status_code == 401
-    assert Client(stack.api_url, None).send(method, path).status_code == 401
-    assert Client(stack.api_url, "nonsense").send(method, path).status_code == 401
-    header, claims, signature = str(good._session.headers["Authorization"]).removeprefix("Bearer ").split(".")
-    forged = ".".join([header, claims, signature[::-1]])
-    assert Client(stack.api_url, forged).send(method, path).status_code == 401
+    good = users.token(stack.port, "kevin", [scope])
+    header, claims, signature = good.split(".")
+    assert Client(stack.api_url, good).send(method, path).status_code in (200, 400, 404)
+    for bad in (
+        users.token(stack.port, "kevin", [other_scope]),
+        None,
+        "nonsense",
+        ".".join([header, claims, signature[::-1]]),
+    ):
+        answer = Client(stack.api_url, bad).send(method, path)
+        assert error(answer) == (
+            401,
+            "Authorization: must be 'Bearer ' and a valid access token with the scope of this call",
+        )
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.stack import Client, Stack, free_port
+from tests.e2e.stack import Stack, free_port
 from tests.template import ROOT
 
 NOT_COPIED = {".aws-sam", ".git", ".hypothesis", ".local", ".mypy_cache", ".pytest_cache", ".tools", ".venv"}
@@ -83,15 +83,22 @@ def test_two_do_not_work_in_one_folder(stack: Stack) -> None:
     assert stack.client("kevin").list() == {"has_more": False, "data": []}
 
 
-def test_ctrl_c_stops_everything_and_conversations_are_there_after_the_next_start(stack: Stack, kevin: Client) -> None:
-    created = kevin.create(contact_id="harry", group_id="friends")
+def test_ctrl_c_stops_everything_and_the_next_start_updates_what_was_kept(stack: Stack, tmp_path: Path) -> None:
+    created = stack.client("kevin").create(contact_id="harry", group_id="friends")
     assert processes_in(stack.home)
     assert stack.stop() == 0
     assert not (stack.home / "stack.json").exists()
     assert processes_in(stack.home) == []
-    stack.start()
-    assert kevin.list()["data"] == [created]
-    assert kevin.update(created, is_muted=True) == created | {"is_muted": True}
+
+    project = copy_of_project(tmp_path)
+    template = project / "template.yaml"
+    template.write_text(template.read_text().replace("'86400'", "'600'"))
+    stack.start(project)
+    restarted = stack.client("kevin")
+    assert restarted.send("OPTIONS", "/conversations").headers["Access-Control-Max-Age"] == "600"
+    assert restarted.list()["data"] == [created]
+    assert restarted.update(created, is_muted=True) == created | {"is_muted": True}
+    restarted.send("DELETE", f"/conversations/{created['id']}")
 
 
 def test_clean_forgets_everything(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def test_the_environment_of_the_tests_is_that_of_the_functions() -> None:
         "TABLE_NAME",
         "DOCUMENTATION_URL",
         "PUBLIC_URL",
+        "ALLOWED_ORIGIN",
         "POWERTOOLS_SERVICE_NAME",
         "AWS_ENDPOINT_URL_DYNAMODB",
     }

@@ -23,6 +23,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
+_EXPOSED = "ETag, Idempotent-Replayed, Link, Location, Retry-After, X-Request-Id"
 _SHOWN = 64
 _IDEMPOTENCY_KEY = re.compile("[ -~]{1,255}")
 _TAGS = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"(?:[ \t]*,[ \t]*(?:W/)?"[\x21\x23-\x7e\x80-\xff]*")*')
@@ -206,7 +207,13 @@ def endpoint(
 
 
 def _proxy_response(response: Response, request_id: str) -> dict[str, Any]:
-    headers = {"X-Request-Id": request_id, "Cache-Control": "private, no-cache", **response.headers}
+    headers = {
+        "X-Request-Id": request_id,
+        "Cache-Control": "private, no-cache",
+        "Access-Control-Allow-Origin": os.environ["ALLOWED_ORIGIN"],
+        "Access-Control-Expose-Headers": _EXPOSED,
+        **response.headers,
+    }
     if response.body is None:
         return {"statusCode": response.status, "headers": headers, "body": ""}
     headers["Content-Type"] = _JSON
