@@ -1,9 +1,11 @@
 """The service against a plain Python list: whatever is done in whatever order, both say the same."""
 
 import itertools
+import json
 import os
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import boto3
 import pytest
@@ -13,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests import template
 from tests.filters import COMBINATIONS, matches
-from tests.handlers import call, create, update
+from tests.handlers import JSON, Answer, call, create, update
 
 USERS = st.sampled_from(["kevin", "harry"])
 QUERIES = st.sampled_from(COMBINATIONS)
@@ -59,15 +61,63 @@ class Service(RuleBasedStateMachine):
         self.model: dict[str, list[Conversation]] = {"kevin": [], "harry": []}
         self.ids: list[str] = ["0" * 16, "z" * 16]
         self.walks: list[Walk] = []
+        self.versions: dict[str, int] = {}
+        self.first_answers: dict[tuple[str, str], Answer] = {}
+
+    @rule(user=USERS, key=st.sampled_from(["a", "b", "c"]), group_id=st.sampled_from([None, "friends"]))
+    def create_once(self, user: str, key: str, group_id: str | None) -> None:
+        """Somebody starts a conversation in a way that can be repeated."""
+        attributes = {"contact_id": "somebody"} | ({"group_id": group_id} if group_id else {})
+        answer = call("create_conversation", user=user, body=urlencode(attributes), headers={"Idempotency-Key": key})
+        first = self.first_answers.get((user, key))
+        if first is None:
+            assert (answer.status, "Idempotent-Replayed" in answer.headers) == (201, False)
+            self.first_answers[user, key] = answer
+            self.remember(user, answer.body)
+        elif first.body["group_id"] != group_id:
+            assert answer.status == 422
+        else:
+            assert (answer.status, answer.body) == (201, first.body)
+            assert answer.headers == first.headers | {"Idempotent-Replayed": "true"}
+
+    @rule(user=USERS, data=st.data(), changes=CHANGES, version=st.integers(1, 4))
+    def update_if(self, user: str, data: st.DataObject, changes: dict[str, Any], version: int) -> None:
+        """Somebody changes a conversation, provided that it is in the state they know."""
+        id = data.draw(st.sampled_from(self.ids))
+        known = self.find(user, id)
+        headers = {"If-Match": f'"{version}"'}
+        answer = call(
+            "update_conversation", user=user, id=id, body=json.dumps(changes), content_type=JSON, headers=headers
+        )
+        if known is None:
+            assert answer.status == 404
+        elif self.versions[id] != version:
+            assert answer.status == 412
+        else:
+            known |= changes
+            self.versions[id] += 1
+            assert (answer.status, answer.body) == (200, known)
+            assert answer.headers["ETag"] == f'"{version + 1}"'
+
+    @rule(user=USERS, data=st.data(), version=st.integers(1, 4))
+    def delete_if(self, user: str, data: st.DataObject, version: int) -> None:
+        """Somebody deletes a conversation, provided that it is in the state they know."""
+        id = data.draw(st.sampled_from(self.ids))
+        known = self.find(user, id)
+        answer = call("delete_conversation", user=user, id=id, headers={"If-Match": f'"{version}"'})
+        if known is None:
+            assert answer.status == 404
+        elif self.versions[id] != version:
+            assert answer.status == 412
+        else:
+            assert answer.status == 204
+            self.model[user] = [kept for kept in self.model[user] if kept is not known]
 
     @rule(user=USERS, group_id=st.sampled_from([None, "friends", "family"]))
     def create(self, user: str, group_id: str | None) -> None:
         """Somebody starts a conversation."""
         attributes = {"contact_id": "somebody"} | ({"group_id": group_id} if group_id else {})
-        created = create(user, **attributes)
-        assert all(created["id"] > known["id"] for known in self.model[user])
-        self.model[user].append(created)
-        self.ids.append(created["id"])
+        self.remember(user, create(user, **attributes))
 
     @rule(user=USERS, data=st.data(), changes=CHANGES)
     def update(self, user: str, data: st.DataObject, changes: dict[str, Any]) -> None:
@@ -78,6 +128,7 @@ class Service(RuleBasedStateMachine):
             assert call("update_conversation", user=user, id=id, body="is_muted=true").status == 404
         else:
             known |= changes
+            self.versions[id] += 1
             assert update(known, user, **changes) == known
 
     @rule(user=USERS, data=st.data())
@@ -94,7 +145,11 @@ class Service(RuleBasedStateMachine):
         id = data.draw(st.sampled_from(self.ids))
         known = self.find(user, id)
         answer = call("retrieve_conversation", user=user, id=id)
-        assert (answer.status, answer.body) == (200, known) if known else answer.status == 404
+        if known is None:
+            assert answer.status == 404
+        else:
+            assert (answer.status, answer.body) == (200, known)
+            assert answer.headers["ETag"] == f'"{self.versions[id]}"'
 
     @rule(
         user=USERS,
@@ -152,6 +207,13 @@ class Service(RuleBasedStateMachine):
         assert answer.status == 200
         assert answer.body == {"has_more": bool(beyond), "data": nearest}
         return bool(beyond), [known["id"] for known in nearest]
+
+    def remember(self, user: str, created: Conversation) -> None:
+        """Takes a new conversation into the model, as the newest."""
+        assert all(created["id"] > known["id"] for known in self.model[user])
+        self.model[user].append(dict(created))
+        self.ids.append(created["id"])
+        self.versions[created["id"]] = 1
 
     def find(self, user: str, id: str) -> Conversation | None:
         """What the model knows of it."""
