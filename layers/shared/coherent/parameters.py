@@ -35,7 +35,7 @@ def _null_of_text(value: object, info: ValidationInfo[Context]) -> object:
 
 
 Boolean = Annotated[bool, BeforeValidator(_boolean_of_text)]
-Integer = Annotated[int, BeforeValidator(_integer_of_text)]
+IntegerOfText = BeforeValidator(_integer_of_text)
 EmptyIsNull = BeforeValidator(_null_of_text)
 
 

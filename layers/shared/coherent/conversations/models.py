@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from coherent import ids
-from coherent.parameters import Boolean, EmptyIsNull, Integer, Parameters
+from coherent.parameters import Boolean, EmptyIsNull, IntegerOfText, Parameters
 
 _YEAR_10000 = 253_402_300_800
 _NAME = r"^[^\s\x00-\x1f\x7f-\x9f]{1,128}$"
@@ -15,13 +15,13 @@ _SECONDS_RULE = "a whole number of Unix seconds before the year 10000, or null"
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Id = Annotated[str, Field(pattern=ids.PATTERN)]
-Seconds = Annotated[Integer, Field(ge=0, lt=_YEAR_10000)]
+Seconds = Annotated[int, Field(ge=0, lt=_YEAR_10000), IntegerOfText]
 
 
 class ListConversations(Parameters):
     """Which conversations to list: those that match every filter given, on one side of a position."""
 
-    limit: Annotated[Integer, Field(ge=1, le=100)] = Field(10, description="an integer between 1 and 100")
+    limit: Annotated[int, Field(ge=1, le=100), IntegerOfText] = Field(10, description="an integer between 1 and 100")
     muted: Boolean | None = Field(None, description="true or false")
     archived: Boolean | None = Field(None, description="true or false")
     pinned: Boolean | None = Field(None, description="true or false")

@@ -1,0 +1,1 @@
+"""The API described for its clients, from the code that serves it."""

@@ -1,0 +1,49 @@
+"""`openapi.json` is valid, in step with the code, and says what the template does."""
+
+import json
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from reference.openapi import ROUTES, document
+from tests.handlers import ENDPOINTS
+from tests.template import FUNCTIONS, ROOT, TEMPLATE
+from tests.unit.test_structure import logical_id
+
+DOCUMENT = document()
+
+
+def test_the_committed_description_is_the_generated_one() -> None:
+    assert json.loads((ROOT / "openapi.json").read_text()) == DOCUMENT, "run `make openapi`"
+
+
+def test_it_is_valid() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
+def test_a_route_is_the_templates(route: Any) -> None:
+    deployed = FUNCTIONS[logical_id(route.endpoint)]["Events"]["Http"]["Properties"]
+    assert (route.method.upper(), route.path) == (deployed["Method"], deployed["Path"])
+    assert [route.scope] == deployed["Auth"]["AuthorizationScopes"]
+
+
+def test_every_endpoint_has_a_route() -> None:
+    assert sorted(route.endpoint for route in ROUTES) == ENDPOINTS
+
+
+def test_its_scopes_are_those_of_the_user_pool() -> None:
+    server = TEMPLATE["Resources"]["ResourceServer"]["Properties"]
+    offered = {f"{server['Identifier']}/{scope['ScopeName']}": scope["ScopeDescription"] for scope in server["Scopes"]}
+    flows = DOCUMENT["components"]["securitySchemes"]["oauth2"]["flows"]
+    assert [flow["scopes"] for flow in flows.values()] == [offered, offered]
+
+
+def test_limits_are_told() -> None:
+    parameters = {given["name"]: given["schema"] for given in DOCUMENT["paths"]["/conversations"]["get"]["parameters"]}
+    assert parameters["limit"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}
+    assert parameters["muted"] == {"type": "boolean"}
+    content = DOCUMENT["paths"]["/conversations/{id}"]["put"]["requestBody"]["content"]
+    seconds = {"type": "integer", "minimum": 0, "exclusiveMaximum": 253_402_300_800}
+    assert content["application/json"]["schema"]["properties"]["archived_at"]["anyOf"] == [seconds, {"type": "null"}]
