@@ -1,4 +1,4 @@
-# The words a developer types: run, token, test, unit, lint, openapi, lock, clean. Everything is installed on first use.
+# The words a developer types: run, token, test, unit, lint, fuzz, openapi, lock, clean. Everything is installed on first use.
 
 PORT ?= 4566
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
@@ -14,12 +14,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help run token test unit lint openapi lock clean
+.PHONY: help run token test unit lint fuzz openapi lock clean
 help:
 	@echo "make run    serves the whole stack on this machine (PORT=$(PORT))"
 	@echo "make token  prints an access token of a demo user (USER=kevin or USER=harry)"
 	@echo "make test   runs every test; make unit only the quick ones"
 	@echo "make lint   checks style, types and the template"
+	@echo "make fuzz   looks for faults with Schemathesis for ten minutes; make test does so for one"
 	@echo "make openapi  writes openapi.json anew, after a change of models or routes"
 	@echo "make lock   renews the locked dependencies"
 	@echo "make clean  forgets the conversations of make run and all that was built"
@@ -41,6 +42,9 @@ lint: .tools/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(SAM) validate --lint
+
+fuzz: .tools/installed
+	@FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/e2e/test_fuzz.py
 
 openapi: .tools/installed
 	@PYTHONPATH=layers/shared $(BIN)/python -m reference.openapi > openapi.json

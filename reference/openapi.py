@@ -1,5 +1,6 @@
 """`openapi.json`: the API as OpenAPI 3.1, made of the models and one table of routes."""
 
+import copy
 import json
 import sys
 from typing import Any, NamedTuple, get_type_hints
@@ -126,8 +127,15 @@ def _operation(route: Route) -> dict[str, Any]:
         "responses": {str(route.success): _success(route)},
     }
     if route.body is not None:
-        content = {"schema": _body(route.body), "example": route.body_example}
-        operation["requestBody"] = {"required": True, "content": {_JSON: content, _FORM: content}}
+        schema, example = _body(route.body), dict(route.body_example or {})
+        of_form = {name: "" if value is None else value for name, value in example.items()}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {
+                _JSON: {"schema": schema, "example": example},
+                _FORM: {"schema": _as_form(schema), "example": of_form},
+            },
+        }
     for status in sorted({*route.errors, *_EVERYWHERE}):
         operation["responses"][str(status)] = _failure(status)
     return operation
@@ -192,11 +200,23 @@ def _body(model: type[Parameters]) -> dict[str, Any]:
         given.pop("title", None)
     del schema["title"]
     if model is CreateConversation:
-        name = {"type": "string"}
+        name = {"type": "string", "minLength": 1}
         schema["anyOf"] = [{"required": [one], "properties": {one: name}} for one in schema["properties"]]
     else:
         schema["minProperties"] = 1
     return schema
+
+
+def _as_form(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same *schema* where null is written as nothing."""
+    form = copy.deepcopy(schema)
+    for given in form["properties"].values():
+        given["anyOf"] = [
+            {"type": "string", "maxLength": 0} if kind == {"type": "null"} else kind for kind in given.get("anyOf", [])
+        ]
+        if not given["anyOf"]:
+            del given["anyOf"]
+    return form
 
 
 def _conversation() -> dict[str, Any]:

@@ -1,0 +1,29 @@
+"""Schemathesis, which knows nothing of us but `openapi.json`, against the deployed stack."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from local import users
+from tests.e2e.stack import Stack
+from tests.template import ROOT
+
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "45"))
+
+
+def test_schemathesis_finds_no_fault(stack: Stack) -> None:
+    finished = subprocess.run(
+        [
+            *(Path(sys.executable).parent / "st", "run", ROOT / "openapi.json", "--url", stack.api_url),
+            *("--header", f"Authorization: Bearer {users.token(stack.port, 'kevin')}"),
+            *("--max-time", str(SECONDS), "--request-timeout", "30", "--no-color"),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"NO_PROXY": "*"},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS + 120,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
