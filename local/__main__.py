@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from local import emulator, environment, gaps, stack, users
 from local.failure import Failure
 
@@ -43,15 +45,14 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run_command = commands.add_parser("run", help="build, deploy and serve the stack until Ctrl-C")
-    run_command.add_argument("--port", type=int, default=4566)
+    run_command.add_argument("--port", type=int, default=4566, choices=range(1, 65536), metavar="1-65535")
     commands.add_parser("clean", help="forget all that the stack keeps")
     token_command = commands.add_parser("token", help="print a fresh access token")
     token_command.add_argument("user", nargs="?", default="")
     options = parser.parse_args()
-    # For what runs in this very process.
-    cleaned = environment.clean()
+    # What runs in this very process speaks to the emulator only.
     os.environ.clear()
-    os.environ.update(cleaned)
+    os.environ.update(environment.of_emulator())
     try:
         if options.command == "run":
             _run(options.home.resolve(), options.port)
@@ -61,6 +62,9 @@ def main() -> int:
             print(_token(options.home, options.user))
     except Failure as failure:
         print(failure, file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError, OSError, ValueError) as error:
+        print(f"That did not work: {error}. If it stays so, `make clean` starts afresh.", file=sys.stderr)
         return 1
     return 0
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from local.environment import CREDENTIALS, HOST, MINISTACK_PYTHON, REGION, clean, emulator_url
+from local.environment import HOST, MINISTACK_PYTHON, REGION, emulator_url, of_emulator
 from local.failure import Failure
 
 _START_SECONDS = 60
@@ -47,7 +47,7 @@ def running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
         process = subprocess.Popen(
             [MINISTACK_PYTHON, "-m", "ministack"],
             cwd=home,
-            env=clean() | CREDENTIALS | settings,
+            env=of_emulator() | settings,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

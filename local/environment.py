@@ -17,6 +17,10 @@ REGION = "us-east-1"
 # The emulator's own root user; it accepts no other before IAM knows one.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
+_DEVELOPERS = dict(os.environ)
+_NO_AWS_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+_NO_PROXY = {"NO_PROXY": "*", "no_proxy": "*"}
+
 
 def check_tools() -> None:
     """Raises `Failure` where a tool that the embedded stack is made of is missing."""
@@ -30,22 +34,21 @@ def emulator_url(port: int) -> str:
     return f"http://{HOST}:{port}"
 
 
-def clean() -> dict[str, str]:
-    """The environment of this process without what could lead a child to an AWS account, a proxy or other packages."""
-    foreign = ("AWS_", "SAM_", "PYTHON", "MINISTACK_", "VIRTUAL_ENV")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    nothing = {
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "NO_PROXY": "*",
-        "no_proxy": "*",
-    }
-    return kept | nothing
+def of_build() -> dict[str, str]:
+    """The environment of a build: the developer's, proxies included, without what could lead it to AWS."""
+    foreign = ("AWS_", "SAM_", "PYTHON", "VIRTUAL_ENV")
+    return {name: value for name, value in _DEVELOPERS.items() if not name.startswith(foreign)} | _NO_AWS_FILES
+
+
+def of_emulator() -> dict[str, str]:
+    """The environment of the emulator, which reads dozens of variables: only what every program needs."""
+    kept = ("HOME", "LANG", "LC_ALL", "PATH")
+    return {name: _DEVELOPERS[name] for name in kept if name in _DEVELOPERS} | CREDENTIALS | _NO_AWS_FILES | _NO_PROXY
 
 
 def of_aws_client(port: int) -> dict[str, str]:
     """The environment of a program that takes the emulator for AWS."""
-    return clean() | CREDENTIALS | {"AWS_ENDPOINT_URL": emulator_url(port), "AWS_DEFAULT_REGION": REGION}
+    return of_build() | CREDENTIALS | {"AWS_ENDPOINT_URL": emulator_url(port), "AWS_DEFAULT_REGION": REGION} | _NO_PROXY
 
 
 def aws_session() -> boto3.Session:

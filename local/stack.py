@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from local.environment import MINISTACK_PYTHON, ROOT, SAM, UV, aws_session, clean, emulator_url, of_aws_client
+from local.environment import (
+    MINISTACK_PYTHON,
+    REGION,
+    ROOT,
+    SAM,
+    UV,
+    aws_session,
+    emulator_url,
+    of_aws_client,
+    of_build,
+)
 from local.failure import Failure
 
 NAME = "conversations"
@@ -33,16 +43,19 @@ def api_url(port: int) -> str:
 def build(home: Path) -> None:
     """Builds layer and functions for the Python that the emulator runs them with. Raises `Failure`."""
     command: list[str | Path] = ["build", "--build-dir", home / "build", "--cache-dir", home / "cache"]
-    path = f"{UV.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    _sam(command, clean() | {"PATH": path, "LAYER_PYTHON": str(MINISTACK_PYTHON)}, home / "build.log")
+    path = f"{UV.parent}{os.pathsep}{of_build().get('PATH', '')}"
+    _sam(command, of_build() | {"PATH": path, "LAYER_PYTHON": str(MINISTACK_PYTHON)}, home / "build.log")
 
 
 def deploy(home: Path, port: int) -> None:
     """Creates the stack from what was built, or brings it up to date. Raises `Failure`."""
     command: list[str | Path] = [
-        *("deploy", "--config-file", ROOT / "samconfig.toml", "--template-file", home / "build" / "template.yaml"),
-        *("--stack-name", NAME),
-        *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
+        "deploy",
+        "--template-file",
+        home / "build" / "template.yaml",
+        "--stack-name",
+        NAME,
+        "--no-progressbar",
     ]
     _sam(command, of_aws_client(port), home / "deploy.log")
 
@@ -50,7 +63,7 @@ def deploy(home: Path, port: int) -> None:
 def _sam(arguments: Sequence[str | Path], environment: dict[str, str], log: Path) -> None:
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [SAM, *arguments],
+            [SAM, *arguments, "--config-file", ROOT / "local/samconfig.toml", "--region", REGION],
             cwd=ROOT,
             env=environment | {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_CHECK_FOR_NEWER_VERSION": "0"},
             stdin=subprocess.DEVNULL,

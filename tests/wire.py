@@ -46,6 +46,7 @@ class Wire:
     def reset(self) -> None:
         """Forgets what was counted, and lets everything through again."""
         self.requests: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
         self.answers: list[dict[str, Any]] = []
         self.fault: Fault | None = None
         self._loses_answer = False
@@ -63,6 +64,8 @@ class Wire:
         target = request.headers["X-Amz-Target"]
         operation = target.decode() if isinstance(target, bytes) else str(target)
         self.requests.append(operation.rpartition(".")[2])
+        assert isinstance(request.body, bytes)
+        self.bodies.append(json.loads(request.body))
         return self.fault(request) if self.fault else None
 
     def _needs_retry(self, **_: object) -> int | None:

@@ -9,7 +9,7 @@ from coherent.conversations.repository import ConversationRepository
 conversations = ConversationRepository(dynamodb.connect(), os.environ["TABLE_NAME"])
 
 
-@api.endpoint()
+@api.endpoint(takes_body=True)
 def handler(request: api.Request) -> api.Response:
     body = request.body(CreateConversation)
     (conversation, version), is_replay = conversations.create(request.user_id, body, request.idempotency_key)

@@ -9,7 +9,7 @@ from coherent.conversations.repository import ConversationRepository
 conversations = ConversationRepository(dynamodb.connect(), os.environ["TABLE_NAME"])
 
 
-@api.endpoint()
+@api.endpoint(takes_body=True)
 def handler(request: api.Request) -> api.Response:
     id, changes = request.id, request.body(UpdateConversation)
     conversation, version = conversations.update(request.user_id, id, changes, request.only_versions)

@@ -16,6 +16,7 @@ from tests.wire import Wire, cancelled
 pytestmark = pytest.mark.usefixtures("table")
 
 NAME = "must be 1 to 128 characters without white space or control characters, or null"
+UNKNOWN = ": unknown or read-only; this call takes contact_id, group_id"
 NOBODY = "contact_id, group_id: at least one of them must be given"
 
 
@@ -75,6 +76,11 @@ def test_names_may_have_up_to_128_characters_of_any_script() -> None:
     longest = "漢" * 128
     assert create(contact_id=longest, group_id=longest)["group_id"] == longest
     assert [found["contact_id"] for found in list_all(group_id=longest)] == [longest]
+
+
+def test_a_row_is_only_written_where_there_is_none(wire: Wire) -> None:
+    create()
+    assert wire.bodies[0]["ConditionExpression"] == "attribute_not_exists(id)"
 
 
 def test_a_write_whose_answer_is_lost_creates_one_conversation(wire: Wire) -> None:
@@ -201,6 +207,8 @@ def test_a_throttled_transaction_is_a_503(wire: Wire) -> None:
         ("contact_id=&group_id=", NOBODY),
         ("contact_id=a+b", f"contact_id: {NAME}"),
         ("contact_id=a%00b", f"contact_id: {NAME}"),
+        ("contact_id=a%7Fb", f"contact_id: {NAME}"),
+        ("contact_id=a%C2%80b", f"contact_id: {NAME}"),
         ("contact_id=a%C2%85b", f"contact_id: {NAME}"),
         ("contact_id=a%E2%80%83b", f"contact_id: {NAME}"),
         ("contact_id=a%0A", f"contact_id: {NAME}"),
@@ -233,13 +241,16 @@ def test_a_wrong_form_is_refused(body: str | None, message: str) -> None:
         ('{"contact_id": {"id": "harry"}}', f"contact_id: {NAME}"),
         ('{"contact_id": "a\\u0000b"}', f"contact_id: {NAME}"),
         ('{"contact_id": "\\ud800"}', f"contact_id: {NAME}"),
-        ('{"\\ud800": "harry"}', "parameter names: must be valid Unicode"),
+        ('{"\\ud800": "harry", "group_id": "friends"}', "parameter names: must be valid Unicode"),
         ('{"contact_id": "harry", "contact_id": "kevin"}', "contact_id: must be given only once"),
         (
             '{"contact_id": "harry", "created_at": 1}',
             "created_at: unknown or read-only; this call takes contact_id, group_id",
         ),
-        (json.dumps({"x" * 1000: 1}), f"{'x' * 64}: unknown or read-only; this call takes contact_id, group_id"),
+        (
+            json.dumps({"x" * 1000: 1, "group_id": "friends"}),
+            "x" * 64 + UNKNOWN,
+        ),
     ],
 )
 def test_wrong_json_is_refused(body: str, message: str) -> None:
@@ -297,6 +308,10 @@ def test_a_body_of_64_kib_is_read_and_a_longer_one_refused(is_base64: bool) -> N
 
     assert post(65536) == (400, f"contact_id: {NAME}")
     assert post(65537) == (413, "body: must be at most 65536 bytes")
+
+
+def test_a_body_is_measured_in_bytes() -> None:
+    assert call("create_conversation", body="contact_id=" + "é" * 32763).status == 413
 
 
 def test_base64_that_is_none_is_refused() -> None:

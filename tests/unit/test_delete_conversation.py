@@ -3,6 +3,7 @@
 import pytest
 
 from tests.handlers import call, create, event, invoke, list_all, update
+from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("table")
 
@@ -34,6 +35,13 @@ def test_another_users_conversation_looks_like_none_and_stays() -> None:
     assert foreign.status == 404
     assert foreign.body == absent.body
     assert list_all(user="kevin") == [created]
+
+
+def test_a_delete_whose_answer_is_lost_succeeds(wire: Wire) -> None:
+    created = create()
+    wire.lose_next_answer()
+    assert call("delete_conversation", id=created["id"]).status == 204
+    assert list_all() == []
 
 
 @pytest.mark.parametrize("condition", ['"2"', '"1", "2"', "*"])

@@ -3,6 +3,7 @@
 import string
 import time
 
+import pytest
 from coherent import ids
 
 
@@ -19,6 +20,19 @@ def test_ids_sort_by_the_time_they_were_made() -> None:
     times = [now + step * 1000 for step in (0, 1, 61, 62, 63, 3844, 10**6, 10**9, 10**15)]
     made = [ids.new(moment) for moment in times]
     assert made == sorted(made)
+
+
+def test_the_first_nine_digits_are_microseconds_and_the_other_seven_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def highest(below: int) -> int:
+        drawn.append(below)
+        return below - 1
+
+    monkeypatch.setattr("secrets.randbelow", highest)
+    assert ids.new(61_999) == "00000000z" + "z" * 7
+    assert ids.new(62_000) == "000000010" + "z" * 7
+    assert drawn == [62**7] * 2
 
 
 def test_ids_of_one_microsecond_differ() -> None:

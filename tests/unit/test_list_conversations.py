@@ -9,6 +9,7 @@ import pytest
 
 from tests.filters import COMBINATIONS, matches
 from tests.handlers import call, create, event, invoke, list_all, update
+from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("table")
 
@@ -16,6 +17,7 @@ LIMIT = "must be an integer between 1 and 100"
 BOOLEAN = "must be true or false"
 NAME = "must be 1 to 128 characters without white space or control characters"
 ID = "must be an id of 16 letters and digits"
+ONE_CURSOR = "starting_after, ending_before: only one of them may be given"
 TAKES = "this call takes limit, muted, archived, pinned, group_id, starting_after, ending_before"
 
 
@@ -104,10 +106,16 @@ def test_a_user_never_lists_what_another_one_has() -> None:
         assert list_all(user="kevin", **query) == []
 
 
-def test_a_group_named_to_reach_another_users_partition_does_not() -> None:
-    create(user="a#b", contact_id="x", group_id="c")
-    create(user="a", contact_id="x", group_id="b")
-    assert list_all(user="a", group_id="b#x") == []
+def test_names_that_run_together_are_kept_apart() -> None:
+    theirs = create(user="ab", contact_id="x", group_id="c")
+    mine = create(user="a", contact_id="x", group_id="bc")
+    assert list_all(user="ab", group_id="c") == [theirs]
+    assert list_all(user="a", group_id="bc") == [mine]
+
+
+def test_a_list_without_filters_has_what_was_just_written(wire: Wire) -> None:
+    list_all()
+    assert wire.bodies[0]["ConsistentRead"] is True
 
 
 def links(**query: str) -> dict[str, tuple[str, dict[str, str]]]:
@@ -166,6 +174,7 @@ def test_links_are_right_behind_a_custom_domain(monkeypatch: pytest.MonkeyPatch)
         ({"limit": ["1.0"]}, f"limit: {LIMIT}"),
         ({"limit": [" 1"]}, f"limit: {LIMIT}"),
         ({"limit": ["1_0"]}, f"limit: {LIMIT}"),
+        ({"limit": ["010"]}, f"limit: {LIMIT}"),
         ({"limit": ["٣"]}, f"limit: {LIMIT}"),
         ({"limit": ["9" * 5000]}, f"limit: {LIMIT}"),
         ({"limit": ["5", "5"]}, "limit: must be given only once"),
@@ -185,12 +194,16 @@ def test_links_are_right_behind_a_custom_domain(monkeypatch: pytest.MonkeyPatch)
         ({"ending_before": ["../../etc/passwd"]}, f"ending_before: {ID}"),
         (
             {"starting_after": ["xgQQXg3hrtjh7AvZ"], "ending_before": ["xgQQXg3hrtjh7AvZ"]},
-            "starting_after, ending_before: only one of them may be given",
+            ONE_CURSOR,
         ),
         ({"mutted": ["true"]}, f"mutted: unknown or read-only; {TAKES}"),
         ({"Muted": ["true"]}, f"Muted: unknown or read-only; {TAKES}"),
         ({"is_muted": ["true"]}, f"is_muted: unknown or read-only; {TAKES}"),
         ({"": [""]}, f": unknown or read-only; {TAKES}"),
+        (
+            {"limit": ["0", "5"], "muted": ["yes"], "starting_after": ["a" * 16], "ending_before": ["b" * 16]},
+            f"limit: must be given only once; muted: {BOOLEAN}; {ONE_CURSOR}",
+        ),
         ({"limit": ["0"], "muted": ["yes"]}, f"limit: {LIMIT}; muted: {BOOLEAN}"),
         (
             {"muted": ["true", "false"], "limit": ["5", "5"]},

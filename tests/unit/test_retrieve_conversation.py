@@ -3,6 +3,7 @@
 import pytest
 
 from tests.handlers import call, create, event, invoke, update
+from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("table")
 
@@ -17,6 +18,11 @@ def test_a_conversation_is_retrieved_as_it_was_created() -> None:
     answer = call("retrieve_conversation", id=created["id"])
     assert (answer.status, answer.body) == (200, created)
     assert list(answer.body) == list(created)
+
+
+def test_it_is_read_as_it_is_now(wire: Wire) -> None:
+    call("retrieve_conversation")
+    assert wire.bodies[0]["ConsistentRead"] is True
 
 
 def test_another_users_conversation_looks_like_none() -> None:

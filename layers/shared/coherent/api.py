@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -84,8 +85,7 @@ class Request:
 
     def query(self, model: "type[P]") -> "P":
         """The query as *model*. Raises `errors.InvalidRequest`."""
-        pairs = [(name, value) for name, values in self._query.items() for value in values]
-        return model.parse(_each_once(pairs), text=True)
+        return _parse(model, [(name, value) for name, values in self._query.items() for value in values])
 
     def links(self, found_ids: Sequence[str], *, has_more: bool) -> dict[str, str]:
         """The Link header (RFC 8288) of a page of *found_ids*: the same list before and after them, if there is any."""
@@ -111,6 +111,11 @@ class Request:
                 *(f"{name[:_SHOWN]}: unknown; this call takes no query" for name in self._query)
             )
 
+    def refuse_body(self) -> None:
+        """Raises `errors.InvalidRequest` where there is a body, likewise."""
+        if self._event.get("body"):
+            raise errors.InvalidRequest("body: must be empty; this call takes none")
+
     def body(self, model: "type[P]") -> "P":
         """The body, JSON or form, as *model*; no body is one without attributes.
 
@@ -125,7 +130,7 @@ class Request:
         text = _text(body, is_base64=bool(self._event.get("isBase64Encoded")))
         if media_type == _JSON:
             return model.parse(_json_object(text), text=False)
-        return model.parse(_form(text), text=True)
+        return _parse(model, _form(text))
 
     @property
     def idempotency_key(self) -> str | None:
@@ -176,12 +181,13 @@ def etag(version: int) -> dict[str, str]:
 
 
 def endpoint(
-    *, takes_query: bool = False
+    *, takes_query: bool = False, takes_body: bool = False
 ) -> Callable[[Callable[[Request], Response]], Callable[[dict[str, Any], object], dict[str, Any]]]:
     """Makes a Lambda handler of a function from `Request` to `Response`.
 
     The handler never raises: an `errors.CoherentError` becomes its 4xx or 503, anything else is logged with its stack
-    trace and becomes a bare 500. Without *takes_query* a query is refused.
+    trace and becomes a bare 500. Without *takes_query* a query is refused, without
+    *takes_body* a body.
     """
 
     def decorate(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], object], dict[str, Any]]:
@@ -191,6 +197,8 @@ def endpoint(
                 request = Request(event)
                 if not takes_query:
                     request.refuse_query()
+                if not takes_body:
+                    request.refuse_body()
                 response = handle(request)
             except errors.CoherentError as error:
                 if isinstance(error, errors.Unavailable):
@@ -273,22 +281,30 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _form(text: str) -> dict[str, str]:
+def _form(text: str) -> list[tuple[str, str]]:
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
+        return parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
     except ValueError:
         raise errors.InvalidRequest("body: must be a well-formed form, such as is_pinned=true") from None
-    return _each_once(pairs)
 
 
-T = TypeVar("T")
+def _parse(model: "type[P]", pairs: Sequence[tuple[str, str]]) -> "P":
+    repeated = _repeated(pairs)
+    try:
+        parameters = model.parse(dict(pairs), text=True)
+    except errors.InvalidRequest as error:
+        raise errors.InvalidRequest(*repeated, *error.faults) from None
+    if repeated:
+        raise errors.InvalidRequest(*repeated)
+    return parameters
 
 
-def _each_once(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
-    pairs = list(pairs)
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = [name for name in values if names.count(name) > 1]
-        raise errors.InvalidRequest(*(f"{name[:_SHOWN]}: must be given only once" for name in repeated))
-    return values
+def _each_once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    if repeated := _repeated(pairs):
+        raise errors.InvalidRequest(*repeated)
+    return dict(pairs)
+
+
+def _repeated(pairs: Sequence[tuple[str, object]]) -> list[str]:
+    counts = Counter(name for name, _ in pairs)
+    return [f"{name[:_SHOWN]}: must be given only once" for name, count in counts.items() if count > 1]

@@ -24,7 +24,8 @@ _THROTTLED = {
 def connect() -> "DynamoDBClient":
     """A client for one execution environment, made once at import.
 
-    Three attempts of at most 3 s each, with up to 3 s of backoff between them, end before the functions' 15 s timeout.
+    Three attempts of at most 3 s each, with up to 3 s of backoff between them and 5 s more for each that DynamoDB asks
+    for, end before the functions' timeout of 25 s.
     """
     return boto3.client(
         "dynamodb",

@@ -1,15 +1,19 @@
 """What can go wrong, in the product's own words; the edge gives each its HTTP status."""
 
+_TOLD = 10
+
 
 class CoherentError(Exception):
     """The base of them all. Its text is shown to the client, so it names parameters and never internals."""
 
 
 class InvalidRequest(CoherentError):
-    """The request cannot be carried out as it is; each fault reads `<parameter>: <what would be right>`."""
+    """The request cannot be carried out as it is; each of *faults* reads `<parameter>: <what would be right>`."""
 
     def __init__(self, *faults: str) -> None:
-        super().__init__("; ".join(faults))
+        more = [f"and {len(faults) - _TOLD} more"] if len(faults) > _TOLD else []
+        super().__init__("; ".join([*faults[:_TOLD], *more]))
+        self.faults = faults
 
 
 class Unauthenticated(CoherentError):

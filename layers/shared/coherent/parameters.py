@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from coherent import errors
 
 _BOOLEANS = {"true": True, "false": False}
-_INTEGER = re.compile("-?[0-9]{1,19}")
+_INTEGER = re.compile("0|[1-9][0-9]{0,18}")
 _SHOWN = 64
 
 
@@ -50,16 +50,25 @@ class Parameters(BaseModel):
 
         Raises `errors.InvalidRequest` with every fault that was found.
         """
+        conflicts = cls.conflicts(given, text=text)
         try:
-            return cls.model_validate(given, context=Context(text=text))
+            parameters = cls.model_validate(given, context=Context(text=text))
         except ValidationError as error:
             faults = error.errors(include_url=False, include_input=False)
-            raise errors.InvalidRequest(*map(cls._fault, faults)) from None
+            raise errors.InvalidRequest(*map(cls._fault, faults), *conflicts) from None
+        if conflicts:
+            raise errors.InvalidRequest(*conflicts)
+        return parameters
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:  # noqa: ARG003 - for subclasses
+        """What is wrong with the parameters in *given* taken together, whatever their values."""
+        return []
 
     @classmethod
     def _fault(cls, error: ErrorDetails) -> str:
         if not error["loc"]:
-            return "parameter names: must be valid Unicode" if error["type"] == "string_unicode" else error["msg"]
+            return "parameter names: must be valid Unicode"
         name = str(error["loc"][0])
         if name not in cls.model_fields:
             return f"{name[:_SHOWN]}: unknown or read-only; this call takes {', '.join(cls.model_fields)}"

@@ -1,9 +1,9 @@
 """What clients may say about conversations: the parameters of the calls that take any."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from coherent import ids
 from coherent.parameters import Boolean, EmptyIsNull, IntegerOfText, Parameters
@@ -29,11 +29,11 @@ class ListConversations(Parameters):
     starting_after: Id | None = Field(None, description=ids.RULE)
     ending_before: Id | None = Field(None, description=ids.RULE)
 
-    @model_validator(mode="after")
-    def _one_direction(self) -> Self:
-        if self.starting_after is not None and self.ending_before is not None:
-            raise PydanticCustomError("both_cursors", "starting_after, ending_before: only one of them may be given")
-        return self
+    @classmethod
+    def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:  # noqa: ARG003
+        """A page has one direction."""
+        both = {"starting_after", "ending_before"} <= given.keys()
+        return ["starting_after, ending_before: only one of them may be given"] if both else []
 
 
 class CreateConversation(Parameters):
@@ -42,11 +42,12 @@ class CreateConversation(Parameters):
     contact_id: Annotated[Name | None, EmptyIsNull] = Field(None, description=f"{_NAME_RULE}, or null")
     group_id: Annotated[Name | None, EmptyIsNull] = Field(None, description=f"{_NAME_RULE}, or null")
 
-    @model_validator(mode="after")
-    def _with_somebody(self) -> Self:
-        if self.contact_id is None and self.group_id is None:
-            raise PydanticCustomError("with_nobody", "contact_id, group_id: at least one of them must be given")
-        return self
+    @classmethod
+    def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:
+        """A conversation is with somebody."""
+        nothing = (None, "") if text else (None,)
+        nobody = all(given.get(name) in nothing for name in cls.model_fields)
+        return ["contact_id, group_id: at least one of them must be given"] if nobody else []
 
 
 class UpdateConversation(Parameters):
@@ -58,9 +59,7 @@ class UpdateConversation(Parameters):
     archived_at: Annotated[Seconds | None, EmptyIsNull] = Field(None, description=_SECONDS_RULE)
     last_opened_at: Annotated[Seconds | None, EmptyIsNull] = Field(None, description=_SECONDS_RULE)
 
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not self.model_fields_set:
-            names = ", ".join(type(self).model_fields)
-            raise PydanticCustomError("nothing", "{names}: at least one of them must be given", {"names": names})
-        return self
+    @classmethod
+    def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:  # noqa: ARG003
+        """There is something to change."""
+        return [] if given else [f"{', '.join(cls.model_fields)}: at least one of them must be given"]
