@@ -222,7 +222,7 @@ class Service(RuleBasedStateMachine):
 
 @pytest.mark.usefixtures("table")
 def test_any_history_reads_like_one_of_a_plain_list() -> None:
-    run_state_machine_as_test(Service, settings=settings(max_examples=40, stateful_step_count=60, deadline=None))
+    run_state_machine_as_test(Service, settings=settings(max_examples=25, stateful_step_count=60, deadline=None))
 
 
 @pytest.mark.usefixtures("table")

@@ -22,7 +22,17 @@ TAKE_A_BODY = ["create_conversation", "update_conversation"]
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize(
     "authorizer",
-    ["absent", None, {}, {"claims": None}, {"claims": {}}, {"claims": {"sub": ""}}, {"claims": {"username": "kevin"}}],
+    [
+        "absent",
+        None,
+        {},
+        "kevin",
+        {"claims": "kevin"},
+        {"claims": None},
+        {"claims": {}},
+        {"claims": {"sub": ""}},
+        {"claims": {"username": "kevin"}},
+    ],
     ids=str,
 )
 def test_without_a_user_nothing_is_read(endpoint: str, authorizer: Any, wire: Wire) -> None:

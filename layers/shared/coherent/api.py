@@ -236,8 +236,9 @@ def _error(status: int, message: str, headers: Mapping[str, str]) -> Response:
 
 
 def _user_id(event: Mapping[str, Any]) -> str:
-    authorizer = (event.get("requestContext") or {}).get("authorizer") or {}
-    user_id = (authorizer.get("claims") or {}).get("sub")
+    authorizer = (event.get("requestContext") or {}).get("authorizer")
+    claims = authorizer.get("claims") if isinstance(authorizer, dict) else None
+    user_id = claims.get("sub") if isinstance(claims, dict) else None
     if not user_id:
         raise errors.Unauthenticated
     return str(user_id)
