@@ -155,8 +155,12 @@ def test_a_key_is_remembered_for_24_hours() -> None:
     (record,) = [row for row in rows() if "expires_at" in row]
     assert record["expires_at"] == {"N": str(first["created_at"] + 24 * 60 * 60)}
     table = os.environ["TABLE_NAME"]
-    # It has expired, and DynamoDB has not yet come round to remove it.
-    boto3.client("dynamodb").put_item(TableName=table, Item=record | {"expires_at": {"N": str(first["created_at"])}})
+    # It was made yesterday and has expired, and DynamoDB has not yet come round to remove it.
+    yesterday = {
+        "created_at": {"N": str(first["created_at"] - 24 * 60 * 60)},
+        "expires_at": {"N": str(first["created_at"])},
+    }
+    boto3.client("dynamodb").put_item(TableName=table, Item=record | yesterday)
     second = once("a key", "contact_id=somebody")
     assert second.status == 201
     assert "Idempotent-Replayed" not in second.headers
