@@ -11,7 +11,17 @@ from pathlib import Path
 from tests.e2e.stack import Stack, free_port
 from tests.template import ROOT
 
-NOT_COPIED = {".aws-sam", ".git", ".hypothesis", ".local", ".mypy_cache", ".pytest_cache", ".tools", ".venv"}
+NOT_COPIED = {
+    ".schemathesis",
+    ".aws-sam",
+    ".git",
+    ".hypothesis",
+    ".local",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".tools",
+    ".venv",
+}
 
 
 def local(*arguments: str | Path, project: Path = ROOT) -> "subprocess.CompletedProcess[str]":
