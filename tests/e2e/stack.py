@@ -29,6 +29,10 @@ class Client:
         if token is not None:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
+    def close(self) -> None:
+        """Lets go of its connections."""
+        self._session.close()
+
     def send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """The answer to *method* on *path*, which is below the base URL or a whole URL."""
         url = path if path.startswith("http") else self.api_url + path
@@ -64,6 +68,7 @@ class Stack:
         self.home = home
         self.port = free_port()
         self.api_url = ""
+        self._clients: list[Client] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, project: Path = ROOT) -> None:
@@ -86,13 +91,18 @@ class Stack:
 
     def stop(self) -> int:
         """Stops it as Ctrl-C does, and returns its exit status."""
+        # Else the emulator waits a while for what they may still want.
+        for client in self._clients:
+            client.close()
         assert self._process
         self._process.send_signal(signal.SIGINT)
         return self._process.wait(_STOP_SECONDS)
 
     def client(self, user: str, *scopes: str) -> Client:
         """A client of *user*, whose token has *scopes* or else all that there are."""
-        return Client(self.api_url, users.token(self.port, user, scopes or users.SCOPES))
+        client = Client(self.api_url, users.token(self.port, user, scopes or users.SCOPES))
+        self._clients.append(client)
+        return client
 
 
 def free_port() -> int:
