@@ -159,5 +159,5 @@ def copy_of_project(folder: Path) -> Path:
 
 def processes_in(home: Path) -> list[str]:
     """The command lines of the processes that work in or below *home*."""
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     return [line for line in listed.splitlines() if str(home) in line]
