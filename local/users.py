@@ -14,7 +14,7 @@ from local.environment import REGION, aws_session, emulator_url
 from local.failure import Failure
 
 DEMO_USERS = ("kevin", "harry")
-SCOPES = ("conversations/read", "conversations/write")
+SCOPES = ("conversations/read", "conversations/write", "messages/read", "messages/write")
 
 
 def token(port: int, name: str, scopes: Iterable[str] = SCOPES) -> str:

@@ -16,7 +16,9 @@ os.environ.update(
     ALLOWED_ORIGIN="*",
     DOCUMENTATION_URL="https://protocol.chat/docs/errors",
     POWERTOOLS_SERVICE_NAME="conversations",
-    TABLE_NAME="conversations",
+    CONVERSATIONS_TABLE_NAME="conversations",
+    MESSAGES_TABLE_NAME="messages",
+    DEAD_LETTERS_URL="https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
 )
 for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "PUBLIC_URL"):
     os.environ.pop(name, None)
@@ -26,7 +28,7 @@ import pytest
 from moto import mock_aws
 
 from tests import template
-from tests.handlers import ENDPOINTS
+from tests.handlers import FUNCTIONS
 from tests.wire import Wire
 
 if TYPE_CHECKING:
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 # imported now, because moto replaces that session when it starts.
 boto3.DEFAULT_SESSION = boto3.Session()
 _wire = Wire(boto3.DEFAULT_SESSION.events)
-for endpoint in ENDPOINTS:
-    importlib.import_module(f"functions.{endpoint}.app")
+for function in FUNCTIONS:
+    importlib.import_module(f"functions.{function}.app")
 
 
 @pytest.fixture
@@ -55,8 +57,16 @@ def _dynamodb() -> "Iterator[DynamoDBClient]":
 
 
 @pytest.fixture
-def table(_dynamodb: "DynamoDBClient") -> Iterator[None]:
-    """The table of `template.yaml`, empty."""
-    template.create_table(_dynamodb, os.environ["TABLE_NAME"])
+def tables(_dynamodb: "DynamoDBClient") -> Iterator[None]:
+    """The tables of `template.yaml`, empty."""
+    template.create_tables(_dynamodb)
     yield
-    _dynamodb.delete_table(TableName=os.environ["TABLE_NAME"])
+    template.delete_tables(_dynamodb)
+
+
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repetitions that come at once."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    for module, name in (("dynamodb", "_MEETING"), ("messages.purge", "_BACKOFF"), ("messages.repository", "_LOOK")):
+        monkeypatch.setattr(f"coherent.{module}.{name}_SECONDS", 0)

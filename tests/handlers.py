@@ -3,11 +3,16 @@
 import copy
 import importlib
 import json
+import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tests.template import ROOT
 
-ENDPOINTS = sorted(path.name for path in (ROOT / "functions").iterdir() if (path / "app.py").exists())
+FUNCTIONS = sorted(path.name for path in (ROOT / "functions").iterdir() if (path / "app.py").exists())
+_EVENTS = {function: json.loads((ROOT / f"events/{function}.json").read_text()) for function in FUNCTIONS}
+# Those that answer HTTP.
+ENDPOINTS = [function for function in FUNCTIONS if "httpMethod" in _EVENTS[function]]
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
@@ -30,13 +35,49 @@ def event(endpoint: str) -> dict[str, Any]:
     return copy.deepcopy(_EVENTS[endpoint])
 
 
+def handler(function: str) -> Callable[[Any, Any], Any]:
+    """What Lambda calls."""
+    called: Callable[[Any, Any], Any] = importlib.import_module(f"functions.{function}.app").handler
+    return called
+
+
 def invoke(endpoint: str, event: dict[str, Any]) -> Answer:
     """Hands *event* to the handler of *endpoint*, and its answer back as JSON would bring it over."""
-    handler = importlib.import_module(f"functions.{endpoint}.app").handler
-    answer = json.loads(json.dumps(handler(event, None)))
+    answer = json.loads(json.dumps(handler(endpoint)(event, None)))
     assert answer.keys() == {"statusCode", "headers", "body"}
     body = json.loads(answer["body"]) if answer["body"] else None
     return Answer(answer["statusCode"], body, answer["headers"])
+
+
+class Context:
+    """What Lambda tells a function about its invocation, as far as ours ask."""
+
+    def __init__(self, seconds: float = 300) -> None:
+        """An invocation that ends in so many *seconds*."""
+        self._end = time.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        """What the name says."""
+        return max(0, int((self._end - time.monotonic()) * 1000))
+
+
+def purge(*deleted: tuple[str, str], seconds: float = 300) -> list[str]:
+    """Hands the deletions of these users' conversations to `purge_messages`; those that it did not manage."""
+    sample = event("purge_messages")
+    (record,) = sample["Records"]
+    sample["Records"] = []
+    for user_id, conversation_id in deleted:
+        removal = copy.deepcopy(record)
+        removal["dynamodb"]["Keys"] = {"user_id": {"S": user_id}, "id": {"S": conversation_id}}
+        removal["dynamodb"]["SequenceNumber"] = conversation_id
+        sample["Records"].append(removal)
+    answer = handler("purge_messages")(sample, Context(seconds))
+    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+
+def sweep(seconds: float = 300) -> None:
+    """Invokes `sweep_purges`."""
+    handler("sweep_purges")(event("sweep_purges"), Context(seconds))
 
 
 def call(
@@ -60,8 +101,8 @@ def call(
     request["body"] = body
     if id is not None:
         request["pathParameters"] = {"id": id}
-        request["path"] = f"/conversations/{id}"
-        request["requestContext"]["path"] = f"/v1/conversations/{id}"
+        request["path"] = request["resource"].replace("{id}", id)
+        request["requestContext"]["path"] = f"/v1{request['path']}"
     return invoke(endpoint, request)
 
 
@@ -73,6 +114,25 @@ def create(user: str = "kevin", **attributes: str) -> dict[str, Any]:
     assert answer.status == 201, answer
     conversation: dict[str, Any] = answer.body
     return conversation
+
+
+def send(conversation: dict[str, Any], message: str = "hello", user: str = "kevin", **more: Any) -> dict[str, Any]:
+    """A new message of *user* in *conversation*."""
+    attributes = {"conversation_id": conversation["id"], "message": message, **more}
+    body = json.dumps(attributes, ensure_ascii=False)
+    answer = call("create_message", user=user, body=body, content_type=JSON)
+    assert answer.status == 201, answer
+    sent: dict[str, Any] = answer.body
+    return sent
+
+
+def list_messages(user: str = "kevin", **query: str) -> list[dict[str, Any]]:
+    """The first hundred messages that *query* lists."""
+    given = {"limit": ["100"]} | {name: [value] for name, value in query.items()}
+    answer = call("list_messages", user=user, query=given)
+    assert answer.status == 200, answer
+    messages: list[dict[str, Any]] = answer.body["data"]
+    return messages
 
 
 def update(conversation: dict[str, Any], user: str = "kevin", **changes: object) -> dict[str, Any]:
@@ -91,6 +151,3 @@ def list_all(user: str = "kevin", **query: str) -> list[dict[str, Any]]:
     assert answer.status == 200, answer
     conversations: list[dict[str, Any]] = answer.body["data"]
     return conversations
-
-
-_EVENTS = {endpoint: json.loads((ROOT / f"events/{endpoint}.json").read_text()) for endpoint in ENDPOINTS}

@@ -1,5 +1,6 @@
 """What the tests know of `template.yaml`."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,24 @@ FUNCTIONS: dict[str, Any] = {
     for name, resource in TEMPLATE["Resources"].items()
     if resource["Type"] == "AWS::Serverless::Function"
 }
-TABLE: dict[str, Any] = TEMPLATE["Resources"]["ConversationsTable"]["Properties"]
+TABLES: dict[str, dict[str, Any]] = {
+    name: TEMPLATE["Resources"][f"{name.title()}Table"]["Properties"] for name in ("conversations", "messages")
+}
 
 
-def create_table(client: "DynamoDBClient", name: str) -> None:
-    """Makes the table as CloudFormation would."""
-    client.create_table(
-        TableName=name,
-        BillingMode=TABLE["BillingMode"],
-        AttributeDefinitions=TABLE["AttributeDefinitions"],
-        KeySchema=TABLE["KeySchema"],
-        GlobalSecondaryIndexes=TABLE["GlobalSecondaryIndexes"],
-    )
+def create_tables(client: "DynamoDBClient") -> None:
+    """Makes the tables as CloudFormation would, under the names that the functions know."""
+    for name, table in TABLES.items():
+        client.create_table(
+            TableName=os.environ[f"{name.upper()}_TABLE_NAME"],
+            BillingMode=table["BillingMode"],
+            AttributeDefinitions=table["AttributeDefinitions"],
+            KeySchema=table["KeySchema"],
+            GlobalSecondaryIndexes=table["GlobalSecondaryIndexes"],
+        )
+
+
+def delete_tables(client: "DynamoDBClient") -> None:
+    """Removes them."""
+    for name in TABLES:
+        client.delete_table(TableName=os.environ[f"{name.upper()}_TABLE_NAME"])

@@ -15,6 +15,11 @@ Fault = Callable[[AWSPreparedRequest], AWSResponse | None]
 def refusal(request: AWSPreparedRequest, status: int, code: str, **more: object) -> AWSResponse:
     """An error as DynamoDB answers it."""
     body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "table conversations of kevin", **more}
+    return answer(request, body, status)
+
+
+def answer(request: AWSPreparedRequest, body: dict[str, Any], status: int = 200) -> AWSResponse:
+    """*body* as DynamoDB answers it."""
     return AWSResponse(request.url, status, HTTPHeaders(), _Content(json.dumps(body).encode()))
 
 
@@ -60,13 +65,27 @@ class Wire:
         """Lets the next request do its work, and botocore repeat it as it does when no answer comes."""
         self._loses_answer = True
 
+    def before(self, operation: str, act: Callable[[], object]) -> None:
+        """Does *act* when the next request for *operation* is about to be sent."""
+
+        def fault(_request: AWSPreparedRequest) -> None:
+            if self.requests[-1] == operation:
+                self.fault = None
+                act()
+
+        self.fault = fault
+
     def _before_send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
         target = request.headers["X-Amz-Target"]
         operation = target.decode() if isinstance(target, bytes) else str(target)
         self.requests.append(operation.rpartition(".")[2])
         assert isinstance(request.body, bytes)
         self.bodies.append(json.loads(request.body))
-        return self.fault(request) if self.fault else None
+        seeming_answer = self.fault(request) if self.fault else None
+        if seeming_answer is not None:
+            # botocore asks everybody for an answer and takes the first; moto must not carry the request out.
+            request.url = "http://nowhere.invalid/"
+        return seeming_answer
 
     def _needs_retry(self, **_: object) -> int | None:
         lost, self._loses_answer = self._loses_answer, False

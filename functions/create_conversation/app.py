@@ -6,7 +6,9 @@ from coherent import api, dynamodb
 from coherent.conversations.models import CreateConversation
 from coherent.conversations.repository import ConversationRepository
 
-conversations = ConversationRepository(dynamodb.connect(), os.environ["TABLE_NAME"])
+conversations = ConversationRepository(
+    dynamodb.connect(), os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]
+)
 
 
 @api.endpoint(takes_body=True)

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -55,9 +54,9 @@ class Service(RuleBasedStateMachine):
         """Starts from an empty table and an empty model, in which conversations stand in the order of creation."""
         super().__init__()
         client = boto3.client("dynamodb")
-        if os.environ["TABLE_NAME"] in client.list_tables()["TableNames"]:
-            client.delete_table(TableName=os.environ["TABLE_NAME"])
-        template.create_table(client, os.environ["TABLE_NAME"])
+        if client.list_tables()["TableNames"]:
+            template.delete_tables(client)
+        template.create_tables(client)
         self.model: dict[str, list[Conversation]] = {"kevin": [], "harry": []}
         self.ids: list[str] = ["0" * 16, "z" * 16]
         self.walks: list[Walk] = []
@@ -220,12 +219,12 @@ class Service(RuleBasedStateMachine):
         return next((known for known in self.model[user] if known["id"] == id), None)
 
 
-@pytest.mark.usefixtures("table")
+@pytest.mark.usefixtures("tables")
 def test_any_history_reads_like_one_of_a_plain_list() -> None:
     run_state_machine_as_test(Service, settings=settings(max_examples=20, stateful_step_count=60, deadline=None))
 
 
-@pytest.mark.usefixtures("table")
+@pytest.mark.usefixtures("tables")
 def test_every_limit_and_direction_pages_exactly_for_every_combination_of_filters() -> None:
     service = Service()
     flags = (False, True)

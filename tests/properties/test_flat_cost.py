@@ -12,7 +12,7 @@ from tests.filters import COMBINATIONS, partitions
 from tests.handlers import call
 from tests.wire import Wire
 
-pytestmark = pytest.mark.usefixtures("table")
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 def test_a_page_over_10_000_conversations_reads_no_more_than_one_over_100(wire: Wire) -> None:
@@ -41,7 +41,7 @@ def write(count: int) -> None:
     for _ in range(0, count, 25):
         rows = [row(*kind) for kind in itertools.islice(kinds, 25)]
         client.batch_write_item(
-            RequestItems={os.environ["TABLE_NAME"]: [{"PutRequest": {"Item": row}} for row in rows]}
+            RequestItems={os.environ["CONVERSATIONS_TABLE_NAME"]: [{"PutRequest": {"Item": row}} for row in rows]}
         )
 
 

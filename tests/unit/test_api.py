@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,14 +10,39 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError, ResponseStreamingError
 from coherent import api
 
-from tests.handlers import ENDPOINTS, call, create, event, invoke
+from tests.handlers import ENDPOINTS, Answer, call, create, event, invoke, send
 from tests.wire import Wire, refusal
 
-ONE = [
-    endpoint for endpoint in ENDPOINTS if not endpoint.endswith("conversations") and endpoint != "create_conversation"
-]
-
-TAKE_A_BODY = ["create_conversation", "update_conversation"]
+ONE = [endpoint for endpoint in ENDPOINTS if event(endpoint)["pathParameters"]]
+TAKE_A_QUERY = ["list_conversations", "list_messages"]
+TAKE_A_BODY = ["create_conversation", "create_message", "update_conversation", "update_message"]
+# Every way to DynamoDB: the call, on a conversation and a message of it, and the parameters it takes.
+CALLS: dict[str, Callable[[str, str], dict[str, Any]]] = {
+    "list_conversations": lambda _, __: {"query": {"muted": ["false"]}},
+    "list_conversations of all": lambda _, __: {"query": {}},
+    "create_conversation": lambda _, __: {"body": "contact_id=harry"},
+    "create_conversation with a key": lambda conversation, _: {
+        "body": "contact_id=harry",
+        "headers": {"Idempotency-Key": conversation},
+    },
+    "retrieve_conversation": lambda conversation, _: {"id": conversation},
+    "update_conversation": lambda conversation, _: {"id": conversation, "body": "is_muted=true"},
+    "update_conversation that pins": lambda conversation, message: {
+        "id": conversation,
+        "body": f"pinned_message_id={message}",
+    },
+    "delete_conversation": lambda conversation, _: {"id": conversation},
+    "list_messages": lambda _, __: {"query": {}},
+    "list_messages of one": lambda conversation, _: {"query": {"conversation_id": [conversation]}},
+    "create_message": lambda conversation, _: {"body": f"conversation_id={conversation}&message=hi"},
+    "create_message with a key": lambda conversation, _: {
+        "body": f"conversation_id={conversation}&message=hi",
+        "headers": {"Idempotency-Key": conversation},
+    },
+    "retrieve_message": lambda _, message: {"id": message},
+    "update_message": lambda _, message: {"id": message, "body": "message=ho"},
+    "delete_message": lambda _, message: {"id": message},
+}
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
@@ -51,7 +77,7 @@ def test_without_a_user_nothing_is_read(endpoint: str, authorizer: Any, wire: Wi
     assert wire.requests == []
 
 
-@pytest.mark.usefixtures("table")
+@pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_every_answer_carries_the_request_id_and_is_not_for_shared_caches(endpoint: str) -> None:
     answer = invoke(endpoint, event(endpoint))
@@ -65,12 +91,12 @@ def test_every_answer_carries_the_request_id_and_is_not_for_shared_caches(endpoi
     "id", ["", "x", "a" * 17, "xgQQXg3hrtjh7Av%00", "xgQQXg3hrtjh7Av\0", "xgQQXg3hrtjh7Avé", "..", "\ud800" * 16, "a b"]
 )
 def test_a_path_that_holds_no_id_is_not_found_and_not_looked_up(endpoint: str, id: str, wire: Wire) -> None:
-    answer = call(endpoint, id=id, body="is_muted=true" if endpoint == "update_conversation" else None)
-    assert (answer.status, answer.message) == (404, "id: no such conversation")
+    answer = call(endpoint, id=id, body=event(endpoint)["body"])
+    assert (answer.status, answer.message) == (404, f"id: no such {endpoint.rpartition('_')[2]}")
     assert wire.requests == []
 
 
-@pytest.mark.parametrize("endpoint", [*ONE, "create_conversation"])
+@pytest.mark.parametrize("endpoint", [name for name in ENDPOINTS if name not in TAKE_A_QUERY])
 def test_a_query_is_refused_by_calls_that_take_none(endpoint: str, wire: Wire) -> None:
     answer = call(endpoint, query={"force": ["true"], "\ud800" * 100: ["1", "2"]})
     assert answer.status == 400
@@ -130,44 +156,57 @@ FAULTS = [
 ]
 
 
-@pytest.fixture
-def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+def prepared(name: str) -> Callable[[], Answer]:
+    """The call of CALLS by that *name*, on a new conversation and a message of it."""
+    conversation = create()
+    parameters = CALLS[name](conversation["id"], send(conversation)["id"])
+    return lambda: call(name.partition(" ")[0], **parameters)
+
+
+def requests_of(name: str, wire: Wire) -> int:
+    """How many requests to DynamoDB the call by that *name* makes."""
+    repeat = prepared(name)
+    wire.reset()
+    assert repeat().status in (200, 201, 204)
+    return len(wire.requests)
 
 
 # Before the next one, which uses up the retries that botocore allows a client.
-@pytest.mark.usefixtures("no_backoff", "table")
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.usefixtures("no_backoff", "tables")
+@pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_that_passes_goes_unnoticed(endpoint: str, fault: Any, wire: Wire) -> None:
-    id = create()["id"]
-    faults = [fault]
-    wire.fault = lambda request: faults.pop()(request) if faults else None
-    body = {"create_conversation": "contact_id=harry", "update_conversation": "is_muted=true"}.get(endpoint)
-    answer = call(endpoint, id=None if endpoint in ("create_conversation", "list_conversations") else id, body=body)
-    assert answer.status in (200, 201, 204)
-    assert not faults
+def test_a_fault_that_passes_goes_unnoticed_at_each_request(name: str, fault: Any, wire: Wire) -> None:
+    for before in range(requests_of(name, wire)):
+        repeat = prepared(name)
+        faults = [*[None] * before, fault]
+        wire.fault = lambda request, faults=faults: (fault := faults.pop(0)) and fault(request) if faults else None
+        assert repeat().status in (200, 201, 204)
+        assert not faults
+        wire.fault = None
 
 
-@pytest.mark.usefixtures("no_backoff")
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.usefixtures("no_backoff", "tables")
+@pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_database_that_does_not_answer_is_a_503_to_be_repeated(
-    endpoint: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
+def test_a_database_that_does_not_answer_is_a_503_at_each_request(
+    name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wire.fault = fault
-    answer = invoke(endpoint, event(endpoint))
-    assert answer.status == 503
-    assert answer.headers["Retry-After"] == "1"
-    assert answer.body == {
-        "type": "api_error",
-        "message": "The service is busy; try again in a moment",
-        "documentation_url": "https://protocol.chat/docs/errors/api_error",
-    }
-    queries = 4 if endpoint == "list_conversations" else 1
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    # Up to three attempts each; botocore makes fewer once a client has retried too much.
-    assert queries <= len(wire.requests) <= 3 * queries
+    for before in range(requests_of(name, wire)):
+        repeat = prepared(name)
+        wire.reset()
+        caplog.clear()
+        passing = [None] * before
+        wire.fault = lambda request, passing=passing: passing.pop() if passing else fault(request)
+        answer = repeat()
+        wire.fault = None
+        assert answer.status == 503
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.body == {
+            "type": "api_error",
+            "message": "The service is busy; try again in a moment",
+            "documentation_url": "https://protocol.chat/docs/errors/api_error",
+        }
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 @pytest.mark.parametrize("endpoint", [name for name in ENDPOINTS if name not in TAKE_A_BODY])

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.filters import COMBINATIONS, partitions
-from tests.handlers import call, create
+from tests.handlers import call, create, send
 from tests.wire import Wire
 
-pytestmark = pytest.mark.usefixtures("table")
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 def test_there_are_54_combinations_of_filters() -> None:
@@ -26,11 +26,33 @@ def test_each_call_on_one_conversation_is_one_request(wire: Wire) -> None:
     for endpoint, operation in (
         ("retrieve_conversation", "GetItem"),
         ("update_conversation", "UpdateItem"),
-        ("delete_conversation", "DeleteItem"),
+        ("delete_conversation", "TransactWriteItems"),
     ):
         wire.reset()
         call(endpoint, id=conversation["id"], body="is_muted=true" if endpoint == "update_conversation" else None)
         assert wire.requests == [operation]
+
+
+def test_each_call_on_messages_is_one_to_three_requests(wire: Wire) -> None:
+    conversation = create()
+    wire.reset()
+    sent = send(conversation)
+    assert wire.requests == ["TransactWriteItems"]
+    body = f"conversation_id={conversation['id']}&message=hello"
+    for _ in ("first", "replay"):
+        wire.reset()
+        call("create_message", body=body, headers={"Idempotency-Key": "a key"})
+        assert wire.requests == ["TransactWriteItems"]
+    for endpoint, parameters, requests in (
+        ("list_messages", {"query": {"conversation_id": [conversation["id"]]}}, ["Query", "BatchGetItem"]),
+        ("list_messages", {"query": {"limit": ["100"]}}, ["Query", "BatchGetItem"]),
+        ("retrieve_message", {"id": sent["id"]}, ["Query", "BatchGetItem"]),
+        ("update_message", {"id": sent["id"], "body": "message=ho"}, ["Query", "BatchGetItem", "UpdateItem"]),
+        ("delete_message", {"id": sent["id"]}, ["Query", "BatchGetItem", "TransactWriteItems"]),
+    ):
+        wire.reset()
+        assert call(endpoint, **parameters).status in (200, 204)
+        assert wire.requests == requests
 
 
 @pytest.mark.parametrize("query", COMBINATIONS, ids=str)

@@ -11,14 +11,14 @@ from tests.filters import COMBINATIONS, matches
 from tests.handlers import call, create, event, invoke, list_all, update
 from tests.wire import Wire
 
-pytestmark = pytest.mark.usefixtures("table")
+pytestmark = pytest.mark.usefixtures("tables")
 
 LIMIT = "must be an integer between 1 and 100"
 BOOLEAN = "must be true or false"
 NAME = "must be 1 to 128 characters without white space or control characters"
 ID = "must be an id of 16 letters and digits"
 ONE_CURSOR = "starting_after, ending_before: only one of them may be given"
-TAKES = "this call takes limit, muted, archived, pinned, group_id, starting_after, ending_before"
+TAKES = "this call takes limit, starting_after, ending_before, muted, archived, pinned, group_id"
 
 
 def ids(conversations: list[dict[str, Any]]) -> list[str]:

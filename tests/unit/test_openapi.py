@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from reference.openapi import ROUTES, document
+from reference.openapi import ROUTES, document, scope_of
 from tests.handlers import ENDPOINTS
 from tests.template import FUNCTIONS, ROOT, TEMPLATE
 from tests.unit.test_structure import logical_id
@@ -26,7 +26,7 @@ def test_it_is_valid() -> None:
 def test_a_route_is_the_templates(route: Any) -> None:
     deployed = FUNCTIONS[logical_id(route.endpoint)]["Events"]["Http"]["Properties"]
     assert (route.method.upper(), route.path) == (deployed["Method"], deployed["Path"])
-    assert [route.scope] == deployed["Auth"]["AuthorizationScopes"]
+    assert [scope_of(route)] == deployed["Auth"]["AuthorizationScopes"]
 
 
 def test_every_endpoint_has_a_route() -> None:
@@ -34,8 +34,12 @@ def test_every_endpoint_has_a_route() -> None:
 
 
 def test_its_scopes_are_those_of_the_user_pool() -> None:
-    server = TEMPLATE["Resources"]["ResourceServer"]["Properties"]
-    offered = {f"{server['Identifier']}/{scope['ScopeName']}": scope["ScopeDescription"] for scope in server["Scopes"]}
+    servers = [TEMPLATE["Resources"][name]["Properties"] for name in ("ResourceServer", "MessagesResourceServer")]
+    offered = {
+        f"{server['Identifier']}/{scope['ScopeName']}": scope["ScopeDescription"]
+        for server in servers
+        for scope in server["Scopes"]
+    }
     flows = DOCUMENT["components"]["securitySchemes"]["oauth2"]["flows"]
     assert [flow["scopes"] for flow in flows.values()] == [offered, offered]
 

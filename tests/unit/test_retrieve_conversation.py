@@ -5,7 +5,7 @@ import pytest
 from tests.handlers import call, create, event, invoke, update
 from tests.wire import Wire
 
-pytestmark = pytest.mark.usefixtures("table")
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 def test_the_sample_event_finds_nothing_in_an_empty_table() -> None:

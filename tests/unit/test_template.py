@@ -1,29 +1,81 @@
 """The template says what the service needs, and nothing more."""
 
+import json
 from typing import Any
 
 import pytest
 
-from tests.template import FUNCTIONS, TABLE, TEMPLATE
+from tests.template import FUNCTIONS, TABLES, TEMPLATE
 
 GRANTS = {
-    "CreateConversation": {"dynamodb:PutItem": {"table"}},
-    "DeleteConversation": {"dynamodb:DeleteItem": {"table"}},
-    "ListConversations": {"dynamodb:Query": {"table", "by_flags", "by_group"}},
-    "RetrieveConversation": {"dynamodb:GetItem": {"table"}},
-    "UpdateConversation": {"dynamodb:UpdateItem": {"table"}},
+    "CreateConversation": {"PutItem": {"conversations"}},
+    "CreateMessage": {"PutItem": {"conversations", "messages"}, "UpdateItem": {"conversations"}},
+    "DeleteConversation": {"DeleteItem": {"conversations"}, "PutItem": {"conversations"}},
+    "DeleteMessage": {
+        "BatchGetItem": {"conversations", "messages"},
+        "ConditionCheckItem": {"conversations"},
+        "DeleteItem": {"messages"},
+        "Query": {"messages/by_user"},
+        "UpdateItem": {"conversations"},
+    },
+    "ListConversations": {"Query": {"conversations", "conversations/by_flags", "conversations/by_group"}},
+    "ListMessages": {"BatchGetItem": {"conversations"}, "Query": {"messages", "messages/by_user"}},
+    "PurgeMessages": {
+        "BatchWriteItem": {"messages"},
+        "DeleteItem": {"conversations"},
+        "DescribeStream": {"conversations stream"},
+        "GetRecords": {"conversations stream"},
+        "GetShardIterator": {"conversations stream"},
+        "Query": {"messages"},
+        "SendMessage": {"dead letters"},
+    },
+    "ReceiveMessage": {
+        "PutItem": {"conversations", "messages"},
+        "SendMessage": {"dead letters"},
+        "UpdateItem": {"conversations"},
+    },
+    "RetrieveConversation": {"GetItem": {"conversations"}},
+    "RetrieveMessage": {"BatchGetItem": {"conversations", "messages"}, "Query": {"messages/by_user"}},
+    "SweepPurges": {
+        "BatchWriteItem": {"messages"},
+        "DeleteItem": {"conversations"},
+        "Query": {"conversations", "messages"},
+    },
+    "UpdateConversation": {
+        "ConditionCheckItem": {"messages"},
+        "GetItem": {"conversations"},
+        "UpdateItem": {"conversations"},
+    },
+    "UpdateMessage": {
+        "BatchGetItem": {"conversations", "messages"},
+        "Query": {"messages/by_user"},
+        "UpdateItem": {"messages"},
+    },
+}
+RESOURCES = {
+    "ConversationsTable.Arn": "conversations",
+    "ConversationsTable.StreamArn": "conversations stream",
+    "DeadLetters.Arn": "dead letters",
+    "MessagesTable.Arn": "messages",
 }
 ROUTES = {
-    "CreateConversation": ("POST", "/conversations", "conversations/write"),
-    "DeleteConversation": ("DELETE", "/conversations/{id}", "conversations/write"),
-    "ListConversations": ("GET", "/conversations", "conversations/read"),
-    "RetrieveConversation": ("GET", "/conversations/{id}", "conversations/read"),
-    "UpdateConversation": ("PUT", "/conversations/{id}", "conversations/write"),
+    f"{verb}{noun}": (method, f"/{noun.lower().removesuffix('s')}s{path}", f"{noun.lower().removesuffix('s')}s/{scope}")
+    for plural in ("Conversations", "Messages")
+    for verb, noun, method, path, scope in (
+        ("List", plural, "GET", "", "read"),
+        ("Create", plural[:-1], "POST", "", "write"),
+        ("Retrieve", plural[:-1], "GET", "/{id}", "read"),
+        ("Update", plural[:-1], "PUT", "/{id}", "write"),
+        ("Delete", plural[:-1], "DELETE", "/{id}", "write"),
+    )
 }
-KEY_SCHEMAS = [TABLE["KeySchema"], *(index["KeySchema"] for index in TABLE["GlobalSecondaryIndexes"])]
+KEY_SCHEMAS = {
+    name: [table["KeySchema"], *(index["KeySchema"] for index in table["GlobalSecondaryIndexes"])]
+    for name, table in TABLES.items()
+}
 
 
-@pytest.mark.parametrize("schema", KEY_SCHEMAS, ids=["table", "by_flags", "by_group"])
+@pytest.mark.parametrize("schema", [*KEY_SCHEMAS["conversations"], *KEY_SCHEMAS["messages"]])
 def test_a_key_has_one_to_four_partition_attributes_and_then_up_to_four_sort_attributes(schema: list[Any]) -> None:
     # DynamoDB's rule for multi-attribute keys, which neither moto nor cfn-lint knows.
     kinds = [element["KeyType"] for element in schema]
@@ -35,27 +87,32 @@ def test_a_key_has_one_to_four_partition_attributes_and_then_up_to_four_sort_att
     assert len(set(names)) == len(names)
 
 
-def test_the_tables_own_key_has_one_attribute_of_each_kind() -> None:
-    assert [element["KeyType"] for element in TABLE["KeySchema"]] == ["HASH", "RANGE"]
+@pytest.mark.parametrize("table", TABLES)
+def test_a_tables_own_key_has_one_attribute_of_each_kind(table: str) -> None:
+    assert [element["KeyType"] for element in TABLES[table]["KeySchema"]] == ["HASH", "RANGE"]
 
 
-def test_every_key_sorts_by_id() -> None:
-    assert {schema[-1]["AttributeName"] for schema in KEY_SCHEMAS} == {"id"}
+@pytest.mark.parametrize("table", TABLES)
+def test_every_key_sorts_by_id(table: str) -> None:
+    assert {schema[-1]["AttributeName"] for schema in KEY_SCHEMAS[table]} == {"id"}
 
 
-def test_exactly_the_attributes_of_keys_are_defined() -> None:
-    defined = [definition["AttributeName"] for definition in TABLE["AttributeDefinitions"]]
-    assert sorted(defined) == sorted({element["AttributeName"] for schema in KEY_SCHEMAS for element in schema})
+@pytest.mark.parametrize("table", TABLES)
+def test_exactly_the_attributes_of_keys_are_defined(table: str) -> None:
+    defined = [definition["AttributeName"] for definition in TABLES[table]["AttributeDefinitions"]]
+    assert sorted(defined) == sorted({element["AttributeName"] for schema in KEY_SCHEMAS[table] for element in schema})
 
 
-def test_indexes_hold_whole_conversations() -> None:
-    assert [index["Projection"] for index in TABLE["GlobalSecondaryIndexes"]] == [{"ProjectionType": "ALL"}] * 2
+@pytest.mark.parametrize("table", TABLES)
+def test_indexes_hold_whole_rows(table: str) -> None:
+    assert all(index["Projection"] == {"ProjectionType": "ALL"} for index in TABLES[table]["GlobalSecondaryIndexes"])
 
 
-def test_the_table_is_on_demand_encrypted_and_recoverable() -> None:
-    assert TABLE["BillingMode"] == "PAY_PER_REQUEST"
-    assert TABLE["SSESpecification"] == {"SSEEnabled": True}
-    assert TABLE["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_is_on_demand_encrypted_and_recoverable(table: str) -> None:
+    assert TABLES[table]["BillingMode"] == "PAY_PER_REQUEST"
+    assert TABLES[table]["SSESpecification"] == {"SSEEnabled": True}
+    assert TABLES[table]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -64,24 +121,25 @@ def test_a_function_may_do_only_what_it_does(function: str) -> None:
     for policy in FUNCTIONS[function]["Policies"]:
         for statement in policy["Statement"]:
             assert statement.keys() == {"Effect", "Action", "Resource"}
-            resources = statement["Resource"]
-            names = {
-                resource_name(resource) for resource in (resources if isinstance(resources, list) else [resources])
-            }
-            granted[statement["Action"]] = names
+            names = {resource_name(resource) for resource in listed(statement["Resource"])}
+            for action in listed(statement["Action"]):
+                granted.setdefault(action.partition(":")[2], set()).update(names)
     assert granted == GRANTS[function]
 
 
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def resource_name(resource: dict[str, Any]) -> str:
-    if resource == {"Fn::GetAtt": ["ConversationsTable", "Arn"]}:
-        return "table"
+    if "Fn::GetAtt" in resource:
+        return RESOURCES[".".join(resource["Fn::GetAtt"])]
     table, _, index = str(resource["Fn::Sub"]).partition("/index/")
-    assert table == "${ConversationsTable.Arn}"
-    return index
+    return f"{RESOURCES[table[2:-1]]}/{index}"
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_answers_one_method_that_asks_for_a_scope(function: str) -> None:
+@pytest.mark.parametrize("function", ROUTES)
+def test_an_endpoint_answers_one_method_that_asks_for_a_scope(function: str) -> None:
     (event,) = FUNCTIONS[function]["Events"].values()
     route = event["Properties"]
     assert route["Auth"]["Authorizer"] == "Cognito"
@@ -89,10 +147,22 @@ def test_a_function_answers_one_method_that_asks_for_a_scope(function: str) -> N
     assert (route["Method"], route["Path"], scope) == ROUTES[function]
 
 
+def test_only_deleted_conversations_are_handed_to_the_purge() -> None:
+    stream = TEMPLATE["Resources"]["PurgeMessagesStream"]["Properties"]
+    (chosen,) = stream["FilterCriteria"]["Filters"]
+    assert json.loads(chosen["Pattern"]) == {
+        "eventName": ["REMOVE"],
+        "dynamodb": {"OldImage": {"is_archived": {"N": [{"exists": True}]}}},
+    }
+    assert TABLES["conversations"]["StreamSpecification"] == {"StreamViewType": "OLD_IMAGE"}
+
+
 def test_the_scopes_are_those_of_the_resource_server() -> None:
-    server = TEMPLATE["Resources"]["ResourceServer"]["Properties"]
-    offered = {f"{server['Identifier']}/{scope['ScopeName']}" for scope in server["Scopes"]}
+    servers = [TEMPLATE["Resources"][name]["Properties"] for name in ("ResourceServer", "MessagesResourceServer")]
+    offered = {f"{server['Identifier']}/{scope['ScopeName']}" for server in servers for scope in server["Scopes"]}
     assert offered == {scope for _, _, scope in ROUTES.values()}
+    for client in ("AppClient", "ServiceClient"):
+        assert set(TEMPLATE["Resources"][client]["Properties"]["AllowedOAuthScopes"]) - {"openid"} == offered
 
 
 def test_the_app_signs_in_by_code_without_a_secret_and_the_service_by_its_secret() -> None:
@@ -105,7 +175,8 @@ def test_the_app_signs_in_by_code_without_a_secret_and_the_service_by_its_secret
 def test_the_environment_of_the_tests_is_that_of_the_functions() -> None:
     variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
     assert variables.keys() == {
-        "TABLE_NAME",
+        "CONVERSATIONS_TABLE_NAME",
+        "MESSAGES_TABLE_NAME",
         "DOCUMENTATION_URL",
         "PUBLIC_URL",
         "ALLOWED_ORIGIN",

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.handlers import JSON, call, create, event, invoke, list_all, update
-from tests.wire import Wire
+from tests.handlers import JSON, call, create, event, invoke, list_all, send, update
+from tests.wire import Wire, refusal
 
-pytestmark = pytest.mark.usefixtures("table")
+pytestmark = pytest.mark.usefixtures("tables")
 
 TAKES = "this call takes pinned_message_id, is_pinned, is_muted, archived_at, last_opened_at"
 BOOLEAN = "must be true or false"
@@ -16,13 +16,12 @@ SECONDS = "must be a whole number of Unix seconds before the year 10000, or null
 ID = "must be an id of 16 letters and digits, or null"
 NOTHING = "pinned_message_id, is_pinned, is_muted, archived_at, last_opened_at: at least one of them must be given"
 
-EVERYTHING: dict[str, Any] = {
-    "pinned_message_id": "xgQQXg3hrtjh7AvZ",
-    "is_pinned": True,
-    "is_muted": True,
-    "archived_at": 253_402_300_799,
-    "last_opened_at": 0,
-}
+NAMES = ["pinned_message_id", "is_pinned", "is_muted", "archived_at", "last_opened_at"]
+
+
+def everything(conversation: dict[str, Any]) -> dict[str, Any]:
+    """Another value for each attribute that can be changed."""
+    return dict(zip(NAMES, (send(conversation)["id"], True, True, 253_402_300_799, 0), strict=True))
 
 
 def test_the_sample_event_finds_nothing_in_an_empty_table_and_makes_nothing() -> None:
@@ -31,29 +30,85 @@ def test_the_sample_event_finds_nothing_in_an_empty_table_and_makes_nothing() ->
     assert list_all(user=event("update_conversation")["requestContext"]["authorizer"]["claims"]["sub"]) == []
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
+@pytest.mark.parametrize("name", NAMES)
 def test_one_attribute_changes_and_the_others_stay(name: str) -> None:
     created = create(contact_id="harry", group_id="friends")
-    changed = update(created, **{name: EVERYTHING[name]})
-    assert changed == created | {name: EVERYTHING[name]}
-    everything = update(created, **EVERYTHING)
-    assert everything == created | EVERYTHING
+    changes = everything(created)
+    created = call("retrieve_conversation", id=created["id"]).body
+    changed = update(created, **{name: changes[name]})
+    assert changed == created | {name: changes[name]}
+    all_changed = update(created, **changes)
+    assert all_changed == created | changes
     back = update(created, **{name: created[name]})
-    assert back == everything | {name: created[name]}
+    assert back == all_changed | {name: created[name]}
     assert call("retrieve_conversation", id=created["id"]).body == back
 
 
 def test_attributes_come_back_in_the_order_of_the_contract() -> None:
     created = create()
-    assert list(update(created, **EVERYTHING)) == list(created)
+    assert list(update(created, **everything(created))) == list(created)
 
 
 def test_a_form_reads_like_json_and_its_empty_values_as_null() -> None:
     created = create()
-    form = "&".join(f"{name}={json.dumps(value).strip(chr(34))}" for name, value in EVERYTHING.items())
-    assert call("update_conversation", id=created["id"], body=form).body == created | EVERYTHING
+    changes = everything(created)
+    created = call("retrieve_conversation", id=created["id"]).body
+    form = "&".join(f"{name}={json.dumps(value).strip(chr(34))}" for name, value in changes.items())
+    assert call("update_conversation", id=created["id"], body=form).body == created | changes
     emptied = call("update_conversation", id=created["id"], body="archived_at=&last_opened_at=&pinned_message_id=")
     assert emptied.body == created | {"is_pinned": True, "is_muted": True}
+
+
+def test_only_a_message_of_the_conversation_can_be_pinned() -> None:
+    conversation, other = create(), create()
+    foreign = create(user="harry")
+    gone = send(conversation)
+    call("delete_message", id=gone["id"])
+    refused = "pinned_message_id: must be the id of a message of this conversation, or null"
+    for id in (
+        send(other)["id"],
+        send(foreign, user="harry")["id"],
+        gone["id"],
+        "xgQQXg3hrtjh7AvZ",
+        conversation["id"],
+    ):
+        answer = call("update_conversation", id=conversation["id"], body=f"pinned_message_id={id}&is_muted=true")
+        assert (answer.status, answer.message) == (400, refused)
+    now = call("retrieve_conversation", id=conversation["id"]).body
+    assert (now["pinned_message_id"], now["is_muted"]) == (None, False)
+
+
+def test_pinning_is_conditional_too() -> None:
+    conversation = create()
+    body = f"pinned_message_id={send(conversation)['id']}"
+    assert call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"1"'}).status == 412
+    answer = call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"2"'})
+    assert (answer.status, answer.headers["ETag"]) == (200, '"3"')
+    assert call("update_conversation", user="harry", id=conversation["id"], body=body).status == 404
+
+
+def test_a_message_whose_pinning_lost_its_answer_is_pinned_once(wire: Wire) -> None:
+    conversation = create()
+    message = send(conversation)
+    wire.lose_next_answer()
+    body = f"pinned_message_id={message['id']}"
+    answer = call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"2"'})
+    assert (answer.body["pinned_message_id"], answer.headers["ETag"]) == (message["id"], '"3"')
+
+
+@pytest.mark.parametrize("code", ["TransactionConflictException", "TransactionInProgressException"])
+def test_an_update_that_meets_a_transaction_tries_again(code: str, wire: Wire) -> None:
+    created = create()
+    refusals = [code, code]
+    wire.fault = lambda request: refusal(request, 400, refusals.pop()) if refusals else None
+    assert update(created, is_muted=True) == created | {"is_muted": True}
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_an_update_that_meets_transactions_for_ever_is_a_503(wire: Wire) -> None:
+    created = create()
+    wire.fault = lambda request: refusal(request, 400, "TransactionConflictException")
+    assert call("update_conversation", id=created["id"], body="is_muted=true").status == 503
 
 
 def test_archiving_and_restoring_move_it_between_the_filters() -> None:

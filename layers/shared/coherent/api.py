@@ -30,13 +30,13 @@ _IDEMPOTENCY_KEY = re.compile("[ -~]{1,255}")
 _TAGS = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"(?:[ \t]*,[ \t]*(?:W/)?"[\x21\x23-\x7e\x80-\xff]*")*')
 _TAG_OF_VERSION = re.compile(r'(W/)?"([1-9][0-9]{0,17})"')
 _MOST_TAGS = 100
+_IN_ARRAY = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<key>[^\[\]]+)\])?\[\]")
 
 _STATUS = {
     errors.InvalidRequest: 400,
     errors.Unauthenticated: 401,
-    errors.ConversationNotFound: 404,
-    errors.TwinInProgress: 409,
-    errors.ConversationChanged: 412,
+    errors.NotFound: 404,
+    errors.Changed: 412,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.IdempotencyKeyReused: 422,
@@ -44,7 +44,6 @@ _STATUS = {
 }
 _EXTRA_HEADERS = {
     errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
-    errors.TwinInProgress: {"Retry-After": "1"},
     errors.Unavailable: {"Retry-After": "1"},
 }
 
@@ -67,12 +66,11 @@ class Request:
         self._event = event
         self.user_id = _user_id(event)
 
-    @property
-    def id(self) -> str:
-        """The id in the path. What cannot be an id names nothing, so it raises `errors.ConversationNotFound`."""
+    def id(self, noun: str) -> str:
+        """The id in the path, of a *noun*. What cannot be an id names nothing, so it raises `errors.NotFound`."""
         id = (self._event.get("pathParameters") or {}).get("id")
         if not ids.is_id(id):
-            raise errors.ConversationNotFound
+            raise errors.NotFound(noun)
         return str(id)
 
     @property
@@ -282,14 +280,27 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _form(text: str) -> list[tuple[str, str]]:
+def _form(text: str) -> list[tuple[str, object]]:
+    """The attributes in a form: `a=1`, the array `a[]=1&a[]=2`, and the object of arrays `a[x][]=1&a[y][]=2`."""
     try:
-        return parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
     except ValueError:
         raise errors.InvalidRequest("body: must be a well-formed form, such as is_pinned=true") from None
+    attributes: list[tuple[str, object]] = []
+    arrays: dict[str, list[str]] = {}
+    objects: dict[str, dict[str, list[str]]] = {}
+    for name, value in pairs:
+        in_array = _IN_ARRAY.fullmatch(name)
+        if not in_array:
+            attributes.append((name, value))
+        elif in_array["key"] is None:
+            arrays.setdefault(in_array["name"], []).append(value)
+        else:
+            objects.setdefault(in_array["name"], {}).setdefault(in_array["key"], []).append(value)
+    return [*attributes, *arrays.items(), *objects.items()]
 
 
-def _parse(model: "type[P]", pairs: Sequence[tuple[str, str]]) -> "P":
+def _parse(model: "type[P]", pairs: Sequence[tuple[str, object]]) -> "P":
     repeated = _repeated(pairs)
     try:
         parameters = model.parse(dict(pairs), text=True)

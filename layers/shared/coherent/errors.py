@@ -23,18 +23,18 @@ class Unauthenticated(CoherentError):
         super().__init__("Authorization: must be 'Bearer ' and a valid access token")
 
 
-class ConversationNotFound(CoherentError):
-    """The user has no such conversation, whether or not somebody else has."""
+class NotFound(CoherentError):
+    """The user has no such *noun* as the *parameter* names, whether or not somebody else has."""
 
-    def __init__(self) -> None:
-        super().__init__("id: no such conversation")
+    def __init__(self, noun: str, parameter: str = "id") -> None:
+        super().__init__(f"{parameter}: no such {noun}")
 
 
-class ConversationChanged(CoherentError):
-    """The conversation is no longer in a state that the client made a condition."""
+class Changed(CoherentError):
+    """The *noun* is no longer in a state that the client made a condition."""
 
-    def __init__(self) -> None:
-        super().__init__("If-Match: must name the conversation's present ETag; it has changed, so retrieve it again")
+    def __init__(self, noun: str) -> None:
+        super().__init__(f"If-Match: must name the {noun}'s present ETag; it has changed, so retrieve it again")
 
 
 class IdempotencyKeyReused(CoherentError):
@@ -42,13 +42,6 @@ class IdempotencyKeyReused(CoherentError):
 
     def __init__(self) -> None:
         super().__init__("Idempotency-Key: must be a new one for new attributes; this one was used with others")
-
-
-class TwinInProgress(CoherentError):
-    """A request with the same idempotency key is being carried out at this moment."""
-
-    def __init__(self) -> None:
-        super().__init__("Idempotency-Key: the same request is still in progress; try again in a moment")
 
 
 class BodyTooLarge(CoherentError):

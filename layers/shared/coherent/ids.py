@@ -26,6 +26,14 @@ def is_id(text: object) -> bool:
     return isinstance(text, str) and re.fullmatch(PATTERN, text) is not None
 
 
+def made_at(id: str) -> float:
+    """When *id* was made, in seconds since 1970."""
+    microseconds = 0
+    for digit in id[:_TIME_DIGITS]:
+        microseconds = microseconds * _BASE + _ALPHABET.index(digit)
+    return microseconds / 1_000_000
+
+
 def _digits(number: int, width: int) -> str:
     digits = []
     for _ in range(width):

@@ -4,14 +4,18 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Self, TypedDict
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 
-from coherent import errors
+from coherent import errors, ids
 
 _BOOLEANS = {"true": True, "false": False}
 _INTEGER = re.compile("0|[1-9][0-9]{0,18}")
 _SHOWN = 64
+_YEAR_10000 = 253_402_300_800
+
+NAME_RULE = "1 to 128 characters without white space or control characters"
+SECONDS_RULE = "a whole number of Unix seconds before the year 10000, or null"
 
 
 class Context(TypedDict):
@@ -37,6 +41,9 @@ def _null_of_text(value: object, info: ValidationInfo[Context]) -> object:
 Boolean = Annotated[bool, BeforeValidator(_boolean_of_text)]
 IntegerOfText = BeforeValidator(_integer_of_text)
 EmptyIsNull = BeforeValidator(_null_of_text)
+Id = Annotated[str, Field(pattern=ids.PATTERN)]
+Name = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f-\x9f]{1,128}$")]
+Seconds = Annotated[int, Field(ge=0, lt=_YEAR_10000), IntegerOfText]
 
 
 class Parameters(BaseModel):
@@ -54,8 +61,10 @@ class Parameters(BaseModel):
         try:
             parameters = cls.model_validate(given, context=Context(text=text))
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_input=False)
-            raise errors.InvalidRequest(*map(cls._fault, faults), *conflicts) from None
+            found = error.errors(include_url=False, include_input=False)
+            # An array with several faults is still one parameter.
+            faults = dict.fromkeys(map(cls._fault, found))
+            raise errors.InvalidRequest(*faults, *conflicts) from None
         if conflicts:
             raise errors.InvalidRequest(*conflicts)
         return parameters
@@ -73,3 +82,31 @@ class Parameters(BaseModel):
         if name not in cls.model_fields:
             return f"{name[:_SHOWN]}: unknown or read-only; this call takes {', '.join(cls.model_fields)}"
         return f"{name}: must be {cls.model_fields[name].description}"
+
+
+class PageParameters(Parameters):
+    """Which part of a list to show: so many, on one side of a position."""
+
+    limit: Annotated[int, Field(ge=1, le=100), IntegerOfText] = Field(10, description="an integer between 1 and 100")
+    starting_after: Id | None = Field(None, description=ids.RULE)
+    ending_before: Id | None = Field(None, description=ids.RULE)
+
+    @property
+    def is_backwards(self) -> bool:
+        """Whether it is the page before a position, not the one after it."""
+        return self.ending_before is not None
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:  # noqa: ARG003
+        """A page has one direction."""
+        both = {"starting_after", "ending_before"} <= given.keys()
+        return ["starting_after, ending_before: only one of them may be given"] if both else []
+
+
+class Changes(Parameters):
+    """What to change of something: the fields that were set (`model_fields_set`); what is absent stays as it is."""
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:  # noqa: ARG003
+        """There is something to change."""
+        return [] if given else [f"{', '.join(cls.model_fields)}: at least one of them must be given"]

@@ -1,42 +1,24 @@
 """Where conversations are kept: one DynamoDB table, in which the id is sort key, cursor and order."""
 
 import itertools
-import secrets
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, TypedDict, cast
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from botocore.exceptions import ClientError
-
-from coherent import errors, ids
-from coherent.dynamodb import availability
+from coherent import errors, idempotency, ids, rows
+from coherent.dynamodb import availability, written
+from coherent.rows import Creation, Page, Version
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import (
-        AttributeValueTypeDef,
-        DeleteItemInputTypeDef,
-        QueryInputTypeDef,
-        TransactWriteItemTypeDef,
-    )
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
     from coherent.conversations.models import CreateConversation, ListConversations, UpdateConversation
-
-    Attributes = dict[str, AttributeValueTypeDef]
+    from coherent.rows import Attributes
 
 _FLAG_PARTITIONS = 8
-_GIVEN = ("contact_id", "group_id")
-_TWIN_ATTEMPTS = 6
-_TWIN_WAIT_SECONDS = 0.2
-_IDEMPOTENCY_SECONDS = 24 * 60 * 60
-
-# An update or delete of a row that is not there must fail: an update would create it, a delete would look like success.
-_EXISTS = "attribute_exists(id)"
-_IS_NEW = "attribute_not_exists(id)"
-# DynamoDB removes what has expired within days, so until then it has to be looked past.
-_IS_NEW_OR_EXPIRED = "attribute_not_exists(id) OR expires_at <= :now"
 
 
 class Conversation(TypedDict):
@@ -54,45 +36,28 @@ class Conversation(TypedDict):
     archived_at: int | None
 
 
-class Page(NamedTuple):
-    """Conversations, newest first, and whether there are more in the direction travelled."""
-
-    data: list[Conversation]
-    has_more: bool
-
-
-class Version(NamedTuple):
-    """A conversation at one time of its life. Each update adds one to *number*, which starts at 1."""
-
-    conversation: Conversation
-    number: int
-
-
-class Creation(NamedTuple):
-    """A conversation at its creation, and whether that was an earlier one with the same idempotency key."""
-
-    version: Version
-    is_replay: bool
-
-
 class ConversationRepository:
     """The conversations of every user, each of whom sees only their own; a user is the `sub` of their token.
 
     Every method raises `errors.Unavailable` when DynamoDB throttles or does not answer.
     """
 
-    def __init__(self, client: "DynamoDBClient", table_name: str) -> None:
+    def __init__(self, client: "DynamoDBClient", table_name: str, messages_table_name: str) -> None:
         self._client = client
         self._table_name = table_name
+        self._messages_table_name = messages_table_name
         self._threads = ThreadPoolExecutor(_FLAG_PARTITIONS)
 
-    def list(self, user_id: str, query: "ListConversations") -> Page:
+    def list(self, user_id: str, query: "ListConversations") -> Page[Conversation]:
         """The page that *query* asks for, exact whatever was created or deleted since the page before it.
 
         Makes one Query, or one per flag partition in parallel; each reads at most `limit + 1` items, of which the last
-        only tells whether there are more.
+        only tells whether there are more. 101 rows of 2 KB stay far below the 1 MB at which DynamoDB cuts an answer.
         """
-        requests = [self._query(partition, query) for partition in _partitions(user_id, query)]
+        requests = [
+            rows.page_query(self._table_name, partition.key, query, partition.index_name)
+            for partition in _partitions(user_id, query)
+        ]
         with availability():
             if len(requests) == 1:
                 answers = [self._client.query(**requests[0])]
@@ -102,170 +67,153 @@ class ConversationRepository:
                 wait(running)
                 answers = [future.result() for future in running]
         # By id, since a row whose flags change between two of the queries is found by both.
-        rows = {row["id"]["S"]: row for answer in answers for row in answer["Items"]}
-        nearest = sorted(rows, reverse=query.ending_before is None)[: query.limit]
+        found = {row["id"]["S"]: row for answer in answers for row in answer["Items"]}
+        nearest = sorted(found, reverse=not query.is_backwards)[: query.limit]
         newest_first = sorted(nearest, reverse=True)
-        return Page([_conversation(rows[id]) for id in newest_first], has_more=len(rows) > query.limit)
+        return Page([_version(found[id]).resource for id in newest_first], has_more=len(found) > query.limit)
 
-    def create(self, user_id: str, new: "CreateConversation", idempotency_key: str | None) -> Creation:
+    def create(self, user_id: str, new: "CreateConversation", idempotency_key: str | None) -> Creation[Conversation]:
         """The conversation just created. Unfiltered lists have it from now on, filtered ones a moment later.
 
         With an *idempotency_key* that the user gave in the last 24 hours, nothing is created and the answer is that of
-        the first time. Raises `errors.IdempotencyKeyReused` if the attributes were others then, and
-        `errors.TwinInProgress` if the first time is now.
+        the first time. Raises `errors.IdempotencyKeyReused` if the attributes were others then.
         """
         now_ns = time.time_ns()
-        created_at = now_ns // 1_000_000_000
-        row: Attributes = _key(user_id, ids.new(now_ns)) | {
-            "is_archived": _value(False),
-            "is_pinned": _value(False),
-            "is_muted": _value(False),
-            "created_at": _value(created_at),
-            "version": _value(1),
-        }
-        if new.contact_id is not None:
-            row["contact_id"] = _value(new.contact_id)
+        given = new.model_dump(exclude_none=True)
+        row = _key(user_id, ids.new(now_ns)) | rows.values(
+            {
+                **given,
+                "is_archived": False,
+                "is_pinned": False,
+                "is_muted": False,
+                "created_at": now_ns // 1_000_000_000,
+                "version": 1,
+            }
+        )
         if new.group_id is not None:
-            row["group_id"] = _value(new.group_id)
-            row["owner_group"] = _value(_owner_group(user_id, new.group_id))
-        if idempotency_key is not None:
-            return self._create_once(row, user_id, idempotency_key, created_at)
-        # botocore repeats a write whose answer was lost. The row it then meets is this one, since no id is made twice.
-        written_before = self._client.exceptions.ConditionalCheckFailedException
-        with availability(), suppress(written_before):
-            self._client.put_item(TableName=self._table_name, Item=row, ConditionExpression=_IS_NEW)
+            row["owner_group"] = rows.value(_owner_group(user_id, new.group_id))
+        if idempotency_key is None:
+            # botocore repeats a write whose answer was lost. What it then meets is this row: no id is made twice.
+            written_before = self._client.exceptions.ConditionalCheckFailedException
+            with suppress(written_before):
+                written(self._client.put_item, TableName=self._table_name, Item=row, ConditionExpression=rows.IS_NEW)
+            return Creation(_version(row), is_replay=False)
+        record = idempotency.record(user_id, idempotency_key, given, row, self._table_name)
+        put: TransactWriteItemTypeDef = {
+            "Put": {"TableName": self._table_name, "Item": row, "ConditionExpression": rows.IS_NEW}
+        }
+        try:
+            written(self._client.transact_write_items, TransactItems=[record, put])
+        except self._client.exceptions.TransactionCanceledException as error:
+            earlier, _ = rows.met(error)
+            if earlier is None:
+                raise
+            first = idempotency.first_made(earlier, record)
+            # It is this very row where botocore repeated the request because the answer was lost.
+            return Creation(_version(row | first), is_replay=first["id"] != row["id"])
         return Creation(_version(row), is_replay=False)
 
-    def retrieve(self, user_id: str, id: str) -> Version:
-        """The conversation as it now is. Raises `errors.ConversationNotFound`."""
+    def retrieve(self, user_id: str, id: str) -> Version[Conversation]:
+        """The conversation as it now is. Raises `errors.NotFound`."""
         with availability():
             answer = self._client.get_item(TableName=self._table_name, Key=_key(user_id, id), ConsistentRead=True)
         if "Item" not in answer:
-            raise errors.ConversationNotFound
+            raise errors.NotFound("conversation")
         return _version(answer["Item"])
 
     def update(
         self, user_id: str, id: str, changes: "UpdateConversation", only_versions: Collection[int] | None
-    ) -> Version:
+    ) -> Version[Conversation]:
         """The conversation with *changes* made to it and all else as it was.
 
-        Raises `errors.ConversationNotFound`, and `errors.ConversationChanged` if its version is none of
-        *only_versions*; None is any.
+        Raises `errors.NotFound`, `errors.Changed` if its version is none of *only_versions* (None is any), and
+        `errors.InvalidRequest` if the message to pin is none of the conversation's.
         """
         attributes = changes.model_dump(exclude_unset=True)
         if "archived_at" in attributes:
             attributes["is_archived"] = attributes["archived_at"] is not None
         # Tells a repetition of this very write from a write by somebody else.
         attributes["written_by"] = write_id = ids.new(time.time_ns())
-        assigned = {name: value for name, value in attributes.items() if value is not None}
-        removed = attributes.keys() - assigned.keys()
-        expression = "SET version = version + :one, " + ", ".join(f"{name} = :{name}" for name in assigned)
-        if removed:
-            expression += " REMOVE " + ", ".join(removed)
-        condition, versions = _condition(only_versions)
-        with availability():
-            try:
-                answer = self._client.update_item(
-                    TableName=self._table_name,
-                    Key=_key(user_id, id),
-                    UpdateExpression=expression,
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues={
-                        ":one": _value(1),
-                        **{f":{name}": _value(value) for name, value in assigned.items()},
-                        **versions,
-                    },
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except self._client.exceptions.ConditionalCheckFailedException as error:
-                row = _row_met(error)
-                # botocore repeats a write whose answer was lost; the condition then fails on what the write itself did.
-                if row is not None and row.get("written_by") == _value(write_id):
-                    return _version(row)
+        update = rows.update(attributes, only_versions)
+        if changes.pinned_message_id is not None:
+            self._pin(user_id, id, changes.pinned_message_id, update)
+            return self.retrieve(user_id, id)
+        try:
+            answer = written(
+                self._client.update_item,
+                TableName=self._table_name,
+                Key=_key(user_id, id),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **update,
+            )
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            (row,) = rows.met(error)
+            # botocore repeats a write whose answer was lost; the condition then fails on what the write itself did.
+            if row is None or row.get("written_by") != rows.value(write_id):
                 raise _unmet(row) from None
+            return _version(row)
         return _version(answer["Attributes"])
 
     def delete(self, user_id: str, id: str, only_versions: Collection[int] | None) -> None:
-        """Deletes the conversation for good. Raises as `update` does."""
-        condition, versions = _condition(only_versions)
-        request: DeleteItemInputTypeDef = {
-            "TableName": self._table_name,
-            "Key": _key(user_id, id),
-            "ConditionExpression": condition,
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        """Deletes the conversation for good, and orders its messages to be purged. Raises as `update` does."""
+        condition, versions = rows.condition(only_versions)
+        order_id = ids.new(time.time_ns())
+        order = rows.values({"user_id": "purge", "id": rows.user_conversation(user_id, id), "written_by": order_id})
+        delete: TransactWriteItemTypeDef = {
+            "Delete": {
+                "TableName": self._table_name,
+                "Key": _key(user_id, id),
+                "ConditionExpression": condition,
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
         }
         if versions:
-            request["ExpressionAttributeValues"] = versions
-        with availability():
-            try:
-                self._client.delete_item(**request)
-            except self._client.exceptions.ConditionalCheckFailedException as error:
-                row = _row_met(error)
-                # After a repetition, nothing there may mean that the first attempt did it and its answer was lost.
-                if row is not None or not error.response["ResponseMetadata"]["RetryAttempts"]:
-                    raise _unmet(row) from None
-
-    def _create_once(self, row: "Attributes", user_id: str, idempotency_key: str, now: int) -> Creation:
-        record: Attributes = {
-            # In a partition of its own: a record is no conversation and must never be listed.
-            "user_id": _value(f"idempotency#{user_id}"),
-            "id": _value(idempotency_key),
-            "conversation_id": row["id"],
-            "created_at": row["created_at"],
-            "expires_at": _value(now + _IDEMPOTENCY_SECONDS),
-            **{name: row[name] for name in _GIVEN if name in row},
+            delete["Delete"]["ExpressionAttributeValues"] = versions
+        put: TransactWriteItemTypeDef = {
+            "Put": {
+                "TableName": self._table_name,
+                "Item": order,
+                "ConditionExpression": rows.IS_NEW,
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
         }
-        puts: list[TransactWriteItemTypeDef] = [
-            {
-                "Put": {
-                    "TableName": self._table_name,
-                    "Item": record,
-                    "ConditionExpression": _IS_NEW_OR_EXPIRED,
-                    "ExpressionAttributeValues": {":now": _value(now)},
-                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                }
-            },
-            {"Put": {"TableName": self._table_name, "Item": row, "ConditionExpression": _IS_NEW}},
-        ]
-        for _ in range(_TWIN_ATTEMPTS):
-            with availability():
-                try:
-                    self._client.transact_write_items(TransactItems=puts)
-                except self._client.exceptions.TransactionCanceledException as error:
-                    reasons = error.response["CancellationReasons"]
-                else:
-                    return Creation(_version(row), is_replay=False)
-            if "Item" in reasons[0]:
-                return _replay(cast("Attributes", reasons[0]["Item"]), row)
-            if not any(reason["Code"] == "TransactionConflict" for reason in reasons):
-                # What remains is throttling of one of the two rows.
-                raise errors.Unavailable
-            # Twins that met once must not meet again: at random, and not by a generator that a snapshot has copied.
-            time.sleep(secrets.SystemRandom().uniform(0, _TWIN_WAIT_SECONDS))
-        raise errors.TwinInProgress
+        try:
+            written(self._client.transact_write_items, TransactItems=[delete, put])
+        except self._client.exceptions.TransactionCanceledException as error:
+            row, ordered = rows.met(error)
+            # It is this very order where botocore repeated the request because the answer was lost.
+            if ordered is None or ordered["written_by"] != order["written_by"]:
+                raise _unmet(row) from None
 
-    def _query(self, partition: "_Partition", query: "ListConversations") -> "QueryInputTypeDef":
-        conditions = [f"{name} = :{name}" for name in partition.key]
-        values = {f":{name}": value for name, value in partition.key.items()}
-        backwards = query.ending_before is not None
-        cursor = query.ending_before or query.starting_after
-        if cursor is not None:
-            conditions.append("id > :cursor" if backwards else "id < :cursor")
-            values[":cursor"] = {"S": cursor}
-        request: QueryInputTypeDef = {
-            "TableName": self._table_name,
-            "KeyConditionExpression": " AND ".join(conditions),
-            "ExpressionAttributeValues": values,
-            "ScanIndexForward": backwards,
-            # 101 rows of 2 KB stay far below the 1 MB at which DynamoDB would cut an answer short.
-            "Limit": query.limit + 1,
+    def _pin(self, user_id: str, id: str, message_id: str, update: rows.Update) -> None:
+        change: TransactWriteItemTypeDef = {
+            "Update": {
+                "TableName": self._table_name,
+                "Key": _key(user_id, id),
+                "UpdateExpression": update["UpdateExpression"],
+                "ConditionExpression": update["ConditionExpression"],
+                "ExpressionAttributeValues": update["ExpressionAttributeValues"],
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
         }
-        if partition.index_name is None:
-            request["ConsistentRead"] = True
-        else:
-            request["IndexName"] = partition.index_name
-        return request
+        message: TransactWriteItemTypeDef = {
+            "ConditionCheck": {
+                "TableName": self._messages_table_name,
+                "Key": rows.values({"user_conversation": rows.user_conversation(user_id, id), "id": message_id}),
+                "ConditionExpression": rows.EXISTS,
+            }
+        }
+        try:
+            written(self._client.transact_write_items, TransactItems=[change, message])
+        except self._client.exceptions.TransactionCanceledException as error:
+            if error.response["CancellationReasons"][0]["Code"] == "None":
+                raise errors.InvalidRequest(
+                    "pinned_message_id: must be the id of a message of this conversation, or null"
+                ) from None
+            row, _ = rows.met(error)
+            if row is None or row.get("written_by") != update["ExpressionAttributeValues"][":written_by"]:
+                raise _unmet(row) from None
 
 
 class _Partition(NamedTuple):
@@ -278,16 +226,16 @@ class _Partition(NamedTuple):
 def _partitions(user_id: str, query: "ListConversations") -> Iterator[_Partition]:
     """The partitions that together hold all that matches the filters of *query*, and nothing else."""
     flags = {"is_archived": query.archived, "is_pinned": query.pinned, "is_muted": query.muted}
-    owner: Attributes = {"user_id": {"S": user_id}}
+    owner = {"user_id": user_id}
     index_name = "by_flags"
     if query.group_id is not None:
-        owner = {"owner_group": {"S": _owner_group(user_id, query.group_id)}}
+        owner = {"owner_group": _owner_group(user_id, query.group_id)}
         index_name = "by_group"
     elif all(wanted is None for wanted in flags.values()):
-        yield _Partition(None, owner)
+        yield _Partition(None, rows.values(owner))
         return
     for values in itertools.product(*([False, True] if wanted is None else [wanted] for wanted in flags.values())):
-        yield _Partition(index_name, owner | {name: _value(flag) for name, flag in zip(flags, values, strict=True)})
+        yield _Partition(index_name, rows.values(owner | dict(zip(flags, values, strict=True))))
 
 
 def _owner_group(user_id: str, group_id: str) -> str:
@@ -296,63 +244,26 @@ def _owner_group(user_id: str, group_id: str) -> str:
 
 
 def _key(user_id: str, id: str) -> "Attributes":
-    return {"user_id": {"S": user_id}, "id": {"S": id}}
-
-
-def _value(value: str | int | bool) -> "AttributeValueTypeDef":
-    # Flags are 0 and 1, because a BOOL cannot be part of a key.
-    return {"S": value} if isinstance(value, str) else {"N": str(int(value))}
-
-
-def _condition(only_versions: Collection[int] | None) -> "tuple[str, Attributes]":
-    """A condition on a row that has to exist and be one of *only_versions*, and the values it mentions."""
-    if only_versions is None:
-        return _EXISTS, {}
-    values = {f":version{number}": _value(number) for number in only_versions}
-    return f"{_EXISTS} AND version IN ({', '.join(values)})", values
-
-
-def _row_met(error: ClientError) -> "Attributes | None":
-    """The row on which a condition failed; None where there is none."""
-    return cast("Attributes | None", error.response.get("Item"))
+    return rows.values({"user_id": user_id, "id": id})
 
 
 def _unmet(row: "Attributes | None") -> errors.CoherentError:
     """Why a condition failed, given the row as it is."""
-    return errors.ConversationNotFound() if row is None else errors.ConversationChanged()
+    return errors.NotFound("conversation") if row is None else errors.Changed("conversation")
 
 
-def _replay(record: "Attributes", row: "Attributes") -> Creation:
-    """The first answer to the request that *record* remembers; *row* is what the repetition would have created."""
-    if any(record.get(name) != row.get(name) for name in _GIVEN):
-        raise errors.IdempotencyKeyReused
-    first = row | {"id": record["conversation_id"], "created_at": record["created_at"]}
-    # It remembers this very request where botocore repeated it because the answer was lost.
-    return Creation(_version(first), is_replay=record["conversation_id"] != row["id"])
-
-
-def _version(row: "Attributes") -> Version:
-    return Version(_conversation(row), int(row["version"]["N"]))
-
-
-def _conversation(row: "Attributes") -> Conversation:
-    return {
-        "id": row["id"]["S"],
-        "contact_id": _text(row, "contact_id"),
-        "group_id": _text(row, "group_id"),
-        "pinned_message_id": _text(row, "pinned_message_id"),
-        "is_pinned": row["is_pinned"]["N"] == "1",
-        "is_muted": row["is_muted"]["N"] == "1",
-        "last_active_at": _seconds(row, "last_active_at"),
-        "last_opened_at": _seconds(row, "last_opened_at"),
-        "created_at": int(row["created_at"]["N"]),
-        "archived_at": _seconds(row, "archived_at"),
+def _version(row: "Attributes") -> Version[Conversation]:
+    plain = rows.plain(row)
+    conversation: Conversation = {
+        "id": plain["id"],
+        "contact_id": plain.get("contact_id"),
+        "group_id": plain.get("group_id"),
+        "pinned_message_id": plain.get("pinned_message_id"),
+        "is_pinned": bool(plain["is_pinned"]),
+        "is_muted": bool(plain["is_muted"]),
+        "last_active_at": plain.get("last_active_at"),
+        "last_opened_at": plain.get("last_opened_at"),
+        "created_at": plain["created_at"],
+        "archived_at": plain.get("archived_at"),
     }
-
-
-def _text(row: "Attributes", name: str) -> str | None:
-    return row[name]["S"] if name in row else None
-
-
-def _seconds(row: "Attributes", name: str) -> int | None:
-    return int(row[name]["N"]) if name in row else None
+    return Version(conversation, plain["version"])

@@ -1,0 +1,27 @@
+"""EventBridge `message.received`: somebody says something to a user."""
+
+import json
+import os
+from typing import Any
+
+import boto3
+from coherent import dynamodb, errors
+from coherent.messages.models import ReceiveMessage
+from coherent.messages.repository import MessageRepository
+
+messages = MessageRepository(
+    dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"]
+)
+sqs = boto3.client("sqs")
+
+
+def handler(event: dict[str, Any], _context: object) -> None:
+    try:
+        received = ReceiveMessage.parse(event["detail"], text=False)
+        messages.create(received.user_id, received, received.contact_id, idempotency_key=event["id"])
+    except errors.Unavailable:
+        # Lambda repeats the event, and gives it to the same queue in the end.
+        raise
+    except errors.CoherentError as error:
+        letter = json.dumps({"reason": str(error), "event": event}, ensure_ascii=False)
+        sqs.send_message(QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=letter)

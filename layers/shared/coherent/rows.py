@@ -1,0 +1,141 @@
+"""What the rows of both tables have in common: their values, their versions, and the pages they are read in."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar, cast
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, QueryInputTypeDef
+
+    from coherent.parameters import PageParameters
+
+    Attributes = dict[str, AttributeValueTypeDef]
+
+R = TypeVar("R")
+
+# An update or delete of a row that is not there must fail: an update would create it, a delete would look like success.
+EXISTS = "attribute_exists(id)"
+IS_NEW = "attribute_not_exists(id)"
+
+
+class Page(NamedTuple, Generic[R]):
+    """What was listed, newest first, and whether there is more in the direction travelled."""
+
+    data: list[R]
+    has_more: bool
+
+
+class Version(NamedTuple, Generic[R]):
+    """A resource at one time of its life. Each change adds one to *number*, which starts at 1."""
+
+    resource: R
+    number: int
+
+
+class Creation(NamedTuple, Generic[R]):
+    """A resource at its creation, and whether that was an earlier one with the same idempotency key."""
+
+    version: Version[R]
+    is_replay: bool
+
+
+class Update(TypedDict):
+    """The part of an UpdateItem that says what to change, and when."""
+
+    UpdateExpression: str
+    ConditionExpression: str
+    ExpressionAttributeValues: "Attributes"
+
+
+def value(plain: object) -> "AttributeValueTypeDef":
+    """*plain*, JSON with whole numbers, as DynamoDB writes it. Booleans are 0 and 1: a BOOL cannot be part of a key."""
+    if plain is None:
+        return {"NULL": True}
+    if isinstance(plain, str):
+        return {"S": plain}
+    if isinstance(plain, list):
+        return {"L": [value(element) for element in plain]}
+    if isinstance(plain, dict):
+        return {"M": values(plain)}
+    return {"N": str(int(cast("int", plain)))}
+
+
+def values(plain: Mapping[str, object]) -> "Attributes":
+    """Each of *plain* as `value` writes it."""
+    return {name: value(element) for name, element in plain.items()}
+
+
+def plain(row: "Mapping[str, AttributeValueTypeDef]") -> dict[str, Any]:
+    """*row* read back; the inverse of `values`, but for booleans."""
+    return {name: _plain(attribute) for name, attribute in row.items()}
+
+
+def _plain(attribute: "AttributeValueTypeDef") -> object:
+    ((kind, content),) = attribute.items()
+    if kind == "N":
+        return int(cast("str", content))
+    if kind == "L":
+        return [_plain(element) for element in cast("Iterable[AttributeValueTypeDef]", content)]
+    if kind == "M":
+        return plain(cast("Attributes", content))
+    return None if kind == "NULL" else content
+
+
+def user_conversation(user_id: str, conversation_id: str) -> str:
+    """The partition of a conversation's messages, which nobody reaches without being its user."""
+    return f"{user_id}#{conversation_id}"
+
+
+def condition(only_versions: Collection[int] | None) -> "tuple[str, Attributes]":
+    """A condition on a row: it exists, in one of *only_versions* (None is any); and the values that this mentions."""
+    if only_versions is None:
+        return EXISTS, {}
+    versions = {f":version{number}": value(number) for number in only_versions}
+    return f"{EXISTS} AND version IN ({', '.join(versions)})", versions
+
+
+def update(changes: Mapping[str, object], only_versions: Collection[int] | None) -> Update:
+    """Sets *changes* in a row that meets `condition`, removes those that are None, and adds one to its version."""
+    assigned = {name: given for name, given in changes.items() if given is not None}
+    removed = changes.keys() - assigned.keys()
+    expression = "SET " + ", ".join(["version = version + :one", *(f"{name} = :{name}" for name in assigned)])
+    if removed:
+        expression += " REMOVE " + ", ".join(removed)
+    condition_expression, versions = condition(only_versions)
+    return {
+        "UpdateExpression": expression,
+        "ConditionExpression": condition_expression,
+        "ExpressionAttributeValues": values({":one": 1} | {f":{name}": given for name, given in assigned.items()})
+        | versions,
+    }
+
+
+def met(error: ClientError) -> "list[Attributes | None]":
+    """The rows on which the conditions of one write, or of each write of a transaction, failed; None where none is."""
+    reasons = error.response.get("CancellationReasons", [error.response])
+    return [cast("Attributes | None", reason.get("Item")) for reason in reasons]
+
+
+def page_query(
+    table_name: str, key: "Attributes", page: "PageParameters", index_name: str | None = None
+) -> "QueryInputTypeDef":
+    """A Query of one partition for `limit + 1` rows on one side of a position: the last tells if there are more."""
+    conditions = [f"{name} = :{name}" for name in key]
+    mentioned = {f":{name}": attribute for name, attribute in key.items()}
+    cursor = page.ending_before or page.starting_after
+    if cursor is not None:
+        conditions.append("id > :cursor" if page.is_backwards else "id < :cursor")
+        mentioned[":cursor"] = value(cursor)
+    query: QueryInputTypeDef = {
+        "TableName": table_name,
+        "KeyConditionExpression": " AND ".join(conditions),
+        "ExpressionAttributeValues": mentioned,
+        "ScanIndexForward": page.is_backwards,
+        "Limit": page.limit + 1,
+    }
+    if index_name is None:
+        query["ConsistentRead"] = True
+    else:
+        query["IndexName"] = index_name
+    return query

@@ -1,0 +1,43 @@
+"""What the tables hold, and what only a test puts into them."""
+
+import os
+import time
+from typing import Any
+
+import boto3
+from coherent import ids, rows
+
+
+def messages() -> list[dict[str, Any]]:
+    """The rows of all messages."""
+    return _scanned(os.environ["MESSAGES_TABLE_NAME"])
+
+
+def orders() -> list[str]:
+    """The partitions that are yet to be purged."""
+    found = _scanned(os.environ["CONVERSATIONS_TABLE_NAME"])
+    return [row["id"]["S"] for row in found if row["user_id"]["S"] == "purge"]
+
+
+def put_message(user_id: str, conversation_id: str, message: str = "hello", attachments: object = ()) -> str:
+    """Stores a message as the service does, whether or not there is its conversation, and returns its id."""
+    now_ns = time.time_ns()
+    row = {
+        "user_conversation": rows.user_conversation(user_id, conversation_id),
+        "id": ids.new(now_ns),
+        "user_id": user_id,
+        "conversation_id": conversation_id,
+        "message": message,
+        "attachments": attachments or [],
+        "reactions": [],
+        "created_at": now_ns // 1_000_000_000,
+        "version": 1,
+    }
+    boto3.client("dynamodb").put_item(TableName=os.environ["MESSAGES_TABLE_NAME"], Item=rows.values(row))
+    return str(row["id"])
+
+
+def _scanned(table_name: str) -> list[dict[str, Any]]:
+    pages = boto3.client("dynamodb").get_paginator("scan").paginate(TableName=table_name)
+    found: list[Any] = [row for page in pages for row in page["Items"]]
+    return found

@@ -1,0 +1,202 @@
+"""POST /v1/messages."""
+
+import json
+import time
+from typing import Any
+
+import boto3
+import pytest
+
+from tests import tables
+from tests.handlers import JSON, Answer, call, create, event, invoke, list_messages, send, update
+from tests.wire import Wire
+
+pytestmark = pytest.mark.usefixtures("tables")
+
+TAKES = "this call takes conversation_id, message, attachments"
+ID = "conversation_id: must be an id of 16 letters and digits"
+TEXT = "message: must be 1 to 10,000 characters without control characters other than tabs and line ends"
+ATTACHMENTS = (
+    "attachments: must be an array of at most 32 strings, each 1 to 2,048 characters without white space or control "
+    "characters"
+)
+
+
+def post(user: str = "kevin", key: str | None = None, **attributes: object) -> Answer:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return call("create_message", user=user, body=json.dumps(attributes), content_type=JSON, headers=headers)
+
+
+def test_the_sample_event_finds_no_conversation_in_an_empty_table() -> None:
+    answer = invoke("create_message", event("create_message"))
+    assert (answer.status, answer.message) == (404, "conversation_id: no such conversation")
+
+
+def test_a_message_is_sent_and_its_conversation_becomes_active() -> None:
+    conversation = create()
+    before = int(time.time())
+    answer = post(conversation_id=conversation["id"], message="Merry Christmas!", attachments=["https://x.example/a"])
+    sent = answer.body
+    assert answer.status == 201
+    assert list(sent) == [
+        *("id", "conversation_id", "contact", "message", "reactions", "attachments"),
+        *("read_at", "created_at", "updated_at"),
+    ]
+    assert sent == {
+        "id": sent["id"],
+        "conversation_id": conversation["id"],
+        "contact": None,
+        "message": "Merry Christmas!",
+        "reactions": [],
+        "attachments": ["https://x.example/a"],
+        "read_at": None,
+        "created_at": sent["created_at"],
+        "updated_at": None,
+    }
+    assert before <= sent["created_at"] <= time.time()
+    assert answer.headers["Location"].endswith(f"/v1/messages/{sent['id']}")
+    assert answer.headers["ETag"] == '"1"'
+    assert call("retrieve_message", id=sent["id"]).body == sent
+    now = call("retrieve_conversation", id=conversation["id"])
+    assert now.body == conversation | {"last_active_at": sent["created_at"]}
+    assert now.headers["ETag"] == '"2"'
+
+
+def test_a_form_says_the_same_as_json() -> None:
+    conversation = create()
+    form = f"conversation_id={conversation['id']}&message=two%0Alines&attachments[]=a&attachments[]=b"
+    sent = call("create_message", body=form).body
+    assert (sent["message"], sent["attachments"]) == ("two\nlines", ["a", "b"])
+
+
+def test_a_conversation_never_becomes_less_active() -> None:
+    conversation = create()
+    ahead = int(time.time()) + 1000
+    boto3.client("dynamodb").update_item(
+        TableName="conversations",
+        Key={"user_id": {"S": "kevin"}, "id": {"S": conversation["id"]}},
+        UpdateExpression="SET last_active_at = :ahead",
+        ExpressionAttributeValues={":ahead": {"N": str(ahead)}},
+    )
+    sent = send(conversation)
+    assert sent["created_at"] < ahead
+    assert call("retrieve_conversation", id=conversation["id"]).body["last_active_at"] == ahead
+    assert list_messages(conversation_id=conversation["id"]) == [sent]
+
+
+def test_another_users_conversation_looks_like_none() -> None:
+    conversation = create(user="kevin")
+    foreign = post(user="harry", conversation_id=conversation["id"], message="hello")
+    absent = post(user="harry", conversation_id="xgQQXg3hrtjh7AvZ", message="hello")
+    assert (foreign.status, foreign.message) == (404, "conversation_id: no such conversation")
+    assert foreign.body == absent.body
+    assert list_messages("kevin") == list_messages("harry") == []
+    assert call("retrieve_conversation", id=conversation["id"]).body == conversation
+
+
+def test_nothing_is_sent_to_a_deleted_conversation() -> None:
+    conversation = create()
+    call("delete_conversation", id=conversation["id"])
+    assert post(conversation_id=conversation["id"], message="hello").status == 404
+    assert call("retrieve_conversation", id=conversation["id"]).status == 404
+
+
+def test_a_repeated_request_sends_nothing_and_answers_the_same() -> None:
+    conversation = create()
+    first = post(key="a key", conversation_id=conversation["id"], message="hello")
+    update(conversation, is_muted=True)
+    second = post(key="a key", conversation_id=conversation["id"], message="hello", attachments=[])
+    assert "Idempotent-Replayed" not in first.headers
+    assert (second.status, second.body) == (201, first.body)
+    assert second.headers == first.headers | {"Idempotent-Replayed": "true"}
+    assert list_messages() == [first.body]
+
+
+@pytest.mark.parametrize("other", [{"message": "hi"}, {"attachments": ["a"]}], ids=str)
+def test_a_key_with_other_attributes_is_refused(other: dict[str, Any]) -> None:
+    given = {"conversation_id": create()["id"], "message": "hello"}
+    first = post(key="a key", **given)
+    assert post(key="a key", **given | other).status == 422
+    assert list_messages() == [first.body]
+
+
+def test_a_key_of_a_conversation_is_none_for_a_message() -> None:
+    created = call("create_conversation", body="contact_id=harry", headers={"Idempotency-Key": "a key"}).body
+    assert post(key="a key", conversation_id=created["id"], message="hello").status == 422
+    assert list_messages() == []
+
+
+@pytest.mark.parametrize("key", [None, "a key"])
+def test_a_message_whose_answer_is_lost_is_sent_once(key: str | None, wire: Wire) -> None:
+    conversation = create()
+    wire.lose_next_answer()
+    answer = post(key=key, conversation_id=conversation["id"], message="hello")
+    assert (answer.status, "Idempotent-Replayed" in answer.headers) == (201, False)
+    assert list_messages() == [answer.body]
+    assert call("retrieve_conversation", id=conversation["id"]).headers["ETag"] == '"2"'
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"message": "hi"}, ID),
+        ({"conversation_id": None, "message": "hi"}, ID),
+        ({"conversation_id": "x", "message": "hi"}, ID),
+        ({"conversation_id": "a" * 16}, TEXT),
+        *(
+            ({"conversation_id": "a" * 16, "message": text}, TEXT)
+            for text in ("", "a" * 10_001, None, 1, ["a"], "a\0", "\x1b[2J", "\x7f", "\ud800")
+        ),
+        *(
+            ({"conversation_id": "a" * 16, "message": "hi", "attachments": attachments}, ATTACHMENTS)
+            for attachments in (None, "a", {"a": "b"}, [1], [""], ["a b"], ["a" * 2049], ["a"] * 33, [["a"]])
+        ),
+        ({"conversation_id": "a" * 16, "message": "hi", "id": "b" * 16}, f"id: unknown or read-only; {TAKES}"),
+        ({"conversation_id": "a" * 16, "message": "hi", "contact": None}, f"contact: unknown or read-only; {TAKES}"),
+        ({}, f"{ID}; {TEXT}"),
+    ],
+    ids=lambda given: json.dumps(given)[:60],
+)
+def test_a_wrong_attribute_is_told_what_would_be_right(given: dict[str, Any], message: str, wire: Wire) -> None:
+    answer = post(**given)
+    assert (answer.status, answer.message) == (400, message)
+    assert wire.requests == []
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("attachments=a", ATTACHMENTS),
+        ("attachments[]=", ATTACHMENTS),
+        ("attachments[x][]=a", ATTACHMENTS),
+        ("attachments[]=a&attachments=b", "attachments: must be given only once"),
+        ("attachments[]=a&attachments[x][]=b", "attachments: must be given only once"),
+        ("message[]=a", "message: must be given only once"),
+        ("attachments[0]=a", f"attachments[0]: unknown or read-only; {TAKES}"),
+    ],
+)
+def test_a_malformed_array_of_a_form_is_refused(form: str, message: str) -> None:
+    answer = call("create_message", body=f"conversation_id={'a' * 16}&message=hi&{form}")
+    assert answer.status == 400
+    assert answer.message.partition(";")[0] == message.partition(";")[0]
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "漢", "🎄", "\n", '"', "\\"])
+def test_the_longest_message_fits_whatever_it_is_made_of(letter: str) -> None:
+    conversation = create()
+    sent = send(conversation, message=letter * 10_000)
+    assert call("retrieve_message", id=sent["id"]).body["message"] == letter * 10_000
+
+
+def test_a_conversation_deleted_at_the_last_moment_gets_no_message(wire: Wire) -> None:
+    conversation = create()
+    wire.before("TransactWriteItems", lambda: call("delete_conversation", id=conversation["id"]))
+    assert post(conversation_id=conversation["id"], message="hello").status == 404
+    assert tables.messages() == []
+
+
+def test_conversations_that_others_become_active_in_meanwhile_are_activated_too(wire: Wire) -> None:
+    conversation = create()
+    wire.before("TransactWriteItems", lambda: send(conversation, "other"))
+    assert post(conversation_id=conversation["id"], message="hello").status == 201
+    assert len(list_messages()) == 2

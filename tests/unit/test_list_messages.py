@@ -1,0 +1,150 @@
+"""GET /v1/messages."""
+
+import itertools
+from typing import Any
+
+import pytest
+from coherent import ids
+
+from tests import tables
+from tests.handlers import call, create, event, invoke, list_messages, send
+from tests.wire import Wire, answer
+
+pytestmark = pytest.mark.usefixtures("tables")
+
+
+def page(**query: str) -> tuple[list[str], bool]:
+    answer = call("list_messages", query={name: [value] for name, value in query.items()})
+    assert answer.status == 200, answer
+    return [message["id"] for message in answer.body["data"]], answer.body["has_more"]
+
+
+def test_the_sample_event_finds_no_conversation_in_an_empty_table() -> None:
+    answer = invoke("list_messages", event("list_messages"))
+    assert (answer.status, answer.message) == (404, "conversation_id: no such conversation")
+
+
+def test_a_user_without_messages_has_an_empty_list() -> None:
+    assert page() == ([], False)
+    assert page(conversation_id=create()["id"]) == ([], False)
+
+
+def test_messages_are_listed_by_conversation_and_all_together_newest_first() -> None:
+    one, other = create(), create()
+    sent = [send(conversation, message=str(number)) for number, conversation in enumerate([one, other, one])]
+    assert list_messages(conversation_id=one["id"]) == [sent[2], sent[0]]
+    assert list_messages(conversation_id=other["id"]) == [sent[1]]
+    assert list_messages() == sent[::-1]
+
+
+@pytest.mark.parametrize("of_one", [True, False])
+def test_pages_walk_to_the_end_and_back(of_one: bool) -> None:
+    conversation = create()
+    newest_first = [send(conversation)["id"] for _ in range(5)][::-1]
+    query = {"limit": "2"} | ({"conversation_id": conversation["id"]} if of_one else {})
+    assert page(**query) == (newest_first[:2], True)
+    assert page(**query, starting_after=newest_first[1]) == (newest_first[2:4], True)
+    assert page(**query, starting_after=newest_first[3]) == (newest_first[4:], False)
+    assert page(**query, ending_before=newest_first[4]) == (newest_first[2:4], True)
+    assert page(**query, ending_before=newest_first[2]) == (newest_first[:2], False)
+    assert page(**query, ending_before=newest_first[0]) == ([], False)
+
+
+def test_a_page_of_a_hundred_holds_a_hundred_of_as_many_conversations() -> None:
+    ids = [send(create())["id"] for _ in range(101)][::-1]
+    assert page(limit="100") == (ids[:100], True)
+    assert page(limit="100", starting_after=ids[99]) == (ids[100:], False)
+
+
+def test_links_keep_the_conversation() -> None:
+    conversation = create()
+    newest_first = [send(conversation)["id"] for _ in range(2)][::-1]
+    answer = call("list_messages", query={"limit": ["1"], "conversation_id": [conversation["id"]]})
+    next_page = f"/v1/messages?limit=1&conversation_id={conversation['id']}&starting_after={newest_first[0]}"
+    assert answer.headers["Link"].partition(">")[0].endswith(next_page)
+
+
+def test_another_users_conversation_looks_like_none() -> None:
+    conversation = create(user="kevin")
+    send(conversation)
+    foreign = call("list_messages", user="harry", query={"conversation_id": [conversation["id"]]})
+    absent = call("list_messages", user="harry", query={"conversation_id": ["xgQQXg3hrtjh7AvZ"]})
+    assert (foreign.status, foreign.message) == (404, "conversation_id: no such conversation")
+    assert foreign.body == absent.body
+    assert list_messages("harry") == []
+
+
+def test_messages_of_a_deleted_conversation_are_gone_before_they_are_purged() -> None:
+    goes, stays = create(), create()
+    kept = [send(stays)["id"]]
+    for _ in range(7):
+        send(goes)
+    kept = [send(stays)["id"], *kept]
+    assert call("delete_conversation", id=goes["id"]).status == 204
+    assert len(tables.messages()) == 9
+    assert call("list_messages", query={"conversation_id": [goes["id"]]}).status == 404
+    for limit in range(1, 4):
+        assert page(limit=str(limit)) == (kept[:limit], limit < 2)
+    assert page(limit="1", starting_after=kept[0]) == (kept[1:], False)
+    assert page(limit="1", ending_before=kept[1]) == (kept[:1], False)
+    call("delete_conversation", id=stays["id"])
+    assert page(limit="1") == ([], False)
+
+
+@pytest.mark.parametrize("of_one", [True, False])
+def test_a_page_that_would_exceed_a_megabyte_ends_earlier_and_says_that_there_is_more(of_one: bool) -> None:
+    conversation = create()
+    newest_first: list[str] = []
+    for _ in range(6):
+        sent = tables.put_message("kevin", conversation["id"], "🎄" * 10_000, ["🎄" * 2048] * 32)
+        newest_first.insert(0, sent)
+    query = {"limit": "100"} | ({"conversation_id": conversation["id"]} if of_one else {})
+    found: list[str] = []
+    has_more, pages = True, 0
+    while has_more:
+        ids, has_more = page(**query, **({"starting_after": found[-1]} if found else {}))
+        assert len(ids) in (1, 2, 3)
+        found += ids
+        pages += 1
+    assert found == newest_first
+    assert pages > 1
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({"limit": ["0"]}, "limit: must be an integer between 1 and 100"),
+        ({"conversation_id": ["x"]}, "conversation_id: must be an id of 16 letters and digits"),
+        ({"conversation_id": [""]}, "conversation_id: must be an id of 16 letters and digits"),
+        ({"conversation_id": ["a" * 16] * 2}, "conversation_id: must be given only once"),
+        (
+            {"starting_after": ["a" * 16], "ending_before": ["b" * 16]},
+            "starting_after, ending_before: only one of them may be given",
+        ),
+        (
+            {"contact_id": ["harry"]},
+            "contact_id: unknown or read-only; this call takes limit, starting_after, ending_before, conversation_id",
+        ),
+    ],
+    ids=str,
+)
+def test_a_wrong_query_is_told_what_would_be_right(query: dict[str, list[str]], message: str, wire: Wire) -> None:
+    answer = call("list_messages", query=query)
+    assert (answer.status, answer.message) == (400, message)
+    assert wire.requests == []
+
+
+@pytest.mark.parametrize("of_one", [True, False])
+def test_what_dynamodb_leaves_unread_is_a_503(of_one: bool, wire: Wire) -> None:
+    conversation = create()
+    send(conversation)
+    unread: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {"conversations": {"Keys": []}}}
+    wire.fault = lambda request: answer(request, unread) if wire.requests[-1] == "BatchGetItem" else None
+    query = {"conversation_id": [conversation["id"]]} if of_one else {}
+    busy = call("list_messages", query=query)
+    assert (busy.status, busy.headers["Retry-After"]) == (503, "1")
+
+
+def test_ids_tell_when_they_were_made() -> None:
+    for now in itertools.chain([0], (10**exponent for exponent in range(4, 20))):
+        assert ids.made_at(ids.new(now)) == now // 1000 / 1_000_000

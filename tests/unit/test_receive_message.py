@@ -1,0 +1,119 @@
+"""EventBridge `message.received`."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from coherent import errors
+
+from tests import tables
+from tests.handlers import call, create, event, handler, list_messages
+from tests.wire import Wire, refusal
+
+pytestmark = pytest.mark.usefixtures("tables")
+
+ABSENT: Any = object()
+
+
+@pytest.fixture
+def queue(_dynamodb: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of the dead letters."""
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
+    monkeypatch.setenv("DEAD_LETTERS_URL", url)
+    yield url
+    sqs.delete_queue(QueueUrl=url)
+
+
+def receive(given: dict[str, Any]) -> None:
+    handler("receive_message")(given, None)
+
+
+def received(**detail: object) -> dict[str, Any]:
+    """The sample event for kevin, with other details."""
+    sample = event("receive_message")
+    given = sample["detail"] | {"user_id": "kevin"} | detail
+    return sample | {"detail": {name: value for name, value in given.items() if value is not ABSENT}}
+
+
+def dead_letters(url: str) -> list[dict[str, Any]]:
+    found = boto3.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    return [json.loads(letter["Body"]) for letter in found]
+
+
+def test_a_received_message_is_stored_as_somebody_elses(queue: str) -> None:
+    conversation = create()
+    receive(received(conversation_id=conversation["id"], contact_id="harry", message="Keep the change."))
+    (message,) = list_messages(conversation_id=conversation["id"])
+    assert (message["contact"], message["message"]) == ({"id": "harry"}, "Keep the change.")
+    now = call("retrieve_conversation", id=conversation["id"]).body
+    assert now["last_active_at"] == message["created_at"]
+    assert dead_letters(queue) == []
+
+
+def test_an_event_that_comes_twice_is_stored_once(queue: str) -> None:
+    conversation = create()
+    for _ in range(2):
+        receive(received(conversation_id=conversation["id"]))
+    assert len(list_messages()) == 1
+    receive(received(conversation_id=conversation["id"]) | {"id": "another"})
+    assert len(list_messages()) == 2
+    assert dead_letters(queue) == []
+
+
+@pytest.mark.parametrize(
+    ("detail", "reason"),
+    [
+        ({"conversation_id": "xgQQXg3hrtjh7AvZ"}, "conversation_id: no such conversation"),
+        ({"conversation_id": ABSENT}, "conversation_id: must be an id of 16 letters and digits"),
+        ({"user_id": ABSENT}, "user_id: must be the sub of the user's tokens"),
+        ({"user_id": "idempotency#kevin"}, "user_id: must be the sub of the user's tokens"),
+        ({"user_id": 1}, "user_id: must be the sub of the user's tokens"),
+        (
+            {"contact_id": None},
+            "contact_id: must be 1 to 128 characters without white space or control characters",
+        ),
+        ({"message": ""}, "message: must be 1 to 10,000 characters without control characters"),
+        ({"attachments": ["a"] * 33}, "attachments: must be an array of at most 32 strings"),
+        ({"sent_at": 1}, "sent_at: unknown or read-only; this call takes"),
+    ],
+    ids=str,
+)
+def test_a_bad_event_is_a_dead_letter_with_its_reason(queue: str, detail: dict[str, Any], reason: str) -> None:
+    conversation = create()
+    bad = received(**{"conversation_id": conversation["id"]} | detail)
+    receive(bad)
+    (letter,) = dead_letters(queue)
+    assert letter["event"] == bad
+    assert letter["reason"].startswith(reason)
+    assert tables.messages() == []
+
+
+def test_the_same_event_id_with_another_message_is_a_dead_letter(queue: str) -> None:
+    conversation = create()
+    receive(received(conversation_id=conversation["id"]))
+    receive(received(conversation_id=conversation["id"], contact_id="marv"))
+    (letter,) = dead_letters(queue)
+    assert letter["reason"].startswith("Idempotency-Key: ")
+
+
+def test_somebody_elses_conversation_is_as_absent(queue: str) -> None:
+    conversation = create("harry")
+    receive(received(conversation_id=conversation["id"]))
+    (letter,) = dead_letters(queue)
+    assert letter["reason"] == "conversation_id: no such conversation"
+    assert tables.messages() == []
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_an_event_that_the_database_cannot_take_now_is_left_to_lambda_to_repeat(queue: str, wire: Wire) -> None:
+    conversation = create()
+    wire.fault = lambda request: refusal(request, 500, "InternalServerError")
+    with pytest.raises(errors.Unavailable):
+        receive(received(conversation_id=conversation["id"]))
+    wire.fault = None
+    assert dead_letters(queue) == []
+    receive(received(conversation_id=conversation["id"]))
+    assert len(list_messages()) == 1

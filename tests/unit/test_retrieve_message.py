@@ -1,0 +1,72 @@
+"""GET /v1/messages/{id}."""
+
+import time
+from typing import Any
+
+import pytest
+from coherent import ids
+
+from tests import tables
+from tests.handlers import call, create, event, invoke, send
+from tests.wire import Wire, answer
+
+pytestmark = pytest.mark.usefixtures("tables")
+
+
+def test_the_sample_event_finds_nothing_in_an_empty_table() -> None:
+    found = invoke("retrieve_message", event("retrieve_message"))
+    assert (found.status, found.message) == (404, "id: no such message")
+
+
+def test_a_message_is_retrieved_as_it_was_sent_in_the_order_of_the_contract() -> None:
+    sent = send(create(), attachments=["a", "b"])
+    found = call("retrieve_message", id=sent["id"])
+    assert (found.status, found.body, found.headers["ETag"]) == (200, sent, '"1"')
+    assert list(found.body) == list(sent)
+
+
+def test_another_users_message_looks_like_none() -> None:
+    sent = send(create())
+    foreign = call("retrieve_message", user="harry", id=sent["id"])
+    absent = call("retrieve_message", user="harry", id="xgQQXg3hrtjh7AvZ")
+    assert (foreign.status, foreign.message) == (404, "id: no such message")
+    assert foreign.body == absent.body
+
+
+def test_a_message_of_a_deleted_conversation_is_gone_before_it_is_purged() -> None:
+    conversation = create()
+    sent = send(conversation)
+    call("delete_conversation", id=conversation["id"])
+    assert len(tables.messages()) == 1
+    assert call("retrieve_message", id=sent["id"]).status == 404
+
+
+@pytest.mark.parametrize(("known", "status"), [('"1"', 304), ("*", 304), ('"2"', 200)])
+def test_what_the_client_has_already_is_not_sent_again(known: str, status: int) -> None:
+    sent = send(create())
+    found = call("retrieve_message", id=sent["id"], headers={"If-None-Match": known})
+    assert (found.status, found.headers["ETag"]) == (status, '"1"')
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize(("age_seconds", "looks"), [(0, 3), (-1, 3), (1, 3), (3, 1), (-3, 1)])
+def test_a_message_of_this_moment_is_looked_for_again(age_seconds: int, looks: int, wire: Wire) -> None:
+    id = ids.new(time.time_ns() - age_seconds * 10**9)
+    assert call("retrieve_message", id=id).status == 404
+    assert wire.requests == ["Query"] * looks
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_a_message_that_the_index_does_not_know_yet_is_found(wire: Wire) -> None:
+    sent = send(create())
+    wire.reset()
+    wire.fault = lambda request: answer(request, {"Items": [], "Count": 0}) if len(wire.requests) < 3 else None
+    assert call("retrieve_message", id=sent["id"]).body == sent
+    assert wire.requests == ["Query", "Query", "Query", "BatchGetItem"]
+
+
+def test_what_dynamodb_leaves_unread_is_a_503(wire: Wire) -> None:
+    sent = send(create())
+    unread: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {"messages": {"Keys": []}}}
+    wire.fault = lambda request: answer(request, unread) if wire.requests[-1] == "BatchGetItem" else None
+    assert call("retrieve_message", id=sent["id"]).status == 503

@@ -1,0 +1,53 @@
+"""The sweep, every five minutes."""
+
+import pytest
+
+from tests import tables
+from tests.handlers import create, send, sweep
+from tests.unit.test_purge_messages import deleted
+from tests.wire import Wire, refusal
+
+pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
+
+
+def test_there_may_be_nothing_to_do() -> None:
+    stays = send(create())
+    sweep()
+    assert [row["id"]["S"] for row in tables.messages()] == [stays["id"]]
+
+
+def test_what_the_stream_left_is_purged_and_nothing_else() -> None:
+    stays = send(create())
+    for count in (0, 3, 30):
+        deleted(count)
+    sweep()
+    assert tables.orders() == []
+    assert [row["id"]["S"] for row in tables.messages()] == [stays["id"]]
+    sweep()
+    assert len(tables.messages()) == 1
+
+
+def test_one_that_fails_does_not_stop_the_others(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    first, _ = sorted([deleted(2), deleted(2)])
+    wire.reset()
+    wire.fault = lambda request: (
+        refusal(request, 400, "ThrottlingException")
+        if first[1] in str(wire.bodies[-1].get("ExpressionAttributeValues"))
+        else None
+    )
+    sweep()
+    wire.fault = None
+    assert tables.orders() == [f"kevin#{first[1]}"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    sweep()
+    assert (tables.messages(), tables.orders()) == ([], [])
+
+
+@pytest.mark.parametrize("seconds", [0, 14])
+def test_it_stops_before_its_time_is_up(seconds: float, wire: Wire) -> None:
+    for _ in range(3):
+        deleted(1)
+    wire.reset()
+    sweep(seconds)
+    assert wire.requests == ["Query"]
+    assert len(tables.messages()) == 3

@@ -1,0 +1,167 @@
+"""PUT /v1/messages/{id}."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests import tables
+from tests.handlers import JSON, Answer, call, create, event, invoke, send
+from tests.wire import Wire
+
+pytestmark = pytest.mark.usefixtures("tables")
+
+TAKES = "this call takes message, reactions, attachments, read_at"
+NOTHING = "message, reactions, attachments, read_at: at least one of them must be given"
+REACTIONS = (
+    'reactions: must be an array of at most 64 reactions such as {"reaction": "heart", "contact_id": "harry"}: 1 to 64 '
+    "characters without white space or control characters, and who reacted, where null is the user"
+)
+SECONDS = "read_at: must be a whole number of Unix seconds before the year 10000, or null"
+EVERYTHING: dict[str, Any] = {
+    "message": "Merry Christmas!",
+    "reactions": [{"reaction": "❤️", "contact_id": "harry"}, {"reaction": "heart", "contact_id": None}],
+    "attachments": ["https://x.example/a"],
+    "read_at": 1_790_000_000,
+}
+
+BAD_REACTIONS: list[Any] = [
+    *(None, "heart", {"heart": ["harry"]}, ["heart"], [{}], [None], [{"reaction": "heart"}]),
+    [{"reaction": "", "contact_id": None}],
+    [{"reaction": "a" * 65, "contact_id": None}],
+    [{"reaction": "heart", "contact_id": ""}],
+    [{"reaction": "heart", "contact_id": "a b"}, {"reaction": 1, "contact_id": 1}],
+    [{"reaction": "heart", "contact_id": None, "at": 1}],
+    [{"reaction": "heart", "contact_id": None}] * 65,
+]
+
+
+def put(id: str, /, user: str = "kevin", headers: dict[str, str] | None = None, **changes: object) -> Answer:
+    return call("update_message", user=user, id=id, body=json.dumps(changes), content_type=JSON, headers=headers)
+
+
+def test_the_sample_event_finds_nothing_in_an_empty_table_and_makes_nothing() -> None:
+    answer = invoke("update_message", event("update_message"))
+    assert (answer.status, answer.message) == (404, "id: no such message")
+    assert tables.messages() == []
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_one_attribute_changes_and_the_others_stay(name: str) -> None:
+    sent = send(create(), attachments=["x"])
+    before = int(time.time())
+    changed = put(sent["id"], **{name: EVERYTHING[name]}).body
+    assert before <= changed["updated_at"] <= time.time()
+    assert changed == sent | {name: EVERYTHING[name], "updated_at": changed["updated_at"]}
+    answer = put(sent["id"], **EVERYTHING)
+    assert answer.body == sent | EVERYTHING | {"updated_at": answer.body["updated_at"]}
+    assert (answer.headers["ETag"], list(answer.body)) == ('"3"', list(sent))
+    back = put(sent["id"], **{name: sent[name]}).body
+    assert back == answer.body | {name: sent[name], "updated_at": back["updated_at"]}
+    assert call("retrieve_message", id=sent["id"]).body == back
+
+
+def test_a_form_says_the_same_as_json() -> None:
+    sent = send(create())
+    form = "message=Hi&reactions[heart][]=harry&reactions[heart][]=&reactions[wave][]=marv&attachments[]=a&read_at=12"
+    changed = call("update_message", id=sent["id"], body=form).body
+    assert (changed["message"], changed["attachments"], changed["read_at"]) == ("Hi", ["a"], 12)
+    assert changed["reactions"] == [
+        {"reaction": "heart", "contact_id": "harry"},
+        {"reaction": "heart", "contact_id": None},
+        {"reaction": "wave", "contact_id": "marv"},
+    ]
+    assert call("update_message", id=sent["id"], body="read_at=").body["read_at"] is None
+
+
+def test_the_conversation_stays_as_it_is() -> None:
+    conversation = create()
+    sent = send(conversation)
+    before = call("retrieve_conversation", id=conversation["id"])
+    put(sent["id"], **EVERYTHING)
+    after = call("retrieve_conversation", id=conversation["id"])
+    assert (after.body, after.headers["ETag"]) == (before.body, before.headers["ETag"])
+
+
+def test_another_users_message_looks_like_none_and_stays() -> None:
+    sent = send(create())
+    foreign = put(sent["id"], user="harry", message="mine")
+    absent = put("xgQQXg3hrtjh7AvZ", user="harry", message="mine")
+    assert (foreign.status, foreign.body) == (404, absent.body)
+    assert call("retrieve_message", id=sent["id"]).body == sent
+
+
+def test_a_message_of_a_deleted_conversation_is_not_changed() -> None:
+    conversation = create()
+    sent = send(conversation)
+    call("delete_conversation", id=conversation["id"])
+    assert put(sent["id"], message="hi").status == 404
+
+
+@pytest.mark.parametrize(("condition", "status"), [('"1"', 200), ('"2", "1"', 200), ("*", 200), ('"2"', 412)])
+def test_a_condition_decides(condition: str, status: int) -> None:
+    sent = send(create())
+    answer = put(sent["id"], headers={"If-Match": condition}, message="hi")
+    assert answer.status == status
+    if status == 412:
+        assert answer.message == (
+            "If-Match: must name the message's present ETag; it has changed, so retrieve it again"
+        )
+
+
+@pytest.mark.parametrize("condition", [None, '"1"'])
+def test_an_update_whose_answer_is_lost_succeeds(condition: str | None, wire: Wire) -> None:
+    sent = send(create())
+    wire.reset()
+    wire.before("UpdateItem", wire.lose_next_answer)
+    answer = put(sent["id"], headers={"If-Match": condition} if condition else None, message="hi")
+    assert wire.requests == ["Query", "BatchGetItem", "UpdateItem", "UpdateItem"]
+    assert (answer.status, answer.body["message"]) == (200, "hi")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, NOTHING),
+        ({"id": "a" * 16}, f"id: unknown or read-only; {TAKES}"),
+        ({"conversation_id": "a" * 16, "read_at": 1}, f"conversation_id: unknown or read-only; {TAKES}"),
+        *(({"reactions": reactions}, REACTIONS) for reactions in BAD_REACTIONS),
+        ({"read_at": -1}, SECONDS),
+        ({"read_at": "1"}, SECONDS),
+        ({"message": None, "read_at": 1}, "message: must be 1 to 10,000 characters"),
+        ({"attachments": ["a"] * 33}, "attachments: must be an array of at most 32 strings"),
+    ],
+    ids=lambda given: json.dumps(given)[:60],
+)
+def test_a_wrong_attribute_is_told_what_would_be_right(changes: dict[str, Any], message: str, wire: Wire) -> None:
+    answer = put("a" * 16, **changes)
+    assert answer.status == 400
+    assert answer.message.startswith(message)
+    assert answer.message.count("must be") <= 1
+    assert wire.requests == []
+
+
+@pytest.mark.parametrize("letter", ["a", "🎄"])
+def test_the_largest_message_fits_a_row(letter: str) -> None:
+    conversation = create()
+    id = tables.put_message("kevin", conversation["id"], letter * 10_000, [letter * 2048] * 32)
+    # Near the 64 KiB of a body, far from the 400 KB of a row.
+    reactions = [{"reaction": letter * 64, "contact_id": letter * 128}] * 64
+    body = json.dumps({"reactions": reactions}, ensure_ascii=False)
+    answer = call("update_message", id=id, body=body, content_type=JSON)
+    assert (answer.status, answer.body["reactions"]) == (200, reactions)
+
+
+def test_a_message_deleted_at_the_last_moment_is_not_found(wire: Wire) -> None:
+    sent = send(create())
+    wire.before("UpdateItem", lambda: call("delete_message", id=sent["id"]))
+    assert put(sent["id"], message="hi").status == 404
+    assert tables.messages() == []
+
+
+def test_a_message_changed_at_the_last_moment_is_not_overwritten_if_that_was_a_condition(wire: Wire) -> None:
+    sent = send(create())
+    wire.before("UpdateItem", lambda: put(sent["id"], message="first"))
+    assert put(sent["id"], headers={"If-Match": '"1"'}, message="second").status == 412
+    assert call("retrieve_message", id=sent["id"]).body["message"] == "first"
