@@ -11,7 +11,8 @@ from typing import Any
 
 import requests
 
-from local import users
+from local import stack, users
+from local.environment import aws_session, emulator_url
 from tests.template import ROOT
 
 _START_SECONDS = 150
@@ -24,6 +25,7 @@ class Client:
     def __init__(self, api_url: str, token: str | None) -> None:
         """Speaks to *api_url*; with a *token*, as the user it was made for."""
         self.api_url = api_url
+        self.token = token or ""
         self._session = requests.Session()
         self._session.trust_env = False
         if token is not None:
@@ -44,6 +46,21 @@ class Client:
         assert answer.status_code == 201, answer.text
         conversation: dict[str, Any] = answer.json()
         return conversation
+
+    def send_message(self, conversation: dict[str, Any], message: str = "hello", **more: Any) -> dict[str, Any]:
+        """A new message in *conversation*."""
+        attributes = {"conversation_id": conversation["id"], "message": message, **more}
+        answer = self.send("POST", "/messages", json=attributes)
+        assert answer.status_code == 201, answer.text
+        sent: dict[str, Any] = answer.json()
+        return sent
+
+    def messages(self, **query: object) -> dict[str, Any]:
+        """A page of messages."""
+        answer = self.send("GET", "/messages", params=query)
+        assert answer.status_code == 200, answer.text
+        page: dict[str, Any] = answer.json()
+        return page
 
     def update(self, conversation: dict[str, Any], **changes: object) -> dict[str, Any]:
         """*conversation* with *changes* made to it."""
@@ -97,6 +114,20 @@ class Stack:
         assert self._process
         self._process.send_signal(signal.SIGINT)
         return self._process.wait(_STOP_SECONDS)
+
+    def aws(self, service: str) -> Any:
+        """A client of the emulator's root user for *service*."""
+        session: Any = aws_session()
+        return session.client(service, endpoint_url=emulator_url(self.port))
+
+    def outputs(self) -> dict[str, str]:
+        """The outputs of the stack."""
+        return stack.outputs(self.port)
+
+    def function(self, logical_id: str) -> str:
+        """The name of a deployed function."""
+        found = self.aws("cloudformation").describe_stack_resource(StackName=stack.NAME, LogicalResourceId=logical_id)
+        return str(found["StackResourceDetail"]["PhysicalResourceId"])
 
     def client(self, user: str, *scopes: str) -> Client:
         """A client of *user*, whose token has *scopes* or else all that there are."""

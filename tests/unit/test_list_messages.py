@@ -91,6 +91,17 @@ def test_messages_of_a_deleted_conversation_are_gone_before_they_are_purged() ->
     assert page(limit="1") == ([], False)
 
 
+def test_any_number_of_dead_messages_is_read_in_few_requests(wire: Wire) -> None:
+    stays, goes = create(), create()
+    kept = send(stays)
+    for _ in range(300):
+        tables.put_message("kevin", goes["id"])
+    call("delete_conversation", id=goes["id"])
+    wire.reset()
+    assert page(limit="1") == ([kept["id"]], False)
+    assert wire.requests == ["Query", "BatchGetItem"] * 2
+
+
 @pytest.mark.parametrize("of_one", [True, False])
 def test_a_page_that_would_exceed_a_megabyte_ends_earlier_and_says_that_there_is_more(of_one: bool) -> None:
     conversation = create()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from coherent.rows import Attributes
 
 _MOST_KEYS = 100
+_MOST_QUERIES = 100
 _ATTEMPTS = 5
 # How often, and after how many seconds at first, a message is looked for again that the index may not know yet.
 _LOOKS = 3
@@ -79,7 +80,7 @@ class MessageRepository:
             request = rows.page_query(self._table_name, rows.values({"user_conversation": partition}), query)
         found: list[Attributes] = []
         # More than once only where what was read belongs to conversations that were deleted just now.
-        while True:
+        for _ in range(_MOST_QUERIES):
             with availability():
                 answer = self._client.query(**request)
             wanted = {row["conversation_id"]["S"] for row in answer["Items"]}
@@ -95,6 +96,9 @@ class MessageRepository:
                 # The last one only tells that there are more.
                 return _page(found[:-1], query, has_more=True)
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+            # There may be very many of them, so now as much as DynamoDB gives at once.
+            request.pop("Limit", None)
+        raise errors.Unavailable
 
     def create(
         self, user_id: str, new: "CreateMessage", contact_id: str | None, idempotency_key: str | None

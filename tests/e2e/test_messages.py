@@ -1,0 +1,248 @@
+"""Messages, and what deletion leaves behind: over HTTP, events and the stream of the deployed stack."""
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from coherent import ids
+
+from tests.e2e.stack import Client, Stack
+
+_MOST_SECONDS = 120
+
+
+def awaited(condition: Callable[[], object]) -> bool:
+    """Whether *condition* comes to hold."""
+    deadline = time.monotonic() + _MOST_SECONDS
+    while not (holds := bool(condition())) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return holds
+
+
+def rows(stack: Stack, conversation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages of *conversation* that the table holds."""
+    found = stack.aws("dynamodb").scan(
+        TableName=stack.outputs()["MessagesTableName"],
+        FilterExpression="conversation_id = :id",
+        ExpressionAttributeValues={":id": {"S": conversation["id"]}},
+        ConsistentRead=True,
+    )
+    listed: list[dict[str, Any]] = found["Items"]
+    return listed
+
+
+def orders(stack: Stack) -> list[dict[str, Any]]:
+    """The orders to purge."""
+    found = stack.aws("dynamodb").query(
+        TableName=stack.outputs()["ConversationsTableName"],
+        KeyConditionExpression="user_id = :purge",
+        ExpressionAttributeValues={":purge": {"S": "purge"}},
+        ConsistentRead=True,
+    )
+    listed: list[dict[str, Any]] = found["Items"]
+    return listed
+
+
+@contextmanager
+def nothing_purged(stack: Stack) -> Iterator[None]:
+    """The stream is not read meanwhile."""
+    functions = stack.aws("lambda")
+    (mapping,) = functions.list_event_source_mappings(FunctionName=stack.function("PurgeMessages"))[
+        "EventSourceMappings"
+    ]
+    functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    try:
+        yield
+    finally:
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+
+def test_a_message_lives_and_dies_over_http(kevin: Client) -> None:
+    conversation = kevin.create(contact_id="harry")
+    form = {"conversation_id": conversation["id"], "message": "Merry\nChristmas, härry!", "attachments[]": ["a", "b"]}
+    answer = kevin.send("POST", "/messages", data=form)
+    sent = answer.json()
+    assert (answer.status_code, answer.headers["ETag"]) == (201, '"1"')
+    assert (sent["message"], sent["attachments"]) == ("Merry\nChristmas, härry!", ["a", "b"])
+    assert kevin.send("GET", answer.headers["Location"]).json() == sent
+    path = f"/messages/{sent['id']}"
+    changes = {"reactions[heart][]": ["harry", ""], "read_at": "1790000000"}
+    changed = kevin.send("PUT", path, data=changes, headers={"If-Match": '"1"'}).json()
+    reactions = [{"reaction": "heart", "contact_id": "harry"}, {"reaction": "heart", "contact_id": None}]
+    assert changed == sent | {"reactions": reactions, "read_at": 1790000000, "updated_at": changed["updated_at"]}
+    assert kevin.send("PUT", path, json={"message": "x"}, headers={"If-Match": '"1"'}).status_code == 412
+    assert kevin.send("GET", path, headers={"If-None-Match": '"2"'}).status_code == 304
+    assert kevin.messages() == kevin.messages(conversation_id=conversation["id"])
+    assert kevin.messages()["data"] == [changed]
+    assert kevin.list()["data"] == [conversation | {"last_active_at": sent["created_at"]}]
+    assert kevin.send("DELETE", path).status_code == 204
+    assert kevin.send("GET", path).status_code == 404
+    assert kevin.messages()["data"] == []
+
+
+def test_pages_of_messages_walk_to_the_end(kevin: Client) -> None:
+    one, other = kevin.create(contact_id="harry"), kevin.create(contact_id="marv")
+    newest_first = [kevin.send_message(conversation)["id"] for conversation in (one, one, other, one)][::-1]
+    for query, expected in (
+        ("", newest_first),
+        (f"&conversation_id={one['id']}", [newest_first[0], *newest_first[2:]]),
+    ):
+        found: list[str] = []
+        url: str | None = f"/messages?limit=2{query}"
+        while url and len(found) < 10:
+            answer = kevin.send("GET", url)
+            found += [message["id"] for message in answer.json()["data"]]
+            url = answer.links.get("next", {}).get("url")
+        assert found == expected
+
+
+def test_a_pinned_message_is_one_of_the_conversation_until_it_is_deleted(kevin: Client) -> None:
+    conversation, other = kevin.create(contact_id="harry"), kevin.create(contact_id="marv")
+    pinned, foreign = kevin.send_message(conversation), kevin.send_message(other)
+    path = f"/conversations/{conversation['id']}"
+    refused = kevin.send("PUT", path, data={"pinned_message_id": foreign["id"]})
+    assert refused.status_code == 400
+    assert refused.json()["message"].startswith("pinned_message_id: must be the id of a message of this conversation")
+    assert kevin.update(conversation, pinned_message_id=pinned["id"])["pinned_message_id"] == pinned["id"]
+    assert kevin.send("DELETE", f"/messages/{pinned['id']}").status_code == 204
+    assert kevin.send("GET", path).json()["pinned_message_id"] is None
+
+
+def test_two_users_never_meet_in_messages(kevin: Client, harry: Client) -> None:
+    conversation = kevin.create(contact_id="harry")
+    sent = kevin.send_message(conversation)
+    for method, path, body in (
+        ("GET", "/messages/{}", None),
+        ("PUT", "/messages/{}", {"message": "mine"}),
+        ("DELETE", "/messages/{}", None),
+    ):
+        foreign, absent = (harry.send(method, path.format(id), json=body) for id in (sent["id"], "xgQQXg3hrtjh7AvZ"))
+        assert (foreign.status_code, foreign.json()) == (404, absent.json())
+    for id in (conversation["id"], "xgQQXg3hrtjh7AvZ"):
+        post = harry.send("POST", "/messages", json={"conversation_id": id, "message": "hello"})
+        listed = harry.send("GET", "/messages", params={"conversation_id": id})
+        assert {answer.json()["message"] for answer in (post, listed)} == {"conversation_id: no such conversation"}
+        assert (post.status_code, listed.status_code) == (404, 404)
+    assert harry.messages()["data"] == []
+    assert kevin.messages()["data"] == [sent]
+
+
+def test_twins_send_one_message(kevin: Client) -> None:
+    body = {"conversation_id": kevin.create(contact_id="harry")["id"], "message": "hello"}
+
+    def post(_: int) -> tuple[int, str]:
+        answer = kevin.send("POST", "/messages", json=body, headers={"Idempotency-Key": "twins"})
+        return answer.status_code, answer.text
+
+    with ThreadPoolExecutor(4) as threads:
+        ((status, text),) = set(threads.map(post, range(8)))
+    assert status == 201
+    assert kevin.messages()["data"] == [json.loads(text)]
+
+
+def test_a_delete_racing_with_sends_leaves_no_message_and_no_false_answer(stack: Stack, kevin: Client) -> None:
+    conversation = kevin.create(contact_id="harry")
+
+    def post(number: int) -> tuple[int, str]:
+        if number == 20:
+            return kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code, ""
+        body = {"conversation_id": conversation["id"], "message": str(number)}
+        answer = kevin.send("POST", "/messages", json=body)
+        return answer.status_code, answer.json().get("id", "")
+
+    with nothing_purged(stack):
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(threads.map(post, range(40)))
+        assert answers[20] == (204, "")
+        assert {status for status, _ in answers} == {201, 204, 404}
+        stored = {row["id"]["S"] for row in rows(stack, conversation)}
+        assert stored == {id for status, id in answers if status == 201}
+        # Gone for the user, though not yet purged.
+        assert kevin.messages()["data"] == []
+    assert awaited(lambda: rows(stack, conversation) == [])
+    assert awaited(lambda: orders(stack) == [])
+
+
+def test_a_received_message_is_stored_once_and_a_bad_event_is_a_dead_letter(stack: Stack, kevin: Client) -> None:
+    conversation = kevin.create(contact_id="harry")
+    user_id = json.loads(_decoded(kevin.token.split(".")[1]))["sub"]
+    detail = {"user_id": user_id, "conversation_id": conversation["id"], "contact_id": "harry", "message": "Hi!"}
+    bad = detail | {"message": ""}
+    outputs = stack.outputs()
+    entries = [
+        {
+            "Source": "com.example.delivery",
+            "DetailType": kind,
+            "Detail": json.dumps(given),
+            "EventBusName": outputs["EventBusName"],
+        }
+        for kind, given in (("message.received", detail), ("message.received", bad), ("message.read", detail))
+    ]
+    assert stack.aws("events").put_events(Entries=entries)["FailedEntryCount"] == 0
+    assert awaited(lambda: kevin.messages()["data"])
+    (message,) = kevin.messages()["data"]
+    assert (message["contact"], message["message"]) == ({"id": "harry"}, "Hi!")
+    letters = stack.aws("sqs").receive_message(QueueUrl=outputs["DeadLettersUrl"], WaitTimeSeconds=20)["Messages"]
+    (letter,) = (json.loads(letter["Body"]) for letter in letters)
+    assert letter["reason"].startswith("message: must be 1 to 10,000 characters")
+    assert letter["event"]["detail"] == bad
+    event = letter["event"] | {"id": "the same", "detail": detail}
+    for _ in range(2):
+        answer = stack.aws("lambda").invoke(FunctionName=stack.function("ReceiveMessage"), Payload=json.dumps(event))
+        assert "FunctionError" not in answer
+    assert len(kevin.messages()["data"]) == 2
+
+
+def test_ten_thousand_messages_go_with_their_conversation(stack: Stack, kevin: Client) -> None:
+    conversation = kevin.create(contact_id="harry")
+    sent = kevin.send_message(conversation)
+    (row,) = rows(stack, conversation)
+    client, table_name = stack.aws("dynamodb"), stack.outputs()["MessagesTableName"]
+    made = [row | {"id": {"S": ids.new(number * 1000)}} for number in range(9_999)]
+    for start in range(0, len(made), 25):
+        requests = [{"PutRequest": {"Item": item}} for item in made[start : start + 25]]
+        client.batch_write_item(RequestItems={table_name: requests})
+    assert kevin.messages(limit=1)["data"] == [sent]
+    assert len(rows(stack, conversation)) > 1000
+    assert kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code == 204
+    assert kevin.messages() == {"has_more": False, "data": []}
+    assert awaited(lambda: orders(stack) == [])
+    assert rows(stack, conversation) == []
+
+
+def test_the_sweep_finishes_what_the_stream_never_told(stack: Stack, kevin: Client) -> None:
+    conversation = kevin.create(contact_id="harry")
+    for _ in range(3):
+        kevin.send_message(conversation)
+    with nothing_purged(stack):
+        assert kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code == 204
+        assert len(rows(stack, conversation)) == 3
+        answer = stack.aws("lambda").invoke(FunctionName=stack.function("SweepPurges"), Payload="{}")
+        assert "FunctionError" not in answer
+        assert rows(stack, conversation) == orders(stack) == []
+
+
+@pytest.mark.parametrize("body", [{"message": ""}, {"message": "x" * 10_001}, {"attachments": ["x"] * 33}], ids=str)
+def test_a_bad_message_is_refused_and_nothing_changes(kevin: Client, body: dict[str, Any]) -> None:
+    conversation = kevin.create(contact_id="harry")
+    sent = kevin.send_message(conversation)
+    before = kevin.send("GET", f"/conversations/{conversation['id']}")
+    for method, path, required in (
+        ("POST", "/messages", {"conversation_id": conversation["id"], "message": "hi"}),
+        ("PUT", f"/messages/{sent['id']}", {}),
+    ):
+        answer = kevin.send(method, path, json=required | body)
+        assert answer.status_code == 400
+        assert answer.json()["message"].startswith(f"{next(iter(body))}: must be ")
+    assert kevin.messages()["data"] == [sent]
+    after = kevin.send("GET", f"/conversations/{conversation['id']}")
+    assert (after.json(), after.headers["ETag"]) == (before.json(), before.headers["ETag"])
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
