@@ -13,6 +13,17 @@ def messages() -> list[dict[str, Any]]:
     return _scanned(os.environ["MESSAGES_TABLE_NAME"])
 
 
+def conversations() -> list[dict[str, Any]]:
+    """The rows of all conversations."""
+    found = _scanned(os.environ["CONVERSATIONS_TABLE_NAME"])
+    return [row for row in found if "is_archived" in row]
+
+
+def delete_message(key: dict[str, Any]) -> None:
+    """Removes one."""
+    boto3.client("dynamodb").delete_item(TableName=os.environ["MESSAGES_TABLE_NAME"], Key=key)
+
+
 def orders() -> list[str]:
     """The partitions that are yet to be purged."""
     found = _scanned(os.environ["CONVERSATIONS_TABLE_NAME"])

@@ -54,6 +54,7 @@ class Wire:
         self.bodies: list[dict[str, Any]] = []
         self.answers: list[dict[str, Any]] = []
         self.fault: Fault | None = None
+        self.kill_after_answer: BaseException | None = None
         self._loses_answer = False
 
     @property
@@ -93,3 +94,6 @@ class Wire:
 
     def _after_call(self, parsed: dict[str, Any], **_: object) -> None:
         self.answers.append(parsed)
+        if self.kill_after_answer:
+            killed, self.kill_after_answer = self.kill_after_answer, None
+            raise killed

@@ -1,0 +1,205 @@
+"""Messages against a plain Python list: whatever is done in whatever order, both say the same."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from tests import tables, template
+from tests.handlers import JSON, call, create, purge, sweep
+
+USERS = st.sampled_from(["kevin", "harry"])
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "message": TEXTS,
+        "attachments": st.lists(st.sampled_from(["a", "https://x.example/b"]), max_size=3),
+        "reactions": st.lists(
+            st.fixed_dictionaries(
+                {"reaction": st.sampled_from(["heart", "👍"]), "contact_id": st.none() | st.just("harry")}
+            ),
+            max_size=3,
+        ),
+        "read_at": st.none() | st.integers(0, 253_402_300_799),
+    },
+).filter(bool)
+
+
+class Service(RuleBasedStateMachine):
+    """Two users who converse, pin, delete and list, while purges and sweeps come and go."""
+
+    def __init__(self) -> None:
+        """Starts from empty tables and an empty model, in which all stands in the order of creation."""
+        super().__init__()
+        client = boto3.client("dynamodb")
+        if client.list_tables()["TableNames"]:
+            template.delete_tables(client)
+        template.create_tables(client)
+        self.conversations: dict[tuple[str, str], dict[str, Any]] = {}
+        self.messages: dict[tuple[str, str], dict[str, Any]] = {}
+        self.versions: dict[str, int] = {}
+        self.ids = ["0" * 16, "z" * 16]
+        self.deleted: list[tuple[str, str]] = []
+
+    @rule(user=USERS)
+    def create(self, user: str) -> None:
+        """Somebody starts a conversation."""
+        created = create(user)
+        self.conversations[user, created["id"]] = created
+        self.versions[created["id"]] = 1
+        self.ids.append(created["id"])
+
+    @rule(user=USERS, data=st.data(), text=TEXTS, key=st.none() | st.sampled_from(["a", "b"]))
+    def send(self, user: str, data: st.DataObject, text: str, key: str | None) -> None:
+        """Somebody says something, now and then in a way that can be repeated."""
+        id = data.draw(st.sampled_from(self.ids))
+        body = json.dumps({"conversation_id": id, "message": text})
+        # A key of its own for each text and place, so that it is always used for the same.
+        headers = {"Idempotency-Key": f"{key} {id} {hash(text)}"} if key else {}
+        answer = call("create_message", user=user, body=body, content_type=JSON, headers=headers)
+        if "Idempotent-Replayed" in answer.headers:
+            assert (answer.status, answer.body["message"]) == (201, text)
+        elif (user, id) not in self.conversations:
+            assert (answer.status, answer.message) == (404, "conversation_id: no such conversation")
+        else:
+            sent = answer.body
+            assert (answer.status, sent["conversation_id"], sent["message"]) == (201, id, text)
+            assert all(sent["id"] > known for _, known in self.messages)
+            self.messages[user, sent["id"]] = sent
+            self.versions[sent["id"]] = 1
+            self.versions[id] += 1
+            self.conversations[user, id]["last_active_at"] = sent["created_at"]
+            self.ids.append(sent["id"])
+
+    @rule(user=USERS, data=st.data(), changes=CHANGES, version=st.none() | st.integers(1, 3))
+    def update(self, user: str, data: st.DataObject, changes: dict[str, Any], version: int | None) -> None:
+        """Somebody changes a message, or only if it is in the state they know."""
+        id = data.draw(st.sampled_from(self.ids))
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        body = json.dumps(changes)
+        answer = call("update_message", user=user, id=id, body=body, content_type=JSON, headers=headers)
+        known = self.messages.get((user, id))
+        if known is None:
+            assert answer.status == 404
+        elif version not in (None, self.versions[id]):
+            assert answer.status == 412
+        else:
+            known |= changes | {"updated_at": answer.body["updated_at"]}
+            self.versions[id] += 1
+            assert (answer.status, answer.body, answer.headers["ETag"]) == (200, known, f'"{self.versions[id]}"')
+
+    @rule(user=USERS, data=st.data(), version=st.none() | st.integers(1, 3))
+    def delete(self, user: str, data: st.DataObject, version: int | None) -> None:
+        """Somebody deletes a message, or only if it is in the state they know."""
+        id = data.draw(st.sampled_from(self.ids))
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        answer = call("delete_message", user=user, id=id, headers=headers)
+        known = self.messages.get((user, id))
+        if known is None:
+            assert answer.status == 404
+        elif version not in (None, self.versions[id]):
+            assert answer.status == 412
+        else:
+            assert answer.status == 204
+            del self.messages[user, id]
+            conversation = self.conversations[user, known["conversation_id"]]
+            if conversation["pinned_message_id"] == id:
+                conversation["pinned_message_id"] = None
+                self.versions[conversation["id"]] += 1
+
+    @rule(user=USERS, data=st.data())
+    def pin(self, user: str, data: st.DataObject) -> None:
+        """Somebody pins a message, or what is none."""
+        id, message_id = (data.draw(st.sampled_from(self.ids)) for _ in range(2))
+        answer = call("update_conversation", user=user, id=id, body=f"pinned_message_id={message_id}")
+        conversation, message = self.conversations.get((user, id)), self.messages.get((user, message_id))
+        if conversation is None:
+            assert answer.status == 404
+        elif message is None or message["conversation_id"] != id:
+            assert answer.status == 400
+        else:
+            conversation["pinned_message_id"] = message_id
+            self.versions[id] += 1
+            assert (answer.status, answer.body) == (200, conversation)
+
+    @rule(user=USERS, data=st.data())
+    def delete_conversation(self, user: str, data: st.DataObject) -> None:
+        """Somebody deletes a conversation with everything in it."""
+        id = data.draw(st.sampled_from(self.ids))
+        is_known = (user, id) in self.conversations
+        assert call("delete_conversation", user=user, id=id).status == (204 if is_known else 404)
+        if is_known:
+            del self.conversations[user, id]
+            self.deleted.append((user, id))
+            self.messages = {key: known for key, known in self.messages.items() if known["conversation_id"] != id}
+
+    @rule(data=st.data())
+    def purge(self, data: st.DataObject) -> None:
+        """The stream tells of some deletions, once or more often."""
+        if self.deleted:
+            assert purge(*data.draw(st.lists(st.sampled_from(self.deleted), min_size=1, max_size=3))) == []
+
+    @rule()
+    def sweep(self) -> None:
+        """The sweep comes by."""
+        sweep()
+        assert tables.orders() == []
+        assert len(tables.messages()) == len(self.messages)
+
+    @rule(user=USERS, data=st.data())
+    def retrieve(self, user: str, data: st.DataObject) -> None:
+        """Somebody looks a message up."""
+        id = data.draw(st.sampled_from(self.ids))
+        answer = call("retrieve_message", user=user, id=id)
+        known = self.messages.get((user, id))
+        assert (answer.status, answer.body) == (200, known) if known else answer.status == 404
+
+    @rule(
+        user=USERS,
+        limit=st.integers(1, 4) | st.just(100),
+        cursor_name=st.sampled_from(["starting_after", "ending_before"]),
+        data=st.data(),
+    )
+    def list_(self, user: str, limit: int, cursor_name: str, data: st.DataObject) -> None:
+        """Somebody lists the messages of a conversation, or all, from any position there ever was."""
+        conversation_id = data.draw(st.none() | st.sampled_from(self.ids))
+        cursor = data.draw(st.none() | st.sampled_from(self.ids))
+        query = {"limit": str(limit)} | ({cursor_name: cursor} if cursor else {})
+        if conversation_id:
+            query["conversation_id"] = conversation_id
+        answer = call("list_messages", user=user, query={name: [value] for name, value in query.items()})
+        if conversation_id and (user, conversation_id) not in self.conversations:
+            assert answer.status == 404
+            return
+        newest_first = [
+            known
+            for (owner, _), known in reversed(self.messages.items())
+            if owner == user and conversation_id in (None, known["conversation_id"])
+        ]
+        if cursor is None:
+            data_, beyond = newest_first[:limit], newest_first[limit:]
+        elif cursor_name == "starting_after":
+            older = [known for known in newest_first if known["id"] < cursor]
+            data_, beyond = older[:limit], older[limit:]
+        else:
+            newer = [known for known in newest_first if known["id"] > cursor]
+            data_, beyond = newer[-limit:], newer[:-limit]
+        assert (answer.status, answer.body) == (200, {"has_more": bool(beyond), "data": data_})
+
+    @invariant()
+    def conversations_know_what_happened_in_them(self) -> None:
+        """Activity, pin and version of the one that was touched last are the model's."""
+        if self.conversations:
+            (user, id), known = list(self.conversations.items())[-1]
+            answer = call("retrieve_conversation", user=user, id=id)
+            assert (answer.body, answer.headers["ETag"]) == (known, f'"{self.versions[id]}"')
+
+
+@pytest.mark.usefixtures("tables", "no_backoff")
+def test_any_history_of_messages_reads_like_one_of_a_plain_list() -> None:
+    run_state_machine_as_test(Service, settings=settings(max_examples=20, stateful_step_count=60, deadline=None))
