@@ -1,6 +1,9 @@
-# The words a developer types: run, token, test, unit, lint, fuzz, openapi, lock, clean. Everything is installed on first use.
+# The words a developer types: run, token, sample-data, test, unit, lint, fuzz, openapi, lock, clean. Everything is
+# installed on first use.
 
 PORT ?= 4566
+CONVERSATIONS ?= 30
+MESSAGES ?= 20
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 
 BIN := .venv/bin
@@ -14,10 +17,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help run token test unit lint fuzz openapi lock clean
+.PHONY: help run token sample-data test unit lint fuzz openapi lock clean
 help:
 	@echo "make run    serves the whole stack on this machine (PORT=$(PORT))"
 	@echo "make token  prints an access token of a demo user (USER=kevin or USER=harry)"
+	@echo "make sample-data  gives kevin CONVERSATIONS=$(CONVERSATIONS) with MESSAGES=$(MESSAGES) each, or harry with USER=harry"
 	@echo "make test   runs every test; make unit only the quick ones"
 	@echo "make lint   checks style, types and the template"
 	@echo "make fuzz   looks for faults with Schemathesis for ten minutes; make test does so for ten seconds"
@@ -30,6 +34,10 @@ run: .tools/installed
 
 token: .tools/installed
 	@$(BIN)/python -m local token $(USER)
+
+sample-data: .tools/installed
+	@PYTHONPATH=layers/shared $(BIN)/python -m local.sample_data \
+		$(if $(filter command,$(origin USER)),$(USER),kevin) $(CONVERSATIONS) $(MESSAGES)
 
 test: .tools/installed
 	@$(BIN)/python -m pytest

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -126,11 +125,7 @@ def _step(what: str) -> Iterator[None]:
 def _token(home: Path, user: str) -> str:
     if user not in users.DEMO_USERS:
         raise Failure(f'There is no demo user "{user}": say USER=kevin or USER=harry.')
-    try:
-        running = json.loads((home / "stack.json").read_text())
-    except FileNotFoundError:
-        raise Failure("The stack is not running: start it with `make run`.") from None
-    return users.token(int(urlsplit(running["api_url"]).port or 80), user)
+    return users.token(stack.running_port(home), user)
 
 
 if __name__ == "__main__":

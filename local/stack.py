@@ -1,5 +1,6 @@
 """The stack: the project's template, built by sam and deployed to the emulator."""
 
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,15 @@ from local.environment import (
 from local.failure import Failure
 
 NAME = "conversations"
+
+
+def running_port(home: Path) -> int:
+    """The port of the stack that runs in *home*. Raises `Failure` if none does."""
+    try:
+        running = json.loads((home / "stack.json").read_text())
+    except FileNotFoundError:
+        raise Failure("The stack is not running: start it with `make run`.") from None
+    return int(urlsplit(running["api_url"]).port or 80)
 
 
 def outputs(port: int) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """`make run` and `make token`: what a developer sees of them."""
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -8,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.stack import Stack, free_port
+from tests.e2e.stack import Client, Stack, free_port
 from tests.template import ROOT
 
 NOT_COPIED = {
@@ -72,6 +73,41 @@ def test_without_a_running_stack_there_is_no_token(tmp_path: Path) -> None:
     refused = local("--home", tmp_path, "token", "kevin")
     assert refused.returncode == 1
     assert refused.stderr == "The stack is not running: start it with `make run`.\n"
+
+
+def sample_data(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "local.sample_data", "--home", home, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": "layers/shared"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_sample_data_is_completed_by_the_same_command_and_written_once(stack: Stack, kevin: Client) -> None:
+    for conversations, messages in (("3", "1"), ("3", "4"), ("3", "4")):
+        filled = sample_data(stack.home, "kevin", conversations, messages)
+        assert (filled.returncode, filled.stderr) == (0, "")
+        assert "100%" in filled.stdout
+    found = kevin.list(limit=100)["data"]
+    assert [conversation["contact_id"] for conversation in found] == ["kate", "marv", "harry"]
+    assert [conversation["is_pinned"] for conversation in found] == [False, False, True]
+    for conversation in found:
+        messages_ = kevin.messages(conversation_id=conversation["id"], limit=100)["data"]
+        assert {message["contact"] and message["contact"]["id"] for message in messages_} == {
+            None,
+            conversation["contact_id"],
+        }
+        assert len({message["message"] for message in messages_}) == 4
+
+
+def test_without_a_running_stack_there_is_no_sample_data(tmp_path: Path) -> None:
+    refused = sample_data(tmp_path, "kevin", "1", "1")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("The stack is not running: start it with `make run`.")
 
 
 def test_a_taken_port_is_said_and_left_alone(tmp_path: Path) -> None:
