@@ -67,7 +67,7 @@ class Stack:
         """Knows where; `start` runs it."""
         self.home = home
         self.port = free_port()
-        self.api_url = ""
+        self.api_url = self.docs_url = ""
         self._clients: list[Client] = []
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -87,7 +87,8 @@ class Stack:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-        self.api_url = json.loads(ready.read_text())["api_url"]
+        urls = json.loads(ready.read_text())
+        self.api_url, self.docs_url = urls["api_url"], urls["docs_url"]
 
     def stop(self) -> int:
         """Stops it as Ctrl-C does, and returns its exit status."""

@@ -9,17 +9,17 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError, ResponseStreamingError
 from coherent import api
 
-from tests.handlers import ENDPOINTS, call, create, event, invoke
+from tests.handlers import OF_USERS, call, create, event, invoke
 from tests.wire import Wire, refusal
 
 ONE = [
-    endpoint for endpoint in ENDPOINTS if not endpoint.endswith("conversations") and endpoint != "create_conversation"
+    endpoint for endpoint in OF_USERS if not endpoint.endswith("conversations") and endpoint != "create_conversation"
 ]
 
 TAKE_A_BODY = ["create_conversation", "update_conversation"]
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("endpoint", OF_USERS)
 @pytest.mark.parametrize(
     "authorizer",
     [
@@ -52,12 +52,13 @@ def test_without_a_user_nothing_is_read(endpoint: str, authorizer: Any, wire: Wi
 
 
 @pytest.mark.usefixtures("table")
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("endpoint", OF_USERS)
 def test_every_answer_carries_the_request_id_and_is_not_for_shared_caches(endpoint: str) -> None:
     answer = invoke(endpoint, event(endpoint))
     assert answer.headers["X-Request-Id"] == event(endpoint)["requestContext"]["requestId"]
     assert answer.headers["Cache-Control"] == "private, no-cache"
     assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize("endpoint", ONE)
@@ -81,7 +82,7 @@ def test_a_query_is_refused_by_calls_that_take_none(endpoint: str, wire: Wire) -
     assert wire.requests == []
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("endpoint", OF_USERS)
 def test_the_documentation_url_is_a_setting(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCUMENTATION_URL", "https://docs.example.com")
     answer = invoke(endpoint, event(endpoint) | {"requestContext": {"requestId": "r"}})
@@ -137,7 +138,7 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # Before the next one, which uses up the retries that botocore allows a client.
 @pytest.mark.usefixtures("no_backoff", "table")
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("endpoint", OF_USERS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_that_passes_goes_unnoticed(endpoint: str, fault: Any, wire: Wire) -> None:
     id = create()["id"]
@@ -150,7 +151,7 @@ def test_a_fault_that_passes_goes_unnoticed(endpoint: str, fault: Any, wire: Wir
 
 
 @pytest.mark.usefixtures("no_backoff")
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("endpoint", OF_USERS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_database_that_does_not_answer_is_a_503_to_be_repeated(
     endpoint: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
@@ -170,7 +171,7 @@ def test_a_database_that_does_not_answer_is_a_503_to_be_repeated(
     assert queries <= len(wire.requests) <= 3 * queries
 
 
-@pytest.mark.parametrize("endpoint", [name for name in ENDPOINTS if name not in TAKE_A_BODY])
+@pytest.mark.parametrize("endpoint", [name for name in OF_USERS if name not in TAKE_A_BODY])
 @pytest.mark.parametrize("body", ['{"force": true}', "x" * 100_000])
 def test_a_body_is_refused_by_calls_that_take_none(endpoint: str, body: str, wire: Wire) -> None:
     answer = call(endpoint, body=body, content_type="application/json")
@@ -187,7 +188,7 @@ def test_many_faults_are_told_in_few_words(endpoint: str) -> None:
     assert len(answer.message) < 1000
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("endpoint", OF_USERS)
 def test_what_nobody_expected_is_a_bare_500_logged_once(
     endpoint: str, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -211,7 +212,7 @@ def test_what_nobody_expected_is_a_bare_500_logged_once(
     assert user not in line
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("endpoint", OF_USERS)
 @pytest.mark.parametrize("request_", [{}, {"requestContext": None}, {"requestContext": {}}], ids=str)
 def test_an_event_that_is_none_of_api_gateways_is_refused(endpoint: str, request_: dict[str, Any]) -> None:
     assert invoke(endpoint, request_).status == 401

@@ -11,6 +11,7 @@ GRANTS = {
     "DeleteConversation": {"dynamodb:DeleteItem": {"table"}},
     "ListConversations": {"dynamodb:Query": {"table", "by_flags", "by_group"}},
     "RetrieveConversation": {"dynamodb:GetItem": {"table"}},
+    "RetrieveDocs": {},
     "UpdateConversation": {"dynamodb:UpdateItem": {"table"}},
 }
 ROUTES = {
@@ -61,7 +62,7 @@ def test_the_table_is_on_demand_encrypted_and_recoverable() -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_may_do_only_what_it_does(function: str) -> None:
     granted: dict[str, set[str]] = {}
-    for policy in FUNCTIONS[function]["Policies"]:
+    for policy in FUNCTIONS[function].get("Policies", []):
         for statement in policy["Statement"]:
             assert statement.keys() == {"Effect", "Action", "Resource"}
             resources = statement["Resource"]
@@ -80,13 +81,20 @@ def resource_name(resource: dict[str, Any]) -> str:
     return index
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", ROUTES)
 def test_a_function_answers_one_method_that_asks_for_a_scope(function: str) -> None:
     (event,) = FUNCTIONS[function]["Events"].values()
     route = event["Properties"]
     assert route["Auth"]["Authorizer"] == "Cognito"
     (scope,) = route["Auth"]["AuthorizationScopes"]
     assert (route["Method"], route["Path"], scope) == ROUTES[function]
+
+
+def test_only_the_reference_is_open_to_everybody() -> None:
+    assert FUNCTIONS.keys() - ROUTES.keys() == {"RetrieveDocs"}
+    routes = [event["Properties"] for event in FUNCTIONS["RetrieveDocs"]["Events"].values()]
+    assert [(route["Method"], route["Path"]) for route in routes] == [("GET", "/docs"), ("GET", "/docs/{asset}")]
+    assert [route["Auth"] for route in routes] == [{"Authorizer": "NONE"}] * 2
 
 
 def test_the_scopes_are_those_of_the_resource_server() -> None:
