@@ -36,7 +36,7 @@ class Client:
     def send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """The answer to *method* on *path*, which is below the base URL or a whole URL."""
         url = path if path.startswith("http") else self.api_url + path
-        return self._session.request(method, url, timeout=30, **arguments)
+        return self._session.request(method, url, timeout=60, **arguments)
 
     def create(self, **attributes: str) -> dict[str, Any]:
         """A new conversation."""
