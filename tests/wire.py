@@ -49,6 +49,7 @@ class Wire:
         self.bodies: list[dict[str, Any]] = []
         self.answers: list[dict[str, Any]] = []
         self.fault: Fault | None = None
+        self.kill_after_answer: BaseException | None = None
         self._loses_answer = False
 
     @property
@@ -66,7 +67,11 @@ class Wire:
         self.requests.append(operation.rpartition(".")[2])
         assert isinstance(request.body, bytes)
         self.bodies.append(json.loads(request.body))
-        return self.fault(request) if self.fault else None
+        answer = self.fault(request) if self.fault else None
+        if answer is not None:
+            # Else moto does the work all the same, since botocore asks each listener and takes the first answer.
+            request.url = "https://nowhere.invalid/"
+        return answer
 
     def _needs_retry(self, **_: object) -> int | None:
         lost, self._loses_answer = self._loses_answer, False
@@ -74,3 +79,6 @@ class Wire:
 
     def _after_call(self, parsed: dict[str, Any], **_: object) -> None:
         self.answers.append(parsed)
+        if self.kill_after_answer:
+            killed, self.kill_after_answer = self.kill_after_answer, None
+            raise killed

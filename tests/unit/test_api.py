@@ -131,6 +131,10 @@ FAULTS = [
 ]
 
 
+# With a key, the request to DynamoDB is another one.
+REQUESTS = [*((endpoint, {}) for endpoint in OF_USERS), ("create_conversation", {"Idempotency-Key": "a key"})]
+
+
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
@@ -138,26 +142,30 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # Before the next one, which uses up the retries that botocore allows a client.
 @pytest.mark.usefixtures("no_backoff", "table")
-@pytest.mark.parametrize("endpoint", OF_USERS)
+@pytest.mark.parametrize(("endpoint", "headers"), REQUESTS)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_that_passes_goes_unnoticed(endpoint: str, fault: Any, wire: Wire) -> None:
+def test_a_fault_that_passes_goes_unnoticed(endpoint: str, headers: dict[str, str], fault: Any, wire: Wire) -> None:
     id = create()["id"]
     faults = [fault]
     wire.fault = lambda request: faults.pop()(request) if faults else None
     body = {"create_conversation": "contact_id=harry", "update_conversation": "is_muted=true"}.get(endpoint)
-    answer = call(endpoint, id=None if endpoint in ("create_conversation", "list_conversations") else id, body=body)
+    id_if_any = None if endpoint in ("create_conversation", "list_conversations") else id
+    answer = call(endpoint, id=id_if_any, body=body, headers=headers)
     assert answer.status in (200, 201, 204)
+    assert "Idempotent-Replayed" not in answer.headers
     assert not faults
 
 
 @pytest.mark.usefixtures("no_backoff")
-@pytest.mark.parametrize("endpoint", OF_USERS)
+@pytest.mark.parametrize(("endpoint", "headers"), REQUESTS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_database_that_does_not_answer_is_a_503_to_be_repeated(
-    endpoint: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
+    endpoint: str, headers: dict[str, str], fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
     wire.fault = fault
-    answer = invoke(endpoint, event(endpoint))
+    request = event(endpoint)
+    request["multiValueHeaders"] |= {name: [value] for name, value in headers.items()}
+    answer = invoke(endpoint, request)
     assert answer.status == 503
     assert answer.headers["Retry-After"] == "1"
     assert answer.body == {
