@@ -24,7 +24,7 @@ help:
 	@echo "make sample-data  gives kevin CONVERSATIONS=$(CONVERSATIONS) with MESSAGES=$(MESSAGES) each, or harry with USER=harry"
 	@echo "make test   runs every test; make unit only the quick ones"
 	@echo "make lint   checks style, types and the template"
-	@echo "make fuzz   looks for faults with Schemathesis for ten minutes; make test does so for ten seconds"
+	@echo "make fuzz   looks for faults with Schemathesis for ten minutes; make test does so for 45 seconds"
 	@echo "make openapi  writes openapi.json anew, after a change of models or routes"
 	@echo "make lock   renews the locked dependencies"
 	@echo "make clean  forgets the conversations of make run and all that was built"

@@ -19,7 +19,8 @@ from local.failure import Failure
 
 _NEXT = """
 The API is at {api_url}
-Paste this into another terminal:
+Try it in a browser: {docs_url}
+Or paste this into another terminal:
 
   API={api_url}
   TOKEN={token}
@@ -84,8 +85,9 @@ def _run(home: Path, port: int) -> None:
                 tokens = {name: users.token(port, name) for name in users.DEMO_USERS}
             api_url = stack.api_url(port)
             try:
-                stack_file.write_text(json.dumps({"api_url": api_url, "docs_url": None, "tokens": tokens}, indent=2))
-                print(_NEXT.format(api_url=api_url, token=tokens["kevin"]), flush=True)
+                urls = {"api_url": api_url, "docs_url": f"{api_url}/docs"}
+                stack_file.write_text(json.dumps(urls | {"tokens": tokens}, indent=2))
+                print(_NEXT.format(**urls, token=tokens["kevin"]), end="", flush=True)
                 process.wait()
             finally:
                 stack_file.unlink(missing_ok=True)

@@ -134,8 +134,8 @@ _RESPONSE_HEADERS = {
 }
 _REQUEST_HEADERS = {
     "Idempotency-Key": ("Makes the request safe to repeat for 24 hours", "[ -~]{1,255}", "order-4711"),
-    "If-Match": ("Only if it is in one of these states", None, '"3"'),
-    "If-None-Match": ("Only if it is in none of these states", None, '"3"'),
+    "If-Match": ("Only if it is in one of these states", api.CONDITION, '"3"'),
+    "If-None-Match": ("Only if it is in none of these states", api.CONDITION, '"3"'),
 }
 
 
@@ -152,7 +152,7 @@ def document() -> dict[str, Any]:
             "description": "A user's conversations with contacts and groups, and the messages in them. The user is the "
             "one of the access token.",
         },
-        "servers": [{"url": "/v1"}],
+        "servers": [{"url": "..", "description": "The API, as seen from its /docs/openapi.json"}],
         "paths": paths,
         "components": {
             "schemas": {
@@ -162,7 +162,7 @@ def document() -> dict[str, Any]:
                 "Messages": _page("Message"),
                 "Error": _error(),
             },
-            "securitySchemes": {"oauth2": _oauth2()},
+            "securitySchemes": {"oauth2": _oauth2(), "bearer": _bearer()},
         },
     }
 
@@ -180,7 +180,8 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.endpoint,
         "summary": route.summary,
-        "security": [{"oauth2": [scope_of(route)]}],
+        "tags": [_noun(route).title()],
+        "security": [{"oauth2": [scope_of(route)]}, {"bearer": [scope_of(route)]}],
         "parameters": _parameters(route),
         "responses": {str(route.success): _success(route)},
     }
@@ -204,9 +205,8 @@ def _operation(route: Route) -> dict[str, Any]:
 def _parameters(route: Route) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = []
     if "{id}" in route.path:
-        parameters.append(
-            {"name": "id", "in": "path", "required": True, "schema": _id(), "example": _ID, "description": ids.RULE}
-        )
+        schema = _id() | {"examples": [_ID]}
+        parameters.append({"name": "id", "in": "path", "required": True, "schema": schema, "description": ids.RULE})
     if route.query is not None:
         for name, schema in route.query.model_json_schema()["properties"].items():
             # Absent is no null: a query has none.
@@ -218,10 +218,9 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             parameters.append({"name": name, "in": "query", "schema": kept, "description": description})
     for name in route.request_headers:
         description, pattern, example = _REQUEST_HEADERS[name]
-        schema = {"type": "string"} | ({"pattern": f"^{pattern}$"} if pattern else {})
-        parameters.append(
-            {"name": name, "in": "header", "schema": schema, "description": description, "example": example}
-        )
+        # An example of the parameter itself would stand in the reference's form, to be sent unless it is deleted.
+        schema = {"type": "string", "examples": [example], "pattern": f"^{pattern}$"}
+        parameters.append({"name": name, "in": "header", "schema": schema, "description": description})
     return parameters
 
 
@@ -330,7 +329,11 @@ def _error() -> dict[str, Any]:
         "properties": {
             "type": {"enum": ["invalid_request", "api_error"]},
             "message": {"type": "string", "examples": ["limit: must be an integer between 1 and 100"]},
-            "documentation_url": {"type": "string", "format": "uri"},
+            "documentation_url": {
+                "type": "string",
+                "format": "uri",
+                "examples": ["https://protocol.chat/docs/errors/invalid_request"],
+            },
         },
         "required": ["type", "message", "documentation_url"],
         "additionalProperties": False,
@@ -347,7 +350,11 @@ def _oauth2() -> dict[str, Any]:
     }
 
 
-def _id() -> dict[str, str]:
+def _bearer() -> dict[str, Any]:
+    return {"type": "http", "scheme": "bearer", "description": "An access token that the sign-in gave before."}
+
+
+def _id() -> dict[str, Any]:
     return {"type": "string", "pattern": ids.PATTERN}
 
 

@@ -27,6 +27,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from tests import tables as contents
 from tests import template
 from tests.handlers import FUNCTIONS
 from tests.wire import Wire
@@ -51,17 +52,17 @@ def wire() -> Iterator[Wire]:
 
 
 @pytest.fixture(scope="session")
-def _dynamodb() -> "Iterator[DynamoDBClient]":
+def _dynamodb() -> Iterator[None]:
     with mock_aws():
-        yield boto3.client("dynamodb")
+        template.create_tables(boto3.client("dynamodb"))
+        yield
 
 
 @pytest.fixture
 def tables(_dynamodb: "DynamoDBClient") -> Iterator[None]:
     """The tables of `template.yaml`, empty."""
-    template.create_tables(_dynamodb)
     yield
-    template.delete_tables(_dynamodb)
+    contents.clear()
 
 
 @pytest.fixture

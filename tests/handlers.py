@@ -13,6 +13,8 @@ FUNCTIONS = sorted(path.name for path in (ROOT / "functions").iterdir() if (path
 _EVENTS = {function: json.loads((ROOT / f"events/{function}.json").read_text()) for function in FUNCTIONS}
 # Those that answer HTTP.
 ENDPOINTS = [function for function in FUNCTIONS if "httpMethod" in _EVENTS[function]]
+# Those that a user calls, which is all but the page that tells how.
+OF_USERS = [endpoint for endpoint in ENDPOINTS if endpoint != "retrieve_docs"]
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
@@ -45,7 +47,9 @@ def invoke(endpoint: str, event: dict[str, Any]) -> Answer:
     """Hands *event* to the handler of *endpoint*, and its answer back as JSON would bring it over."""
     answer = json.loads(json.dumps(handler(endpoint)(event, None)))
     assert answer.keys() == {"statusCode", "headers", "body"}
-    body = json.loads(answer["body"]) if answer["body"] else None
+    body = answer["body"] or None
+    if body and answer["headers"]["Content-Type"] == JSON:
+        body = json.loads(body)
     return Answer(answer["statusCode"], body, answer["headers"])
 
 

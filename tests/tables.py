@@ -1,11 +1,15 @@
 """What the tables hold, and what only a test puts into them."""
 
+import functools
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from coherent import ids, rows
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 def messages() -> list[dict[str, Any]]:
@@ -21,7 +25,7 @@ def conversations() -> list[dict[str, Any]]:
 
 def delete_message(key: dict[str, Any]) -> None:
     """Removes one."""
-    boto3.client("dynamodb").delete_item(TableName=os.environ["MESSAGES_TABLE_NAME"], Key=key)
+    _client().delete_item(TableName=os.environ["MESSAGES_TABLE_NAME"], Key=key)
 
 
 def orders() -> list[str]:
@@ -44,11 +48,25 @@ def put_message(user_id: str, conversation_id: str, message: str = "hello", atta
         "created_at": now_ns // 1_000_000_000,
         "version": 1,
     }
-    boto3.client("dynamodb").put_item(TableName=os.environ["MESSAGES_TABLE_NAME"], Item=rows.values(row))
+    _client().put_item(TableName=os.environ["MESSAGES_TABLE_NAME"], Item=rows.values(row))
     return str(row["id"])
 
 
+def clear() -> None:
+    """Empties them."""
+    for name, partition in (("CONVERSATIONS", "user_id"), ("MESSAGES", "user_conversation")):
+        table_name = os.environ[f"{name}_TABLE_NAME"]
+        for row in _scanned(table_name):
+            _client().delete_item(TableName=table_name, Key={partition: row[partition], "id": row["id"]})
+
+
 def _scanned(table_name: str) -> list[dict[str, Any]]:
-    pages = boto3.client("dynamodb").get_paginator("scan").paginate(TableName=table_name)
+    pages = _client().get_paginator("scan").paginate(TableName=table_name)
     found: list[Any] = [row for page in pages for row in page["Items"]]
     return found
+
+
+@functools.cache
+def _client() -> "DynamoDBClient":
+    # Making one takes longer than most tests.
+    return boto3.client("dynamodb")

@@ -31,9 +31,3 @@ def create_tables(client: "DynamoDBClient") -> None:
             KeySchema=table["KeySchema"],
             GlobalSecondaryIndexes=table["GlobalSecondaryIndexes"],
         )
-
-
-def delete_tables(client: "DynamoDBClient") -> None:
-    """Removes them."""
-    for name in TABLES:
-        client.delete_table(TableName=os.environ[f"{name.upper()}_TABLE_NAME"])

@@ -38,7 +38,7 @@ class Client:
     def send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """The answer to *method* on *path*, which is below the base URL or a whole URL."""
         url = path if path.startswith("http") else self.api_url + path
-        return self._session.request(method, url, timeout=30, **arguments)
+        return self._session.request(method, url, timeout=60, **arguments)
 
     def create(self, **attributes: str) -> dict[str, Any]:
         """A new conversation."""
@@ -84,7 +84,7 @@ class Stack:
         """Knows where; `start` runs it."""
         self.home = home
         self.port = free_port()
-        self.api_url = ""
+        self.api_url = self.docs_url = ""
         self._clients: list[Client] = []
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -104,7 +104,8 @@ class Stack:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-        self.api_url = json.loads(ready.read_text())["api_url"]
+        urls = json.loads(ready.read_text())
+        self.api_url, self.docs_url = urls["api_url"], urls["docs_url"]
 
     def stop(self) -> int:
         """Stops it as Ctrl-C does, and returns its exit status."""

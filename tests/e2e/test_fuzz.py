@@ -9,7 +9,7 @@ from local import users
 from tests.e2e.stack import Stack
 from tests.template import ROOT
 
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "10"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "45"))
 # The same requests in each `make test`, so that a failure is the change's; new ones in each `make fuzz`.
 SEED = () if "FUZZ_SECONDS" in os.environ else ("--seed", "1")
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-import boto3
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from tests import template
+from tests import tables
 from tests.filters import COMBINATIONS, matches
 from tests.handlers import JSON, Answer, call, create, update
 
@@ -53,10 +52,7 @@ class Service(RuleBasedStateMachine):
     def __init__(self) -> None:
         """Starts from an empty table and an empty model, in which conversations stand in the order of creation."""
         super().__init__()
-        client = boto3.client("dynamodb")
-        if client.list_tables()["TableNames"]:
-            template.delete_tables(client)
-        template.create_tables(client)
+        tables.clear()
         self.model: dict[str, list[Conversation]] = {"kevin": [], "harry": []}
         self.ids: list[str] = ["0" * 16, "z" * 16]
         self.walks: list[Walk] = []

@@ -3,13 +3,12 @@
 import json
 from typing import Any
 
-import boto3
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from tests import tables, template
+from tests import tables
 from tests.handlers import JSON, call, create, purge, sweep
 
 USERS = st.sampled_from(["kevin", "harry"])
@@ -36,10 +35,7 @@ class Service(RuleBasedStateMachine):
     def __init__(self) -> None:
         """Starts from empty tables and an empty model, in which all stands in the order of creation."""
         super().__init__()
-        client = boto3.client("dynamodb")
-        if client.list_tables()["TableNames"]:
-            template.delete_tables(client)
-        template.create_tables(client)
+        tables.clear()
         self.conversations: dict[tuple[str, str], dict[str, Any]] = {}
         self.messages: dict[tuple[str, str], dict[str, Any]] = {}
         self.versions: dict[str, int] = {}

@@ -4,7 +4,7 @@ import base64
 import json
 import os
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import boto3
 import pytest
@@ -196,6 +196,55 @@ def test_twins_that_keep_meeting_are_told_to_come_again(wire: Wire) -> None:
     wire.fault = lambda request: cancelled(request, "TransactionConflict")
     answer = once("a key")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+
+
+class Killed(BaseException):
+    """The function's process was stopped in the midst of its work."""
+
+
+def killed(_: object) -> NoReturn:
+    raise Killed
+
+
+def crash_before_the_request(wire: Wire) -> None:
+    wire.fault = killed
+
+
+def crash_before_the_request_that_follows_a_conflict(wire: Wire) -> None:
+    wire.fault = lambda request: (
+        cancelled(request, "TransactionConflict") if len(wire.requests) == 1 else killed(request)
+    )
+
+
+def crash_before_the_request_that_follows_a_lost_answer(wire: Wire) -> None:
+    wire.lose_next_answer()
+    wire.fault = lambda request: None if len(wire.requests) == 1 else killed(request)
+
+
+def crash_after_the_answer(wire: Wire) -> None:
+    wire.kill_after_answer = Killed()
+
+
+@pytest.mark.parametrize(
+    ("crash", "is_done"),
+    [
+        (crash_before_the_request, False),
+        (crash_before_the_request_that_follows_a_conflict, False),
+        (crash_before_the_request_that_follows_a_lost_answer, True),
+        (crash_after_the_answer, True),
+    ],
+)
+def test_a_crash_leaves_nothing_or_an_answer_to_be_had_again(crash: Any, is_done: bool, wire: Wire) -> None:
+    crash(wire)
+    with pytest.raises(Killed):
+        once("a key")
+    wire.reset()
+    left = list_all()
+    assert (len(left), len(rows())) == ((1, 2) if is_done else (0, 0))
+    repeated = once("a key")
+    assert (repeated.status, "Idempotent-Replayed" in repeated.headers) == (201, is_done)
+    assert list_all() == (left or [repeated.body])
+    assert once("a key").body == repeated.body
 
 
 def test_a_throttled_transaction_is_a_503(wire: Wire) -> None:

@@ -11,7 +11,7 @@ from tests import tables
 from tests.handlers import JSON, Answer, call, create, event, invoke, list_messages, send, update
 from tests.wire import Wire
 
-pytestmark = pytest.mark.usefixtures("tables")
+pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 TAKES = "this call takes conversation_id, message, attachments"
 ID = "conversation_id: must be an id of 16 letters and digits"

@@ -6,7 +6,7 @@ from tests import tables
 from tests.handlers import call, create, event, invoke, list_messages, send, update
 from tests.wire import Wire, cancelled
 
-pytestmark = pytest.mark.usefixtures("tables")
+pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 
 def test_the_sample_event_finds_nothing_in_an_empty_table() -> None:
@@ -96,7 +96,6 @@ def test_a_message_changed_at_the_last_moment_stays_if_that_was_a_condition(wire
     assert [message["message"] for message in list_messages()] == ["hi"]
 
 
-@pytest.mark.usefixtures("no_backoff")
 def test_a_delete_that_meets_others_for_ever_is_a_503(wire: Wire) -> None:
     sent = send(create())
     wire.fault = lambda request: (

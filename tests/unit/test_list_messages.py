@@ -10,7 +10,7 @@ from tests import tables
 from tests.handlers import call, create, event, invoke, list_messages, send
 from tests.wire import Wire, answer
 
-pytestmark = pytest.mark.usefixtures("tables")
+pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 
 def page(**query: str) -> tuple[list[str], bool]:
@@ -94,7 +94,7 @@ def test_messages_of_a_deleted_conversation_are_gone_before_they_are_purged() ->
 def test_any_number_of_dead_messages_is_read_in_few_requests(wire: Wire) -> None:
     stays, goes = create(), create()
     kept = send(stays)
-    for _ in range(300):
+    for _ in range(120):
         tables.put_message("kevin", goes["id"])
     call("delete_conversation", id=goes["id"])
     wire.reset()

@@ -2,12 +2,13 @@
 
 import json
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from reference.openapi import ROUTES, document, scope_of
-from tests.handlers import ENDPOINTS
+from tests.handlers import OF_USERS
 from tests.template import FUNCTIONS, ROOT, TEMPLATE
 from tests.unit.test_structure import logical_id
 
@@ -29,8 +30,19 @@ def test_a_route_is_the_templates(route: Any) -> None:
     assert [scope_of(route)] == deployed["Auth"]["AuthorizationScopes"]
 
 
-def test_every_endpoint_has_a_route() -> None:
-    assert sorted(route.endpoint for route in ROUTES) == ENDPOINTS
+def test_every_endpoint_has_a_route_but_the_one_that_shows_them() -> None:
+    assert sorted(route.endpoint for route in ROUTES) == OF_USERS
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
+def test_a_token_opens_a_call_however_it_was_come_by(route: Any) -> None:
+    operation = DOCUMENT["paths"][route.path][route.method]
+    assert operation["security"] == [{"oauth2": [scope_of(route)]}, {"bearer": [scope_of(route)]}]
+
+
+def test_the_api_is_found_from_where_it_serves_the_description() -> None:
+    (server,) = DOCUMENT["servers"]
+    assert urljoin("https://api.example.com/chat/docs/openapi.json", server["url"]) == "https://api.example.com/chat/"
 
 
 def test_its_scopes_are_those_of_the_user_pool() -> None:

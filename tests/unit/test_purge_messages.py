@@ -17,7 +17,7 @@ def deleted(messages: int, user: str = "kevin") -> tuple[str, str]:
     """A conversation of *user* with so many *messages*, deleted."""
     conversation = create(user)
     for _ in range(messages):
-        send(conversation, user=user)
+        tables.put_message(user, conversation["id"])
     assert call("delete_conversation", user=user, id=conversation["id"]).status == 204
     return user, conversation["id"]
 

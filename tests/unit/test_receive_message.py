@@ -12,7 +12,7 @@ from tests import tables
 from tests.handlers import call, create, event, handler, list_messages
 from tests.wire import Wire, refusal
 
-pytestmark = pytest.mark.usefixtures("tables")
+pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 ABSENT: Any = object()
 
@@ -107,7 +107,6 @@ def test_somebody_elses_conversation_is_as_absent(queue: str) -> None:
     assert tables.messages() == []
 
 
-@pytest.mark.usefixtures("no_backoff")
 def test_an_event_that_the_database_cannot_take_now_is_left_to_lambda_to_repeat(queue: str, wire: Wire) -> None:
     conversation = create()
     wire.fault = lambda request: refusal(request, 500, "InternalServerError")

@@ -10,7 +10,7 @@ from tests import tables
 from tests.handlers import call, create, event, invoke, send
 from tests.wire import Wire, answer
 
-pytestmark = pytest.mark.usefixtures("tables")
+pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 
 def test_the_sample_event_finds_nothing_in_an_empty_table() -> None:
@@ -48,7 +48,6 @@ def test_what_the_client_has_already_is_not_sent_again(known: str, status: int) 
     assert (found.status, found.headers["ETag"]) == (status, '"1"')
 
 
-@pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize(("age_seconds", "looks"), [(0, 3), (-1, 3), (1, 3), (3, 1), (-3, 1)])
 def test_a_message_of_this_moment_is_looked_for_again(age_seconds: int, looks: int, wire: Wire) -> None:
     id = ids.new(time.time_ns() - age_seconds * 10**9)
@@ -56,7 +55,6 @@ def test_a_message_of_this_moment_is_looked_for_again(age_seconds: int, looks: i
     assert wire.requests == ["Query"] * looks
 
 
-@pytest.mark.usefixtures("no_backoff")
 def test_a_message_that_the_index_does_not_know_yet_is_found(wire: Wire) -> None:
     sent = send(create())
     wire.reset()

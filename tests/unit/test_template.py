@@ -36,6 +36,7 @@ GRANTS = {
     },
     "RetrieveConversation": {"GetItem": {"conversations"}},
     "RetrieveMessage": {"BatchGetItem": {"conversations", "messages"}, "Query": {"messages/by_user"}},
+    "RetrieveDocs": {},
     "SweepPurges": {
         "BatchWriteItem": {"messages"},
         "DeleteItem": {"conversations"},
@@ -118,7 +119,7 @@ def test_a_table_is_on_demand_encrypted_and_recoverable(table: str) -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_may_do_only_what_it_does(function: str) -> None:
     granted: dict[str, set[str]] = {}
-    for policy in FUNCTIONS[function]["Policies"]:
+    for policy in FUNCTIONS[function].get("Policies", []):
         for statement in policy["Statement"]:
             assert statement.keys() == {"Effect", "Action", "Resource"}
             names = {resource_name(resource) for resource in listed(statement["Resource"])}
@@ -155,6 +156,14 @@ def test_only_deleted_conversations_are_handed_to_the_purge() -> None:
         "dynamodb": {"OldImage": {"is_archived": {"N": [{"exists": True}]}}},
     }
     assert TABLES["conversations"]["StreamSpecification"] == {"StreamViewType": "OLD_IMAGE"}
+
+
+def test_only_the_reference_is_open_to_everybody() -> None:
+    others = {"PurgeMessages", "ReceiveMessage", "SweepPurges"}
+    assert FUNCTIONS.keys() - ROUTES.keys() - others == {"RetrieveDocs"}
+    routes = [event["Properties"] for event in FUNCTIONS["RetrieveDocs"]["Events"].values()]
+    assert [(route["Method"], route["Path"]) for route in routes] == [("GET", "/docs"), ("GET", "/docs/{asset}")]
+    assert [route["Auth"] for route in routes] == [{"Authorizer": "NONE"}] * 2
 
 
 def test_the_scopes_are_those_of_the_resource_server() -> None:

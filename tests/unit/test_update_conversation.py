@@ -8,7 +8,7 @@ import pytest
 from tests.handlers import JSON, call, create, event, invoke, list_all, send, update
 from tests.wire import Wire, refusal
 
-pytestmark = pytest.mark.usefixtures("tables")
+pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 TAKES = "this call takes pinned_message_id, is_pinned, is_muted, archived_at, last_opened_at"
 BOOLEAN = "must be true or false"
@@ -104,7 +104,6 @@ def test_an_update_that_meets_a_transaction_tries_again(code: str, wire: Wire) -
     assert update(created, is_muted=True) == created | {"is_muted": True}
 
 
-@pytest.mark.usefixtures("no_backoff")
 def test_an_update_that_meets_transactions_for_ever_is_a_503(wire: Wire) -> None:
     created = create()
     wire.fault = lambda request: refusal(request, 400, "TransactionConflictException")

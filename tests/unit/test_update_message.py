@@ -10,7 +10,7 @@ from tests import tables
 from tests.handlers import JSON, Answer, call, create, event, invoke, send
 from tests.wire import Wire
 
-pytestmark = pytest.mark.usefixtures("tables")
+pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 TAKES = "this call takes message, reactions, attachments, read_at"
 NOTHING = "message, reactions, attachments, read_at: at least one of them must be given"

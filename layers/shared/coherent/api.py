@@ -21,20 +21,23 @@ if TYPE_CHECKING:
     P = TypeVar("P", bound=Parameters)
 
 MAX_BODY_BYTES = 64 * 1024
+_MOST_TAGS = 100
+_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+# What If-Match and If-None-Match may say.
+CONDITION = rf"(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG}){{0,{_MOST_TAGS - 1}}})"
 
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 _EXPOSED = "ETag, Idempotent-Replayed, Link, Location, Retry-After, X-Request-Id"
 _SHOWN = 64
 _IDEMPOTENCY_KEY = re.compile("[ -~]{1,255}")
-_TAGS = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"(?:[ \t]*,[ \t]*(?:W/)?"[\x21\x23-\x7e\x80-\xff]*")*')
 _TAG_OF_VERSION = re.compile(r'(W/)?"([1-9][0-9]{0,17})"')
-_MOST_TAGS = 100
 _IN_ARRAY = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<key>[^\[\]]+)\])?\[\]")
 
 _STATUS = {
     errors.InvalidRequest: 400,
     errors.Unauthenticated: 401,
+    errors.PathNotFound: 404,
     errors.NotFound: 404,
     errors.Changed: 412,
     errors.BodyTooLarge: 413,
@@ -51,27 +54,40 @@ logger = Logger()
 
 
 class Response(NamedTuple):
-    """What a handler answers; *body* None is no body at all."""
+    """What a handler answers: *body* as JSON, or text of the Content-Type in *headers*; None is no body at all."""
 
     status: int
-    body: Mapping[str, object] | None = None
+    body: Mapping[str, object] | str | None = None
     headers: Mapping[str, str] = {}
 
 
 class Request:
-    """One request of a user who is known. Where a client got something wrong, it raises one of `errors`."""
+    """One request. Where a client got something wrong, it raises one of `errors`."""
 
     def __init__(self, event: Mapping[str, Any]) -> None:
-        """Reads an API Gateway proxy event (REST, format 1.0). Raises `errors.Unauthenticated` without a user."""
+        """Reads an API Gateway proxy event (REST, format 1.0)."""
         self._event = event
-        self.user_id = _user_id(event)
+
+    @property
+    def user_id(self) -> str:
+        """The user who asks. Raises `errors.Unauthenticated` where none is known."""
+        return _user_id(self._event)
 
     def id(self, noun: str) -> str:
         """The id in the path, of a *noun*. What cannot be an id names nothing, so it raises `errors.NotFound`."""
-        id = (self._event.get("pathParameters") or {}).get("id")
+        id = self.path_parameter("id")
         if not ids.is_id(id):
             raise errors.NotFound(noun)
         return str(id)
+
+    @property
+    def path(self) -> str:
+        """The path as the client gave it, without the stage."""
+        return str(self._event.get("path", ""))
+
+    def path_parameter(self, name: str) -> str | None:
+        """What stands in the path for *name*; None on a path that has none."""
+        return (self._event.get("pathParameters") or {}).get(name)
 
     @property
     def url(self) -> str:
@@ -101,6 +117,10 @@ class Request:
     def _page_url(self, cursor: str, id: str) -> str:
         kept = {name: values for name, values in self._query.items() if name not in ("starting_after", "ending_before")}
         return f"{self.url}?{urlencode(kept | {cursor: [id]}, doseq=True)}"
+
+    def refuse_strangers(self) -> None:
+        """Raises `errors.Unauthenticated` where no user is known."""
+        _user_id(self._event)
 
     def refuse_query(self) -> None:
         """Raises `errors.InvalidRequest` where there is a query, since no parameter is ever ignored."""
@@ -159,7 +179,7 @@ class Request:
         value = (self._header(name.lower()) or "").strip()
         if value == "*":
             return None
-        if not _TAGS.fullmatch(value) or value.count('"') > 2 * _MOST_TAGS:
+        if not re.fullmatch(CONDITION, value):
             raise errors.InvalidRequest(f'{name}: must be * or up to {_MOST_TAGS} ETags, such as "3", "4"')
         return [(bool(weak), int(version)) for weak, version in _TAG_OF_VERSION.findall(value)]
 
@@ -179,13 +199,13 @@ def etag(version: int) -> dict[str, str]:
 
 
 def endpoint(
-    *, takes_query: bool = False, takes_body: bool = False
+    *, takes_user: bool = True, takes_query: bool = False, takes_body: bool = False
 ) -> Callable[[Callable[[Request], Response]], Callable[[dict[str, Any], object], dict[str, Any]]]:
     """Makes a Lambda handler of a function from `Request` to `Response`.
 
     The handler never raises: an `errors.CoherentError` becomes its 4xx or 503, anything else is logged with its stack
-    trace and becomes a bare 500. Without *takes_query* a query is refused, without
-    *takes_body* a body.
+    trace and becomes a bare 500. With *takes_user* nobody unknown is let in; without *takes_query* a query is refused,
+    without *takes_body* a body.
     """
 
     def decorate(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], object], dict[str, Any]]:
@@ -193,6 +213,8 @@ def endpoint(
         def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             try:
                 request = Request(event)
+                if takes_user:
+                    request.refuse_strangers()
                 if not takes_query:
                     request.refuse_query()
                 if not takes_body:
@@ -216,12 +238,15 @@ def _proxy_response(response: Response, request_id: str) -> dict[str, Any]:
     headers = {
         "X-Request-Id": request_id,
         "Cache-Control": "private, no-cache",
+        "X-Content-Type-Options": "nosniff",
         "Access-Control-Allow-Origin": os.environ["ALLOWED_ORIGIN"],
         "Access-Control-Expose-Headers": _EXPOSED,
         **response.headers,
     }
     if response.body is None:
         return {"statusCode": response.status, "headers": headers, "body": ""}
+    if isinstance(response.body, str):
+        return {"statusCode": response.status, "headers": headers, "body": response.body}
     headers["Content-Type"] = _JSON
     # The line feed is for those who read it in a terminal.
     return {"statusCode": response.status, "headers": headers, "body": json.dumps(response.body) + "\n"}

@@ -23,6 +23,13 @@ class Unauthenticated(CoherentError):
         super().__init__("Authorization: must be 'Bearer ' and a valid access token")
 
 
+class PathNotFound(CoherentError):
+    """Nothing is served at this path."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such path, or not with this method")
+
+
 class NotFound(CoherentError):
     """The user has no such *noun* as the *parameter* names, whether or not somebody else has."""
 

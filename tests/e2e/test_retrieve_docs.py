@@ -1,0 +1,128 @@
+"""The reference as a web page: over HTTP, and in a real browser where there is one."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+import requests
+from playwright.sync_api import Page, Request, expect, sync_playwright
+
+from local import users
+from tests.e2e.stack import Client, Stack
+from tests.template import ROOT
+
+OPERATIONS = [
+    (method.upper(), path, operation["operationId"])
+    for path, methods in json.loads((ROOT / "openapi.json").read_text())["paths"].items()
+    for method, operation in methods.items()
+]
+CHROMIUM = shutil.which("chromium")
+QUIET = [
+    *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+]
+
+in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
+
+
+def get(url: str, **headers: str) -> requests.Response:
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.get(url, headers=headers, timeout=30)
+
+
+def test_the_page_and_all_its_files_are_there_for_everybody(stack: Stack) -> None:
+    page = get(stack.docs_url)
+    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'self'; ")
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    asked = [urljoin(stack.docs_url, url) for url in re.findall(r'(?:src|href)="(docs/[^"]*)"', page.text)]
+    assert len(asked) == 5
+    for url in asked:
+        found = get(url)
+        assert (found.status_code, found.headers["X-Content-Type-Options"]) == (200, "nosniff")
+        again = get(url, **{"If-None-Match": found.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+
+
+def test_the_description_leads_to_the_api_that_serves_it(stack: Stack) -> None:
+    url = f"{stack.docs_url}/openapi.json"
+    document = get(url).json()
+    assert document == json.loads((ROOT / "openapi.json").read_text())
+    assert urljoin(url, document["servers"][0]["url"]) == f"{stack.api_url}/"
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/app.py", "/..%2fapp.py", "/%2e%2e%2fapp.py", "/start.js/x"])
+def test_there_is_no_other_file(stack: Stack, path: str) -> None:
+    answer = get(f"{stack.docs_url}{path}")
+    assert answer.status_code == 404
+    assert answer.json()["message"] == "There is no such path, or not with this method"
+
+
+@pytest.fixture
+def page(stack: Stack, tmp_path: Path) -> Iterator[Page]:
+    """A tab of a new browser in which the reference has loaded; it must not complain of anything, or look elsewhere."""
+    complaints: list[str] = []
+    host = urlsplit(stack.docs_url).netloc
+
+    def on_request(request: Request) -> None:
+        if urlsplit(request.url).netloc != host:
+            complaints.append(f"asked {request.url}")
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch_persistent_context(tmp_path, executable_path=CHROMIUM, args=QUIET)
+        browser.on("request", on_request)
+        browser.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
+        browser.on("response", lambda got: complaints.append(f"{got.url}: {got.status}") if got.status > 399 else None)
+        browser.on("weberror", lambda error: complaints.append(str(error.error)))
+        browser.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page = browser.new_page()
+        page.goto(stack.docs_url)
+        expect(page.locator(".opblock")).not_to_have_count(0)
+        yield page
+        browser.close()
+    assert complaints == []
+
+
+@in_chromium
+def test_the_page_shows_every_call(page: Page) -> None:
+    expect(page.locator(".opblock")).to_have_count(len(OPERATIONS))
+    for method, path, operation in OPERATIONS:
+        shown = page.locator(f".opblock[id$={operation}]")
+        expect(shown.locator(".opblock-summary-method")).to_have_text(method)
+        assert "".join(shown.locator(".opblock-summary-path").inner_text().split("\u200b")) == path
+
+
+@in_chromium
+def test_a_newcomer_with_a_token_lists_conversations(page: Page, kevin: Client, stack: Stack) -> None:
+    created = kevin.create(contact_id="harry", group_id="friends")
+    answer = list_conversations(page, users.token(stack.port, "kevin"))
+    assert json.loads(answer) == {"has_more": False, "data": [created]}
+
+
+@in_chromium
+def test_nothing_scrolls_sideways_on_a_phone(page: Page, stack: Stack) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    list_conversations(page, users.token(stack.port, "kevin"))
+    for closed in page.locator(".opblock:not(.is-open) .opblock-summary-control").all()[::-1]:
+        closed.click()
+    expect(page.locator(".opblock-body")).to_have_count(len(OPERATIONS))
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def list_conversations(page: Page, token: str) -> str:
+    """What the page shows as the answer, after a newcomer did what its first lines say."""
+    page.get_by_role("button", name="Authorize", exact=True).click()
+    dialog = page.locator(".modal-ux")
+    dialog.get_by_role("textbox").fill(token)
+    dialog.get_by_text("Authorize", exact=True).click()
+    dialog.get_by_text("Close", exact=True).click()
+    page.locator(".opblock[id$=list_conversations] .opblock-summary-control").click()
+    page.get_by_role("button", name="Execute").click()
+    answer = page.locator(".live-responses-table")
+    expect(answer.locator("tbody .response-col_status")).to_have_text("200")
+    return answer.locator("code.language-json").inner_text()

@@ -1,0 +1,96 @@
+"""GET /v1/docs, and what the page is made of."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.handlers import Answer, event, invoke
+from tests.template import ROOT
+
+PAGE = {None: "text/html; charset=utf-8"}
+FILES = {
+    "openapi.json": "application/json",
+    "start.js": "text/javascript; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui.js": "text/javascript; charset=utf-8",
+}
+ASSETS: dict[str | None, str] = PAGE | FILES
+
+
+def get(asset: str | None = None, headers: dict[str, str] | None = None, **more: Any) -> Answer:
+    request = event("retrieve_docs") | more
+    if asset is not None:
+        request |= {"resource": "/docs/{asset}", "path": f"/docs/{asset}", "pathParameters": {"asset": asset}}
+    for name, value in (headers or {}).items():
+        request["multiValueHeaders"][name] = [value]
+    return invoke("retrieve_docs", request)
+
+
+@pytest.mark.parametrize("asset", ASSETS)
+def test_everybody_gets_it_as_what_it_is(asset: str | None) -> None:
+    answer = get(asset)
+    assert answer.status == 200
+    assert answer.body
+    assert answer.headers["Content-Type"] == ASSETS[asset]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Request-Id"] == event("retrieve_docs")["requestContext"]["requestId"]
+
+
+def test_the_page_asks_for_nothing_but_its_own_files_and_all_of_them_are_there() -> None:
+    asked = re.findall(r'(?:src|href|url)[=:] ?"([^"]*)"', get().body + get("start.js").body)
+    assert sorted({url for url in asked if url != "data:,"}) == [f"docs/{name}" for name in FILES]
+
+
+def test_the_browser_lets_the_page_do_nothing_but_that() -> None:
+    assert get().headers["Content-Security-Policy"] == (
+        "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def test_the_page_fits_a_phone() -> None:
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in get().body
+
+
+def test_the_description_is_the_committed_one() -> None:
+    assert get("openapi.json").body == json.loads((ROOT / "openapi.json").read_text())
+
+
+@pytest.mark.parametrize("asset", ASSETS)
+def test_what_the_browser_has_already_is_not_sent_again(asset: str | None) -> None:
+    first = get(asset)
+    assert first.headers["Cache-Control"] == "private, no-cache"
+    again = get(asset, {"If-None-Match": f"W/{first.headers['ETag']}"})
+    assert (again.status, again.body) == (304, None)
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert get(asset, {"If-None-Match": '"1"'}).status == 200
+
+
+def test_files_that_differ_have_different_etags() -> None:
+    assert len({get(asset).headers["ETag"] for asset in ASSETS}) == len(ASSETS)
+
+
+@pytest.mark.parametrize(
+    "asset",
+    ["", "nothing", "start.js/", "app.py", "page.html", "../app.py", "..", "/etc/passwd", "start.js\0", "STYLE.CSS"],
+)
+def test_there_is_no_other_file(asset: str) -> None:
+    answer = get(asset)
+    assert (answer.status, answer.message) == (404, "There is no such path, or not with this method")
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+def test_there_is_no_page_where_its_files_would_not_be_found() -> None:
+    assert get(path="/docs/").status == 404
+
+
+def test_a_query_is_refused() -> None:
+    answer = get(multiValueQueryStringParameters={"format": ["json"]})
+    assert (answer.status, answer.message) == (400, "format: unknown; this call takes no query")
+
+
+def test_a_body_is_refused() -> None:
+    answer = get(body="x")
+    assert (answer.status, answer.message) == (400, "body: must be empty; this call takes none")
