@@ -34,6 +34,13 @@ def orders() -> list[str]:
     return [row["id"]["S"] for row in found if row["user_id"]["S"] == "purge"]
 
 
+def put_conversation(user_id: str) -> str:
+    """Stores a conversation, as far as messages need one, and returns its id."""
+    row = {"user_id": user_id, "id": ids.new(time.time_ns()), "is_archived": 0, "is_pinned": 0, "is_muted": 0}
+    _client().put_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Item=rows.values(row))
+    return str(row["id"])
+
+
 def put_message(user_id: str, conversation_id: str, message: str = "hello", attachments: object = ()) -> str:
     """Stores a message as the service does, whether or not there is its conversation, and returns its id."""
     now_ns = time.time_ns()

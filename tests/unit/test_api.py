@@ -152,8 +152,9 @@ def torn(_request: AWSPreparedRequest) -> AWSResponse:
 
 
 FAULTS = [
-    *(throttled, throttled_by_account, throttled_by_key, failing),
-    *(unreachable, slow_to_connect, slow_to_answer, torn),
+    *((name, fault) for name in CALLS for fault in (throttled, failing, unreachable, slow_to_answer, torn)),
+    # More of the same kinds, so not everywhere.
+    *(("retrieve_message", fault) for fault in (throttled_by_account, throttled_by_key, slow_to_connect)),
 ]
 
 
@@ -166,8 +167,7 @@ def prepared(name: str) -> Callable[[], Answer]:
 
 # Before the next one, which uses up the retries that botocore allows a client.
 @pytest.mark.usefixtures("no_backoff", "tables")
-@pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("name", "fault"), FAULTS)
 def test_a_fault_that_passes_goes_unnoticed_at_each_request(name: str, fault: Any, wire: Wire) -> None:
     before, requests = 0, 1
     while before < requests:
@@ -185,8 +185,7 @@ def test_a_fault_that_passes_goes_unnoticed_at_each_request(name: str, fault: An
 
 
 @pytest.mark.usefixtures("no_backoff", "tables")
-@pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("name", "fault"), FAULTS)
 def test_a_database_that_does_not_answer_is_a_503_at_each_request_and_changes_nothing(
     name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:

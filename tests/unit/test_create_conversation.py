@@ -182,6 +182,7 @@ def test_a_transaction_whose_answer_is_lost_creates_one_conversation(wire: Wire)
     assert list_all() == [answer.body]
 
 
+@pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("endings", [["TransactionConflict"], ["TransactionConflict"] * 5])
 def test_twins_that_meet_try_again(endings: list[str], wire: Wire) -> None:
     codes = iter(endings)

@@ -51,7 +51,7 @@ def test_pages_walk_to_the_end_and_back(of_one: bool) -> None:
 
 
 def test_a_page_of_a_hundred_holds_a_hundred_of_as_many_conversations() -> None:
-    ids = [send(create())["id"] for _ in range(101)][::-1]
+    ids = [tables.put_message("kevin", tables.put_conversation("kevin")) for _ in range(101)][::-1]
     assert page(limit="100") == (ids[:100], True)
     assert page(limit="100", starting_after=ids[99]) == (ids[100:], False)
 
