@@ -22,7 +22,7 @@ SECONDS = st.none() | st.integers(0, 253_402_300_799)
 CHANGES = st.fixed_dictionaries(
     {},
     optional={
-        "pinned_message_id": st.none() | st.from_regex("[0-9A-Za-z]{16}", fullmatch=True),
+        "pinned_message_id": st.none(),
         "is_pinned": st.booleans(),
         "is_muted": st.booleans(),
         "archived_at": SECONDS,
