@@ -1,5 +1,6 @@
 """The MiniStack process: AWS on 127.0.0.1, with IAM enforced and its state kept in a folder."""
 
+import json
 import os
 import shutil
 import signal
@@ -43,6 +44,7 @@ def running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
         "STATE_DIR": str(home / "state"),
         "TMPDIR": str(temporary),
     }
+    _forget_positions(home / "state/lambda.json")
     with log.open("wb") as output:
         process = subprocess.Popen(
             [MINISTACK_PYTHON, "-m", "ministack"],
@@ -60,6 +62,17 @@ def running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         _stop(process)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _forget_positions(state: Path) -> None:
+    """Has streams read from their beginning.
+
+    The emulator remembers how far it has read a stream but not what was in it, and would pass over as many new records.
+    """
+    if state.exists():
+        kept = json.loads(state.read_text())
+        kept["payload"]["dynamodb_stream_positions"]["data"] = {}
+        state.write_text(json.dumps(kept))
 
 
 def _check_free(port: int) -> None:

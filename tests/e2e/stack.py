@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.template import ROOT
 
 _START_SECONDS = 150
 _STOP_SECONDS = 60
+_MOST_SECONDS = 60
 
 
 class Client:
@@ -130,11 +132,41 @@ class Stack:
         found = self.aws("cloudformation").describe_stack_resource(StackName=stack.NAME, LogicalResourceId=logical_id)
         return str(found["StackResourceDetail"]["PhysicalResourceId"])
 
+    def rows_of(self, conversation: dict[str, Any]) -> list[dict[str, Any]]:
+        """The messages of *conversation* that the table holds, purged or not."""
+        found = self.aws("dynamodb").scan(
+            TableName=self.outputs()["MessagesTableName"],
+            FilterExpression="conversation_id = :id",
+            ExpressionAttributeValues={":id": {"S": conversation["id"]}},
+            ConsistentRead=True,
+        )
+        listed: list[dict[str, Any]] = found["Items"]
+        return listed
+
+    def orders(self) -> list[dict[str, Any]]:
+        """The orders to purge."""
+        found = self.aws("dynamodb").query(
+            TableName=self.outputs()["ConversationsTableName"],
+            KeyConditionExpression="user_id = :purge",
+            ExpressionAttributeValues={":purge": {"S": "purge"}},
+            ConsistentRead=True,
+        )
+        listed: list[dict[str, Any]] = found["Items"]
+        return listed
+
     def client(self, user: str, *scopes: str) -> Client:
         """A client of *user*, whose token has *scopes* or else all that there are."""
         client = Client(self.api_url, users.token(self.port, user, scopes or users.SCOPES))
         self._clients.append(client)
         return client
+
+
+def awaited(condition: Callable[[], object]) -> bool:
+    """Whether *condition* comes to hold."""
+    deadline = time.monotonic() + _MOST_SECONDS
+    while not (holds := bool(condition())) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return holds
 
 
 def free_port() -> int:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.stack import Client, Stack, free_port
+from tests.e2e.stack import Client, Stack, awaited, free_port
 from tests.template import ROOT
 
 NOT_COPIED = {
@@ -130,7 +130,10 @@ def test_two_do_not_work_in_one_folder(stack: Stack) -> None:
 
 
 def test_ctrl_c_stops_everything_and_the_next_start_updates_what_was_kept(stack: Stack, tmp_path: Path) -> None:
-    created = stack.client("kevin").create(contact_id="harry", group_id="friends")
+    kevin = stack.client("kevin")
+    created = kevin.create(contact_id="harry", group_id="friends")
+    for is_pinned in (True, False) * 10:
+        kevin.update(created, is_pinned=is_pinned)
     assert processes_in(stack.home)
     assert stack.stop() == 0
     assert not (stack.home / "stack.json").exists()
@@ -144,7 +147,9 @@ def test_ctrl_c_stops_everything_and_the_next_start_updates_what_was_kept(stack:
     assert restarted.send("OPTIONS", "/conversations").headers["Access-Control-Max-Age"] == "600"
     assert restarted.list()["data"] == [created]
     assert restarted.update(created, is_muted=True) == created | {"is_muted": True}
+    restarted.send_message(created)
     restarted.send("DELETE", f"/conversations/{created['id']}")
+    assert awaited(lambda: stack.rows_of(created) == [])
 
 
 def test_clean_forgets_everything(tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 import base64
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -11,41 +10,7 @@ from typing import Any
 import pytest
 from coherent import ids
 
-from tests.e2e.stack import Client, Stack
-
-_MOST_SECONDS = 120
-
-
-def awaited(condition: Callable[[], object]) -> bool:
-    """Whether *condition* comes to hold."""
-    deadline = time.monotonic() + _MOST_SECONDS
-    while not (holds := bool(condition())) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return holds
-
-
-def rows(stack: Stack, conversation: dict[str, Any]) -> list[dict[str, Any]]:
-    """The messages of *conversation* that the table holds."""
-    found = stack.aws("dynamodb").scan(
-        TableName=stack.outputs()["MessagesTableName"],
-        FilterExpression="conversation_id = :id",
-        ExpressionAttributeValues={":id": {"S": conversation["id"]}},
-        ConsistentRead=True,
-    )
-    listed: list[dict[str, Any]] = found["Items"]
-    return listed
-
-
-def orders(stack: Stack) -> list[dict[str, Any]]:
-    """The orders to purge."""
-    found = stack.aws("dynamodb").query(
-        TableName=stack.outputs()["ConversationsTableName"],
-        KeyConditionExpression="user_id = :purge",
-        ExpressionAttributeValues={":purge": {"S": "purge"}},
-        ConsistentRead=True,
-    )
-    listed: list[dict[str, Any]] = found["Items"]
-    return listed
+from tests.e2e.stack import Client, Stack, awaited
 
 
 @contextmanager
@@ -160,12 +125,12 @@ def test_a_delete_racing_with_sends_leaves_no_message_and_no_false_answer(stack:
             answers = list(threads.map(post, range(40)))
         assert answers[20] == (204, "")
         assert {status for status, _ in answers} == {201, 204, 404}
-        stored = {row["id"]["S"] for row in rows(stack, conversation)}
+        stored = {row["id"]["S"] for row in stack.rows_of(conversation)}
         assert stored == {id for status, id in answers if status == 201}
         # Gone for the user, though not yet purged.
         assert kevin.messages()["data"] == []
-    assert awaited(lambda: rows(stack, conversation) == [])
-    assert awaited(lambda: orders(stack) == [])
+    assert awaited(lambda: stack.rows_of(conversation) == [])
+    assert awaited(lambda: stack.orders() == [])
 
 
 def test_a_received_message_is_stored_once_and_a_bad_event_is_a_dead_letter(stack: Stack, kevin: Client) -> None:
@@ -201,18 +166,18 @@ def test_a_received_message_is_stored_once_and_a_bad_event_is_a_dead_letter(stac
 def test_ten_thousand_messages_go_with_their_conversation(stack: Stack, kevin: Client) -> None:
     conversation = kevin.create(contact_id="harry")
     sent = kevin.send_message(conversation)
-    (row,) = rows(stack, conversation)
+    (row,) = stack.rows_of(conversation)
     client, table_name = stack.aws("dynamodb"), stack.outputs()["MessagesTableName"]
     made = [row | {"id": {"S": ids.new(number * 1000)}} for number in range(9_999)]
     for start in range(0, len(made), 25):
         requests = [{"PutRequest": {"Item": item}} for item in made[start : start + 25]]
         client.batch_write_item(RequestItems={table_name: requests})
     assert kevin.messages(limit=1)["data"] == [sent]
-    assert len(rows(stack, conversation)) > 1000
+    assert len(stack.rows_of(conversation)) > 1000
     assert kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code == 204
     assert kevin.messages() == {"has_more": False, "data": []}
-    assert awaited(lambda: orders(stack) == [])
-    assert rows(stack, conversation) == []
+    assert awaited(lambda: stack.orders() == [])
+    assert stack.rows_of(conversation) == []
 
 
 def test_the_sweep_finishes_what_the_stream_never_told(stack: Stack, kevin: Client) -> None:
@@ -221,10 +186,10 @@ def test_the_sweep_finishes_what_the_stream_never_told(stack: Stack, kevin: Clie
         kevin.send_message(conversation)
     with nothing_purged(stack):
         assert kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code == 204
-        assert len(rows(stack, conversation)) == 3
+        assert len(stack.rows_of(conversation)) == 3
         answer = stack.aws("lambda").invoke(FunctionName=stack.function("SweepPurges"), Payload="{}")
         assert "FunctionError" not in answer
-        assert rows(stack, conversation) == orders(stack) == []
+        assert stack.rows_of(conversation) == stack.orders() == []
 
 
 @pytest.mark.parametrize("body", [{"message": ""}, {"message": "x" * 10_001}, {"attachments": ["x"] * 33}], ids=str)

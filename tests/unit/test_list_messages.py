@@ -102,6 +102,17 @@ def test_any_number_of_dead_messages_is_read_in_few_requests(wire: Wire) -> None
     assert wire.requests == ["Query", "BatchGetItem"] * 2
 
 
+def test_a_page_is_full_though_dead_messages_stand_between_the_others() -> None:
+    stays, goes = create(), create()
+    kept: list[str] = []
+    for _ in range(4):
+        kept.insert(0, send(stays)["id"])
+        send(goes)
+    call("delete_conversation", id=goes["id"])
+    assert page(limit="3") == (kept[:3], True)
+    assert page(limit="3", ending_before=kept[3]) == (kept[:3], False)
+
+
 @pytest.mark.parametrize("of_one", [True, False])
 def test_a_page_that_would_exceed_a_megabyte_ends_earlier_and_says_that_there_is_more(of_one: bool) -> None:
     conversation = create()

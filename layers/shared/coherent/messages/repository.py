@@ -1,5 +1,6 @@
 """Where messages are kept: one DynamoDB table, in which each conversation of each user is a partition."""
 
+import math
 import time
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -92,7 +93,8 @@ class MessageRepository:
             found += [row for row in answer["Items"] if row["conversation_id"]["S"] in existing]
             if "LastEvaluatedKey" not in answer:
                 return _page(found, query, has_more=len(found) > query.limit)
-            if len(found) > 1:
+            ended_at_a_megabyte = len(answer["Items"]) < request.get("Limit", math.inf)
+            if len(found) > query.limit or (ended_at_a_megabyte and len(found) > 1):
                 # The last one only tells that there are more.
                 return _page(found[:-1], query, has_more=True)
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
