@@ -18,7 +18,7 @@ ID = "conversation_id: must be an id of 16 letters and digits"
 TEXT = "message: must be 1 to 10,000 characters without control characters other than tabs and line ends"
 ATTACHMENTS = (
     "attachments: must be an array of at most 32 strings, each 1 to 2,048 characters without white space or control "
-    "characters"
+    "characters; in a form, attachments[]=..."
 )
 
 

@@ -16,7 +16,8 @@ TAKES = "this call takes message, reactions, attachments, read_at"
 NOTHING = "message, reactions, attachments, read_at: at least one of them must be given"
 REACTIONS = (
     'reactions: must be an array of at most 64 reactions such as {"reaction": "heart", "contact_id": "harry"}: 1 to 64 '
-    "characters without white space or control characters, and who reacted, where null is the user"
+    "characters without white space or control characters, and who reacted, where null is the user; "
+    "in a form, reactions[heart][]=harry"
 )
 SECONDS = "read_at: must be a whole number of Unix seconds before the year 10000, or null"
 EVERYTHING: dict[str, Any] = {

@@ -25,11 +25,12 @@ _MOST_REACTIONS = 64
 _MESSAGE_RULE = "1 to 10,000 characters without control characters other than tabs and line ends"
 _ATTACHMENTS_RULE = (
     f"an array of at most {_MOST_ATTACHMENTS} strings, each 1 to 2,048 characters without white space or control "
-    "characters"
+    "characters; in a form, attachments[]=..."
 )
 _REACTIONS_RULE = (
     f'an array of at most {_MOST_REACTIONS} reactions such as {{"reaction": "heart", "contact_id": "harry"}}: 1 to 64 '
-    "characters without white space or control characters, and who reacted, where null is the user"
+    "characters without white space or control characters, and who reacted, where null is the user; in a form, "
+    "reactions[heart][]=harry"
 )
 
 Text = Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
