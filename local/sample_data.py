@@ -6,12 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from coherent import errors
 from coherent.conversations.models import CreateConversation, UpdateConversation
-from coherent.conversations.repository import Conversation, ConversationRepository
+from coherent.conversations.repository import ConversationRepository
 from coherent.messages.models import CreateMessage
 from coherent.messages.repository import MessageRepository
 from rich.progress import track
@@ -91,15 +92,17 @@ def fill(port: int, user: str, conversations: int, messages: int) -> None:
         key = f"sample-data {step.conversation}"
         if step.message is None:
             creation = kept_conversations.create(user_id, _conversation(step.conversation), key)
-            ids[step.conversation] = id = creation.version.resource["id"]
-            if not creation.is_replay and (changes := _changes(step.conversation, creation.version.resource)):
-                kept_conversations.update(user_id, id, UpdateConversation.parse(changes, text=False), None)
-            continue
-        said = _TALK[(step.conversation + step.message) % len(_TALK)]
-        new = CreateMessage.parse({"conversation_id": ids[step.conversation], "message": said}, text=False)
-        is_users = (step.conversation + step.message) % 2
-        contact = None if is_users else _CONTACTS[step.conversation % len(_CONTACTS)]
-        kept_messages.create(user_id, new, contact, f"{key} {step.message}")
+            id = creation.version.resource["id"]
+            # Somebody may have deleted it since.
+            with suppress(errors.NotFound):
+                _change(kept_conversations, user_id, id, step.conversation)
+                ids[step.conversation] = id
+        elif step.conversation in ids:
+            said = _TALK[(step.conversation + step.message) % len(_TALK)]
+            new = CreateMessage.parse({"conversation_id": ids[step.conversation], "message": said}, text=False)
+            is_users = (step.conversation + step.message) % 2
+            contact = None if is_users else _CONTACTS[step.conversation % len(_CONTACTS)]
+            kept_messages.create(user_id, new, contact, f"{key} {step.message}")
 
 
 def _steps(conversations: int, messages: int) -> Iterator[Step]:
@@ -117,16 +120,18 @@ def _conversation(number: int) -> CreateConversation:
     return CreateConversation.parse({"contact_id": f"{contact}{again or ''}", "group_id": group}, text=False)
 
 
-def _changes(number: int, created: Conversation) -> dict[str, object]:
-    """A few are pinned, muted or archived."""
+def _change(kept: ConversationRepository, user_id: str, id: str, number: int) -> None:
+    """Pins, mutes or archives a few, unless they were touched before."""
+    conversation, version = kept.retrieve(user_id, id)
     changes: dict[str, object] = {}
     if number % 7 == 0:
         changes["is_pinned"] = True
     if number % 3 == 1:
         changes["is_muted"] = True
     if number % 5 == 2:
-        changes["archived_at"] = created["created_at"]
-    return changes
+        changes["archived_at"] = conversation["created_at"]
+    if changes and version == 1:
+        kept.update(user_id, id, UpdateConversation.parse(changes, text=False), None)
 
 
 if __name__ == "__main__":

@@ -69,5 +69,6 @@ def tables(_dynamodb: "DynamoDBClient") -> Iterator[None]:
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repetitions that come at once."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    for module, name in (("dynamodb", "_MEETING"), ("messages.purge", "_BACKOFF"), ("messages.repository", "_LOOK")):
-        monkeypatch.setattr(f"coherent.{module}.{name}_SECONDS", 0)
+    monkeypatch.setattr("coherent.dynamodb._WAIT_SECONDS", 0)
+    monkeypatch.setattr("coherent.messages.purge._BACKOFF_SECONDS", 0)
+    monkeypatch.setattr("coherent.messages.repository._WAITS", (0, 0, 0))

@@ -34,6 +34,22 @@ def orders() -> list[str]:
     return [row["id"]["S"] for row in found if row["user_id"]["S"] == "purge"]
 
 
+def age_orders() -> None:
+    """Makes all orders to purge as old as they have to be before they are finished for good."""
+    for partition in orders():
+        _client().update_item(
+            TableName=os.environ["CONVERSATIONS_TABLE_NAME"],
+            Key=rows.values({"user_id": "purge", "id": partition}),
+            UpdateExpression="SET created_at = :then",
+            ExpressionAttributeValues=rows.values({":then": int(time.time()) - 601}),
+        )
+
+
+def everything() -> list[dict[str, Any]]:
+    """Every row of both."""
+    return _scanned(os.environ["CONVERSATIONS_TABLE_NAME"]) + messages()
+
+
 def put_conversation(user_id: str) -> str:
     """Stores a conversation, as far as messages need one, and returns its id."""
     row = {"user_id": user_id, "id": ids.new(time.time_ns()), "is_archived": 0, "is_pinned": 0, "is_muted": 0}

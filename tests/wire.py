@@ -23,9 +23,9 @@ def answer(request: AWSPreparedRequest, body: dict[str, Any], status: int = 200)
     return AWSResponse(request.url, status, HTTPHeaders(), _Content(json.dumps(body).encode()))
 
 
-def cancelled(request: AWSPreparedRequest, code: str) -> AWSResponse:
-    """A transaction of two writes that was cancelled because of the first."""
-    reasons = [{"Code": code, "Message": "because"}, {"Code": "None"}]
+def cancelled(request: AWSPreparedRequest, code: str, second: str = "None", **more: object) -> AWSResponse:
+    """A transaction of two writes that was cancelled because of the first, or the *second* as well."""
+    reasons = [{"Code": code, "Message": "because"}, {"Code": second, **more}]
     return refusal(request, 400, "TransactionCanceledException", CancellationReasons=reasons)
 
 

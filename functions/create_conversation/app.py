@@ -15,7 +15,4 @@ conversations = ConversationRepository(
 def handler(request: api.Request) -> api.Response:
     body = request.body(CreateConversation)
     (conversation, version), is_replay = conversations.create(request.user_id, body, request.idempotency_key)
-    headers = {"Location": f"{request.url}/{conversation['id']}"} | api.etag(version)
-    if is_replay:
-        headers["Idempotent-Replayed"] = "true"
-    return api.Response(201, conversation, headers)
+    return api.created(request, conversation, version, is_replay=is_replay)

@@ -15,7 +15,4 @@ messages = MessageRepository(
 def handler(request: api.Request) -> api.Response:
     body = request.body(CreateMessage)
     (message, version), is_replay = messages.create(request.user_id, body, None, request.idempotency_key)
-    headers = {"Location": f"{request.url}/{message['id']}"} | api.etag(version)
-    if is_replay:
-        headers["Idempotent-Replayed"] = "true"
-    return api.Response(201, message, headers)
+    return api.created(request, message, version, is_replay=is_replay)

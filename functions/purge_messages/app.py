@@ -18,7 +18,7 @@ def purge_one(record: DynamoDBRecord, lambda_context: LambdaContext) -> None:
     assert record.dynamodb  # noqa: S101 - for mypy; every record of a stream has it
     keys = record.dynamodb.keys
     # What time does not allow is left to the sweep, not to retries, of which there may be too few.
-    purge.finish(keys["user_id"], keys["id"], lambda_context.get_remaining_time_in_millis() / 1000)
+    purge.delete_messages(keys["user_id"], keys["id"], lambda_context.get_remaining_time_in_millis() / 1000)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:

@@ -23,5 +23,5 @@ def handler(event: dict[str, Any], _context: object) -> None:
         # Lambda repeats the event, and gives it to the same queue in the end.
         raise
     except errors.CoherentError as error:
-        letter = json.dumps({"reason": str(error), "event": event}, ensure_ascii=False)
+        letter = json.dumps({"reason": str(error), "event": event})
         sqs.send_message(QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=letter)

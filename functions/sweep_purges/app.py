@@ -4,7 +4,7 @@ import os
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from coherent import dynamodb, errors
+from coherent import dynamodb
 from coherent.messages.purge import Purge
 
 purge = Purge(dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"])
@@ -12,9 +12,14 @@ logger = Logger()
 
 
 def handler(_event: object, context: LambdaContext) -> None:
-    for user_id, conversation_id in purge.orders():
+    failed = 0
+    for order in purge.orders():
         try:
-            if not purge.finish(user_id, conversation_id, context.get_remaining_time_in_millis() / 1000):
+            if not purge.finish(order, context.get_remaining_time_in_millis() / 1000):
                 break
-        except errors.Unavailable:
-            logger.warning("A purge waits for the next sweep", exc_info=True, extra={"conversation": conversation_id})
+        except Exception:
+            # It stays ordered, and must not keep the others from being carried out.
+            logger.exception("A purge failed", extra={"conversation": order.conversation_id})
+            failed += 1
+    if failed:
+        raise RuntimeError(f"{failed} purges failed and wait for the next sweep")

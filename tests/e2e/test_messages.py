@@ -130,7 +130,6 @@ def test_a_delete_racing_with_sends_leaves_no_message_and_no_false_answer(stack:
         # Gone for the user, though not yet purged.
         assert kevin.messages()["data"] == []
     assert awaited(lambda: stack.rows_of(conversation) == [])
-    assert awaited(lambda: stack.orders() == [])
 
 
 def test_a_received_message_is_stored_once_and_a_bad_event_is_a_dead_letter(stack: Stack, kevin: Client) -> None:
@@ -176,8 +175,7 @@ def test_ten_thousand_messages_go_with_their_conversation(stack: Stack, kevin: C
     assert len(stack.rows_of(conversation)) > 1000
     assert kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code == 204
     assert kevin.messages() == {"has_more": False, "data": []}
-    assert awaited(lambda: stack.orders() == [])
-    assert stack.rows_of(conversation) == []
+    assert awaited(lambda: stack.rows_of(conversation) == [])
 
 
 def test_the_sweep_finishes_what_the_stream_never_told(stack: Stack, kevin: Client) -> None:
@@ -189,7 +187,9 @@ def test_the_sweep_finishes_what_the_stream_never_told(stack: Stack, kevin: Clie
         assert len(stack.rows_of(conversation)) == 3
         answer = stack.aws("lambda").invoke(FunctionName=stack.function("SweepPurges"), Payload="{}")
         assert "FunctionError" not in answer
-        assert stack.rows_of(conversation) == stack.orders() == []
+        assert stack.rows_of(conversation) == []
+    # The order stays for ten minutes more.
+    assert conversation["id"] in str(stack.orders())
 
 
 @pytest.mark.parametrize("body", [{"message": ""}, {"message": "x" * 10_001}, {"attachments": ["x"] * 33}], ids=str)

@@ -57,6 +57,7 @@ def row(is_archived: str, is_pinned: str, is_muted: str, group_id: str | None) -
         "is_pinned": {"N": is_pinned},
         "is_muted": {"N": is_muted},
         "created_at": {"N": str(now // 10**9)},
+        "version": {"N": "1"},
     }
     if group_id:
         made |= {"group_id": {"S": group_id}, "owner_group": {"S": f"kevin#{group_id}"}}

@@ -142,7 +142,8 @@ class Service(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        """The sweep comes by."""
+        """The sweep comes by, late."""
+        tables.age_orders()
         sweep()
         assert tables.orders() == []
         assert len(tables.messages()) == len(self.messages)

@@ -10,6 +10,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError, ResponseStreamingError
 from coherent import api
 
+from tests import tables
 from tests.handlers import OF_USERS, Answer, call, create, event, invoke, send
 from tests.wire import Wire, refusal
 
@@ -190,6 +191,7 @@ def test_a_database_that_does_not_answer_is_a_503_at_each_request_and_changes_no
     name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
     repeat = prepared(name)
+    rows = tables.everything()
     answer, before = None, 0
     while answer is None or answer.status == 503:
         caplog.clear()
@@ -198,6 +200,7 @@ def test_a_database_that_does_not_answer_is_a_503_at_each_request_and_changes_no
         answer = repeat()
         if passing or answer.status != 503:
             break
+        assert tables.everything() == rows
         assert answer.headers["Retry-After"] == "1"
         assert answer.body == {
             "type": "api_error",

@@ -248,9 +248,14 @@ def test_a_crash_leaves_nothing_or_an_answer_to_be_had_again(crash: Any, is_done
     assert once("a key").body == repeated.body
 
 
-def test_a_throttled_transaction_is_a_503(wire: Wire) -> None:
-    wire.fault = lambda request: cancelled(request, "ThrottlingError")
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
+def test_a_throttled_transaction_is_tried_again_and_is_a_503_in_the_end(code: str, wire: Wire) -> None:
+    wire.fault = lambda request: cancelled(request, code)
     assert once("a key").status == 503
+    wire.reset()
+    wire.fault = lambda request: cancelled(request, code) if len(wire.requests) < 6 else None
+    assert once("a key").status == 201
 
 
 @pytest.mark.parametrize(

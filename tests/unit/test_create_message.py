@@ -145,11 +145,37 @@ def test_a_message_whose_answer_is_lost_is_sent_once(key: str | None, wire: Wire
         ({"conversation_id": "a" * 16}, TEXT),
         *(
             ({"conversation_id": "a" * 16, "message": text}, TEXT)
-            for text in ("", "a" * 10_001, None, 1, ["a"], "a\0", "\x1b[2J", "\x7f", "\ud800")
+            for text in (
+                "",
+                "a" * 10_001,
+                None,
+                1,
+                ["a"],
+                "a\0",
+                "\x1b[2J",
+                "\x0b",
+                "\x0c",
+                "\x7f",
+                "\x85",
+                "\x9b",
+                "\ud800",
+            )
         ),
         *(
             ({"conversation_id": "a" * 16, "message": "hi", "attachments": attachments}, ATTACHMENTS)
-            for attachments in (None, "a", {"a": "b"}, [1], [""], ["a b"], ["a" * 2049], ["a"] * 33, [["a"]])
+            for attachments in (
+                None,
+                "a",
+                {"a": "b"},
+                [1],
+                [""],
+                ["a b"],
+                ["\x7f"],
+                ["\x9f"],
+                ["a" * 2049],
+                ["a"] * 33,
+                [["a"]],
+            )
         ),
         ({"conversation_id": "a" * 16, "message": "hi", "id": "b" * 16}, f"id: unknown or read-only; {TAKES}"),
         ({"conversation_id": "a" * 16, "message": "hi", "contact": None}, f"contact: unknown or read-only; {TAKES}"),
@@ -172,6 +198,7 @@ def test_a_wrong_attribute_is_told_what_would_be_right(given: dict[str, Any], me
         ("attachments[]=a&attachments=b", "attachments: must be given only once"),
         ("attachments[]=a&attachments[x][]=b", "attachments: must be given only once"),
         ("message[]=a", "message: must be given only once"),
+        ("a]]b[]=a", f"a]]b[]: unknown or read-only; {TAKES}"),
         ("attachments[0]=a", f"attachments[0]: unknown or read-only; {TAKES}"),
     ],
 )

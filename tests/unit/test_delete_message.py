@@ -96,6 +96,20 @@ def test_a_message_changed_at_the_last_moment_stays_if_that_was_a_condition(wire
     assert [message["message"] for message in list_messages()] == ["hi"]
 
 
+def test_a_message_that_is_being_pinned_is_not_taken_for_gone(wire: Wire) -> None:
+    sent = send(create())
+    row = {"Item": {"pinned_message_id": {"S": sent["id"]}}}
+    wire.reset()
+    # The pin is there already, its transaction not yet over.
+    wire.fault = lambda request: (
+        cancelled(request, "TransactionConflict", "ConditionalCheckFailed", **row)
+        if wire.requests == ["Query", "BatchGetItem", "TransactWriteItems"]
+        else None
+    )
+    assert call("delete_message", id=sent["id"]).status == 204
+    assert tables.messages() == []
+
+
 def test_a_delete_that_meets_others_for_ever_is_a_503(wire: Wire) -> None:
     sent = send(create())
     wire.fault = lambda request: (

@@ -29,10 +29,12 @@ def test_a_user_without_messages_has_an_empty_list() -> None:
     assert page(conversation_id=create()["id"]) == ([], False)
 
 
-def test_messages_are_listed_by_conversation_and_all_together_newest_first() -> None:
+def test_messages_are_listed_by_conversation_and_all_together_newest_first(wire: Wire) -> None:
     one, other = create(), create()
     sent = [send(conversation, message=str(number)) for number, conversation in enumerate([one, other, one])]
+    wire.reset()
     assert list_messages(conversation_id=one["id"]) == [sent[2], sent[0]]
+    assert wire.bodies[0]["ConsistentRead"] is True
     assert list_messages(conversation_id=other["id"]) == [sent[1]]
     assert list_messages() == sent[::-1]
 

@@ -70,6 +70,9 @@ def test_an_event_that_comes_twice_is_stored_once(queue: str) -> None:
         ({"conversation_id": ABSENT}, "conversation_id: must be an id of 16 letters and digits"),
         ({"user_id": ABSENT}, "user_id: must be the sub of the user's tokens"),
         ({"user_id": "idempotency#kevin"}, "user_id: must be the sub of the user's tokens"),
+        ({"user_id": ""}, "user_id: must be the sub of the user's tokens"),
+        ({"user_id": "a" * 129}, "user_id: must be the sub of the user's tokens"),
+        ({"message": "\ufffe\x85 is fine, \x9b is not"}, "message: must be 1 to 10,000 characters without control"),
         ({"user_id": 1}, "user_id: must be the sub of the user's tokens"),
         (
             {"contact_id": None},

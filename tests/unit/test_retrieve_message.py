@@ -48,7 +48,7 @@ def test_what_the_client_has_already_is_not_sent_again(known: str, status: int) 
     assert (found.status, found.headers["ETag"]) == (status, '"1"')
 
 
-@pytest.mark.parametrize(("age_seconds", "looks"), [(0, 3), (-1, 3), (1, 3), (3, 1), (-3, 1)])
+@pytest.mark.parametrize(("age_seconds", "looks"), [(0, 4), (-1, 4), (1, 4), (3, 1), (-3, 1)])
 def test_a_message_of_this_moment_is_looked_for_again(age_seconds: int, looks: int, wire: Wire) -> None:
     id = ids.new(time.time_ns() - age_seconds * 10**9)
     assert call("retrieve_message", id=id).status == 404
@@ -58,9 +58,9 @@ def test_a_message_of_this_moment_is_looked_for_again(age_seconds: int, looks: i
 def test_a_message_that_the_index_does_not_know_yet_is_found(wire: Wire) -> None:
     sent = send(create())
     wire.reset()
-    wire.fault = lambda request: answer(request, {"Items": [], "Count": 0}) if len(wire.requests) < 3 else None
+    wire.fault = lambda request: answer(request, {"Items": [], "Count": 0}) if len(wire.requests) < 4 else None
     assert call("retrieve_message", id=sent["id"]).body == sent
-    assert wire.requests == ["Query", "Query", "Query", "BatchGetItem"]
+    assert wire.requests == ["Query"] * 4 + ["BatchGetItem"]
 
 
 def test_what_dynamodb_leaves_unread_is_a_503(wire: Wire) -> None:
@@ -68,3 +68,10 @@ def test_what_dynamodb_leaves_unread_is_a_503(wire: Wire) -> None:
     unread: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {"messages": {"Keys": []}}}
     wire.fault = lambda request: answer(request, unread) if wire.requests[-1] == "BatchGetItem" else None
     assert call("retrieve_message", id=sent["id"]).status == 503
+
+
+def test_a_message_is_read_as_it_is_now(wire: Wire) -> None:
+    sent = send(create())
+    wire.reset()
+    call("retrieve_message", id=sent["id"])
+    assert [table["ConsistentRead"] for table in wire.bodies[1]["RequestItems"].values()] == [True, True]

@@ -23,9 +23,11 @@ GRANTS = {
     "PurgeMessages": {
         "BatchWriteItem": {"messages"},
         "DeleteItem": {"conversations"},
-        "DescribeStream": {"conversations stream"},
-        "GetRecords": {"conversations stream"},
-        "GetShardIterator": {"conversations stream"},
+        "DescribeStream": {"conversations/stream/*"},
+        "GetRecords": {"conversations/stream/*"},
+        "GetShardIterator": {"conversations/stream/*"},
+        # Lambda looks for all four before it makes the mapping.
+        "ListStreams": {"conversations/stream/*"},
         "Query": {"messages"},
         "SendMessage": {"dead letters"},
     },
@@ -55,7 +57,6 @@ GRANTS = {
 }
 RESOURCES = {
     "ConversationsTable.Arn": "conversations",
-    "ConversationsTable.StreamArn": "conversations stream",
     "DeadLetters.Arn": "dead letters",
     "MessagesTable.Arn": "messages",
 }
@@ -135,8 +136,8 @@ def listed(value: Any) -> list[Any]:
 def resource_name(resource: dict[str, Any]) -> str:
     if "Fn::GetAtt" in resource:
         return RESOURCES[".".join(resource["Fn::GetAtt"])]
-    table, _, index = str(resource["Fn::Sub"]).partition("/index/")
-    return f"{RESOURCES[table[2:-1]]}/{index}"
+    table, _, part = str(resource["Fn::Sub"]).partition("/")
+    return f"{RESOURCES[table[2:-1]]}/{part.removeprefix('index/')}"
 
 
 @pytest.mark.parametrize("function", ROUTES)
@@ -164,6 +165,30 @@ def test_only_the_reference_is_open_to_everybody() -> None:
     routes = [event["Properties"] for event in FUNCTIONS["RetrieveDocs"]["Events"].values()]
     assert [(route["Method"], route["Path"]) for route in routes] == [("GET", "/docs"), ("GET", "/docs/{asset}")]
     assert [route["Auth"] for route in routes] == [{"Authorizer": "NONE"}] * 2
+
+
+def test_what_fails_is_repeated_a_while_and_then_kept() -> None:
+    resources = TEMPLATE["Resources"]
+    queue = {"Fn::GetAtt": ["DeadLetters", "Arn"]}
+    stream = resources["PurgeMessagesStream"]["Properties"]
+    assert stream["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert stream["BisectBatchOnFunctionError"] is True
+    assert (stream["MaximumRetryAttempts"], stream["MaximumRecordAgeInSeconds"]) == (5, 3600)
+    assert stream["DestinationConfig"] == {"OnFailure": {"Destination": queue}}
+    invocation = FUNCTIONS["ReceiveMessage"]["EventInvokeConfig"]
+    assert invocation["DestinationConfig"] == {"OnFailure": {"Type": "SQS", "Destination": queue}}
+    rule = FUNCTIONS["ReceiveMessage"]["Events"]["Received"]["Properties"]
+    assert rule["DeadLetterConfig"] == {"Arn": queue}
+    # Else an event that comes again would be stored again: that is how long its id is remembered.
+    assert rule["RetryPolicy"]["MaximumEventAgeInSeconds"] + invocation["MaximumEventAgeInSeconds"] < 24 * 60 * 60
+    (statement,) = resources["DeadLettersPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert resources["DeadLetters"]["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
+
+
+def test_a_purge_has_minutes_and_the_sweep_comes_by_as_often() -> None:
+    assert FUNCTIONS["PurgeMessages"]["Timeout"] == FUNCTIONS["SweepPurges"]["Timeout"] == 300
+    assert FUNCTIONS["SweepPurges"]["Events"]["Every5Minutes"]["Properties"] == {"Schedule": "rate(5 minutes)"}
 
 
 def test_the_scopes_are_those_of_the_resource_server() -> None:

@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 
 from tests.handlers import JSON, call, create, event, invoke, list_all, send, update
-from tests.wire import Wire, refusal
+from tests.wire import Wire, cancelled, refusal
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
@@ -81,19 +82,63 @@ def test_only_a_message_of_the_conversation_can_be_pinned() -> None:
 def test_pinning_is_conditional_too() -> None:
     conversation = create()
     body = f"pinned_message_id={send(conversation)['id']}"
-    assert call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"1"'}).status == 412
-    answer = call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"2"'})
-    assert (answer.status, answer.headers["ETag"]) == (200, '"3"')
+    update(conversation, is_muted=True)
+    assert call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"2"'}).status == 412
+    answer = call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"3"'})
+    assert (answer.status, answer.headers["ETag"]) == (200, '"4"')
+    assert call("retrieve_conversation", id=conversation["id"]).body == answer.body
     assert call("update_conversation", user="harry", id=conversation["id"], body=body).status == 404
 
 
 def test_a_message_whose_pinning_lost_its_answer_is_pinned_once(wire: Wire) -> None:
     conversation = create()
     message = send(conversation)
-    wire.lose_next_answer()
+    wire.before("TransactWriteItems", wire.lose_next_answer)
     body = f"pinned_message_id={message['id']}"
     answer = call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"2"'})
     assert (answer.body["pinned_message_id"], answer.headers["ETag"]) == (message["id"], '"3"')
+
+
+@pytest.mark.parametrize("condition", [None, '"2"'])
+def test_a_conversation_changed_while_a_message_is_pinned_keeps_both_or_neither(
+    condition: str | None, wire: Wire
+) -> None:
+    conversation = create()
+    message = send(conversation)
+    wire.before("TransactWriteItems", lambda: update(conversation, is_muted=True))
+    headers = {"If-Match": condition} if condition else {}
+    body = f"pinned_message_id={message['id']}&archived_at="
+    answer = call("update_conversation", id=conversation["id"], body=body, headers=headers)
+    now = call("retrieve_conversation", id=conversation["id"]).body
+    assert answer.status == (412 if condition else 200)
+    assert (now["is_muted"], now["pinned_message_id"]) == (True, None if condition else message["id"])
+
+
+def test_what_is_no_message_is_told_though_somebody_writes_to_the_conversation(wire: Wire) -> None:
+    conversation = create()
+    wire.reset()
+    wire.fault = lambda request: (
+        cancelled(request, "TransactionConflict", "ConditionalCheckFailed")
+        if wire.requests == ["GetItem", "TransactWriteItems"]
+        else None
+    )
+    answer = call("update_conversation", id=conversation["id"], body=f"pinned_message_id={'a' * 16}")
+    assert answer.status == 400
+
+
+def test_pinning_that_is_always_overtaken_is_a_503(wire: Wire) -> None:
+    conversation = create()
+    message = send(conversation)
+
+    def overtake(_request: AWSPreparedRequest) -> None:
+        if wire.requests[-1] == "TransactWriteItems":
+            fault, wire.fault = wire.fault, None
+            update(conversation, is_muted=True)
+            wire.fault = fault
+
+    wire.fault = overtake
+    body = f"pinned_message_id={message['id']}"
+    assert call("update_conversation", id=conversation["id"], body=body).status == 503
 
 
 @pytest.mark.parametrize("code", ["TransactionConflictException", "TransactionInProgressException"])

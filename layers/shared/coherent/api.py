@@ -198,6 +198,14 @@ def etag(version: int) -> dict[str, str]:
     return {"ETag": f'"{version}"'}
 
 
+def created(request: Request, resource: Mapping[str, object], version: int, *, is_replay: bool) -> Response:
+    """The answer to a POST that made *resource*, or had made it before."""
+    headers = {"Location": f"{request.url}/{resource['id']}"} | etag(version)
+    if is_replay:
+        headers["Idempotent-Replayed"] = "true"
+    return Response(201, resource, headers)
+
+
 def endpoint(
     *, takes_user: bool = True, takes_query: bool = False, takes_body: bool = False
 ) -> Callable[[Callable[[Request], Response]], Callable[[dict[str, Any], object], dict[str, Any]]]:

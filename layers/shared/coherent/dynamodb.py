@@ -26,9 +26,10 @@ _THROTTLED = {
     "TransactionInProgressException",
 }
 # Why one write of a transaction stopped all of it, other than by its own condition.
+_CONFLICT = "TransactionConflict"
 _THROTTLED_WRITE = {"ProvisionedThroughputExceeded", "ThrottlingError"}
-_MEETINGS = 6
-_MEETING_SECONDS = 0.05
+_ATTEMPTS = 6
+_WAIT_SECONDS = 0.05
 
 
 def connect() -> "DynamoDBClient":
@@ -58,7 +59,7 @@ def availability() -> Iterator[None]:
     except (BotocoreConnectionError, HTTPClientError) as error:
         raise errors.Unavailable from error
     except ClientError as error:
-        throttled = error.response["Error"]["Code"] in _THROTTLED or bool(_reasons(error) & _THROTTLED_WRITE)
+        throttled = error.response["Error"]["Code"] in _THROTTLED
         failed = error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
         if throttled or failed:
             raise errors.Unavailable from error
@@ -66,26 +67,28 @@ def availability() -> Iterator[None]:
 
 
 def written(write: Callable[P, T], *arguments: P.args, **parameters: P.kwargs) -> T:
-    """What *write*, a method of the client, answers; called again while a transaction is at work on the same rows.
+    """What *write*, a method of the client, answers; called again where it met a transaction at work on the same rows.
 
-    That is none of botocore's retries. Raises `errors.Unavailable` if that does not end, and as `availability` does.
+    Neither that nor a throttled transaction is repeated by botocore. Raises `errors.Unavailable` if it does not end,
+    and as `availability` does.
     """
-    for meetings in range(_MEETINGS):
+    for attempt in range(1, _ATTEMPTS + 1):
         with availability():
             try:
                 return write(*arguments, **parameters)
             except ClientError as error:
-                if not _met_a_transaction(error):
+                if not _may_pass(error):
                     raise
-        # Those that met once must not meet again: at random, and not by a generator that a snapshot has copied.
-        time.sleep(secrets.SystemRandom().uniform(0, _MEETING_SECONDS * 2**meetings))
+        if attempt < _ATTEMPTS:
+            # Those that met once must not meet again: at random, and not by a generator that a snapshot has copied.
+            time.sleep(secrets.SystemRandom().uniform(0, _WAIT_SECONDS * 2**attempt))
     raise errors.Unavailable
 
 
-def _met_a_transaction(error: ClientError) -> bool:
+def _may_pass(error: ClientError) -> bool:
     reasons = _reasons(error)
-    met_by_transaction = "TransactionConflict" in reasons and reasons <= {"None", "TransactionConflict"}
-    return met_by_transaction or error.response["Error"]["Code"] == "TransactionConflictException"
+    conflicts = _CONFLICT in reasons or error.response["Error"]["Code"] == f"{_CONFLICT}Exception"
+    return conflicts or bool(reasons & _THROTTLED_WRITE)
 
 
 def _reasons(error: ClientError) -> set[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar, 
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, QueryInputTypeDef
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, QueryInputTypeDef, TransactWriteItemTypeDef
 
     from coherent.parameters import PageParameters
 
@@ -111,10 +111,41 @@ def update(changes: Mapping[str, object], only_versions: Collection[int] | None)
     }
 
 
-def met(error: ClientError) -> "list[Attributes | None]":
+def updated(row: "Attributes", changes: Mapping[str, object]) -> "Attributes":
+    """*row* as `update` leaves it."""
+    kept = {name: attribute for name, attribute in row.items() if name not in changes}
+    assigned = values({name: given for name, given in changes.items() if given is not None})
+    return kept | assigned | {"version": value(int(row["version"]["N"]) + 1)}
+
+
+def delete(table_name: str, key: "Attributes", only_versions: Collection[int] | None) -> "TransactWriteItemTypeDef":
+    """Deletes a row that meets `condition`, as part of a transaction."""
+    condition_expression, versions = condition(only_versions)
+    write: TransactWriteItemTypeDef = {
+        "Delete": {
+            "TableName": table_name,
+            "Key": key,
+            "ConditionExpression": condition_expression,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+    }
+    if versions:
+        write["Delete"]["ExpressionAttributeValues"] = versions
+    return write
+
+
+def refusing(error: ClientError) -> "list[Attributes | None]":
     """The rows on which the conditions of one write, or of each write of a transaction, failed; None where none is."""
     reasons = error.response.get("CancellationReasons", [error.response])
     return [cast("Attributes | None", reason.get("Item")) for reason in reasons]
+
+
+def is_by(row: "Attributes | None", write_id: str) -> bool:
+    """Whether *row* was last written by the very write of that id.
+
+    botocore repeats a write whose answer was lost, and the condition then fails on what the write itself did.
+    """
+    return row is not None and row.get("written_by") == value(write_id)
 
 
 def page_query(

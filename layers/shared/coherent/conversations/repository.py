@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from coherent import errors, idempotency, ids, rows
 from coherent.dynamodb import availability, written
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from coherent.rows import Attributes
 
 _FLAG_PARTITIONS = 8
+_ATTEMPTS = 5
 
 
 class Conversation(TypedDict):
@@ -105,7 +106,7 @@ class ConversationRepository:
         try:
             written(self._client.transact_write_items, TransactItems=[record, put])
         except self._client.exceptions.TransactionCanceledException as error:
-            earlier, _ = rows.met(error)
+            earlier, _ = rows.refusing(error)
             if earlier is None:
                 raise
             first = idempotency.first_made(earlier, record)
@@ -115,11 +116,7 @@ class ConversationRepository:
 
     def retrieve(self, user_id: str, id: str) -> Version[Conversation]:
         """The conversation as it now is. Raises `errors.NotFound`."""
-        with availability():
-            answer = self._client.get_item(TableName=self._table_name, Key=_key(user_id, id), ConsistentRead=True)
-        if "Item" not in answer:
-            raise errors.NotFound("conversation")
-        return _version(answer["Item"])
+        return _version(self._row(user_id, id))
 
     def update(
         self, user_id: str, id: str, changes: "UpdateConversation", only_versions: Collection[int] | None
@@ -134,10 +131,8 @@ class ConversationRepository:
             attributes["is_archived"] = attributes["archived_at"] is not None
         # Tells a repetition of this very write from a write by somebody else.
         attributes["written_by"] = write_id = ids.new(time.time_ns())
-        update = rows.update(attributes, only_versions)
         if changes.pinned_message_id is not None:
-            self._pin(user_id, id, changes.pinned_message_id, update)
-            return self.retrieve(user_id, id)
+            return self._pin(user_id, id, changes.pinned_message_id, attributes, only_versions)
         try:
             answer = written(
                 self._client.update_item,
@@ -145,58 +140,54 @@ class ConversationRepository:
                 Key=_key(user_id, id),
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **update,
+                **rows.update(attributes, only_versions),
             )
         except self._client.exceptions.ConditionalCheckFailedException as error:
-            (row,) = rows.met(error)
-            # botocore repeats a write whose answer was lost; the condition then fails on what the write itself did.
-            if row is None or row.get("written_by") != rows.value(write_id):
+            (row,) = rows.refusing(error)
+            if row is None or not rows.is_by(row, write_id):
                 raise _unmet(row) from None
             return _version(row)
         return _version(answer["Attributes"])
 
     def delete(self, user_id: str, id: str, only_versions: Collection[int] | None) -> None:
         """Deletes the conversation for good, and orders its messages to be purged. Raises as `update` does."""
-        condition, versions = rows.condition(only_versions)
-        order_id = ids.new(time.time_ns())
-        order = rows.values({"user_id": "purge", "id": rows.user_conversation(user_id, id), "written_by": order_id})
-        delete: TransactWriteItemTypeDef = {
-            "Delete": {
-                "TableName": self._table_name,
-                "Key": _key(user_id, id),
-                "ConditionExpression": condition,
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
+        now_ns = time.time_ns()
+        write_id = ids.new(now_ns)
+        order = {
+            "user_id": "purge",
+            "id": rows.user_conversation(user_id, id),
+            "created_at": now_ns // 1_000_000_000,
+            "written_by": write_id,
         }
-        if versions:
-            delete["Delete"]["ExpressionAttributeValues"] = versions
         put: TransactWriteItemTypeDef = {
             "Put": {
                 "TableName": self._table_name,
-                "Item": order,
+                "Item": rows.values(order),
                 "ConditionExpression": rows.IS_NEW,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
+        delete = rows.delete(self._table_name, _key(user_id, id), only_versions)
         try:
             written(self._client.transact_write_items, TransactItems=[delete, put])
         except self._client.exceptions.TransactionCanceledException as error:
-            row, ordered = rows.met(error)
-            # It is this very order where botocore repeated the request because the answer was lost.
-            if ordered is None or ordered["written_by"] != order["written_by"]:
+            row, ordered = rows.refusing(error)
+            if not rows.is_by(ordered, write_id):
                 raise _unmet(row) from None
 
-    def _pin(self, user_id: str, id: str, message_id: str, update: rows.Update) -> None:
-        change: TransactWriteItemTypeDef = {
-            "Update": {
-                "TableName": self._table_name,
-                "Key": _key(user_id, id),
-                "UpdateExpression": update["UpdateExpression"],
-                "ConditionExpression": update["ConditionExpression"],
-                "ExpressionAttributeValues": update["ExpressionAttributeValues"],
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
+    def _pin(
+        self,
+        user_id: str,
+        id: str,
+        message_id: str,
+        attributes: dict[str, Any],
+        only_versions: Collection[int] | None,
+    ) -> Version[Conversation]:
+        """As `update`, in a transaction with a look at the message.
+
+        A transaction does not tell what it made of a row. So the row is read before, and written only if it is still
+        the same: what follows the write cannot fail.
+        """
         message: TransactWriteItemTypeDef = {
             "ConditionCheck": {
                 "TableName": self._messages_table_name,
@@ -204,16 +195,42 @@ class ConversationRepository:
                 "ConditionExpression": rows.EXISTS,
             }
         }
-        try:
-            written(self._client.transact_write_items, TransactItems=[change, message])
-        except self._client.exceptions.TransactionCanceledException as error:
-            if error.response["CancellationReasons"][0]["Code"] == "None":
-                raise errors.InvalidRequest(
-                    "pinned_message_id: must be the id of a message of this conversation, or null"
-                ) from None
-            row, _ = rows.met(error)
-            if row is None or row.get("written_by") != update["ExpressionAttributeValues"][":written_by"]:
-                raise _unmet(row) from None
+        for _ in range(_ATTEMPTS):
+            row = self._row(user_id, id)
+            version = int(row["version"]["N"])
+            if only_versions is not None and version not in only_versions:
+                raise errors.Changed("conversation")
+            update = rows.update(attributes, {version})
+            change: TransactWriteItemTypeDef = {
+                "Update": {
+                    "TableName": self._table_name,
+                    "Key": _key(user_id, id),
+                    "UpdateExpression": update["UpdateExpression"],
+                    "ConditionExpression": update["ConditionExpression"],
+                    "ExpressionAttributeValues": update["ExpressionAttributeValues"],
+                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                }
+            }
+            try:
+                written(self._client.transact_write_items, TransactItems=[change, message])
+            except self._client.exceptions.TransactionCanceledException as error:
+                if error.response["CancellationReasons"][0]["Code"] == "None":
+                    raise errors.InvalidRequest(
+                        "pinned_message_id: must be the id of a message of this conversation, or null"
+                    ) from None
+                met, _ = rows.refusing(error)
+                if met is not None and rows.is_by(met, attributes["written_by"]):
+                    return _version(met)
+            else:
+                return _version(rows.updated(row, attributes))
+        raise errors.Unavailable
+
+    def _row(self, user_id: str, id: str) -> "Attributes":
+        with availability():
+            answer = self._client.get_item(TableName=self._table_name, Key=_key(user_id, id), ConsistentRead=True)
+        if "Item" not in answer:
+            raise errors.NotFound("conversation")
+        return answer["Item"]
 
 
 class _Partition(NamedTuple):

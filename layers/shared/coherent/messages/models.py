@@ -33,7 +33,7 @@ _REACTIONS_RULE = (
     "reactions[heart][]=harry"
 )
 
-Text = Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+Text = Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
 Attachment = Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^[^\s\x00-\x1f\x7f-\x9f]*$")]
 Attachments = Annotated[list[Attachment], Field(max_length=_MOST_ATTACHMENTS)]
 

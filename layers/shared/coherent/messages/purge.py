@@ -3,10 +3,10 @@
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from coherent import rows
-from coherent.dynamodb import availability
+from coherent.dynamodb import availability, written
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -16,8 +16,18 @@ if TYPE_CHECKING:
 _BATCH = 25
 _BACKOFF_SECONDS = 0.05
 _MOST_BACKOFF_SECONDS = 2.0
-# The three attempts at the last request, with the backoff between them.
-_LAST_REQUEST_SECONDS = 15
+# What the last two requests may take, as `dynamodb.connect` sets it.
+_LAST_REQUESTS_SECONDS = 50
+# A transaction may release the conversation before it has written the message, so what was empty is looked at again.
+_SETTLED_SECONDS = 10 * 60
+
+
+class Order(NamedTuple):
+    """To purge what a deleted conversation left behind, given at *created_at* (Unix seconds)."""
+
+    user_id: str
+    conversation_id: str
+    created_at: int
 
 
 class Purge:
@@ -31,8 +41,8 @@ class Purge:
         self._messages_table_name = messages_table_name
         self._conversations_table_name = conversations_table_name
 
-    def orders(self) -> Iterator[tuple[str, str]]:
-        """User and conversation of each order that is not finished."""
+    def orders(self) -> Iterator[Order]:
+        """Those that are not finished."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._conversations_table_name,
             KeyConditionExpression="user_id = :purge",
@@ -43,14 +53,23 @@ class Purge:
             for page in pages:
                 for row in page["Items"]:
                     user_id, _, conversation_id = row["id"]["S"].rpartition("#")
-                    yield user_id, conversation_id
+                    yield Order(user_id, conversation_id, int(row["created_at"]["N"]))
 
-    def finish(self, user_id: str, conversation_id: str, seconds_left: float) -> bool:
-        """Deletes the messages and then the order, and returns True; or stops well within *seconds_left*: False.
+    def finish(self, order: Order, seconds_left: float) -> bool:
+        """Deletes the messages and, once nothing can follow, the order; False if there was no time for all of it."""
+        if not self.delete_messages(order.user_id, order.conversation_id, seconds_left):
+            return False
+        if time.time() - order.created_at > _SETTLED_SECONDS:
+            key = {"user_id": "purge", "id": rows.user_conversation(order.user_id, order.conversation_id)}
+            written(self._client.delete_item, TableName=self._conversations_table_name, Key=rows.values(key))
+        return True
 
-        Nothing can be added meanwhile: a message is written only together with its conversation, which is gone.
+    def delete_messages(self, user_id: str, conversation_id: str, seconds_left: float) -> bool:
+        """Deletes the messages and returns True; or stops well within *seconds_left* and returns False.
+
+        None can be sent meanwhile: a message is written only together with its conversation, which is gone.
         """
-        until = time.monotonic() + seconds_left - _LAST_REQUEST_SECONDS
+        until = time.monotonic() + seconds_left - _LAST_REQUESTS_SECONDS
         partition = rows.user_conversation(user_id, conversation_id)
         while time.monotonic() < until:
             with availability():
@@ -63,20 +82,16 @@ class Purge:
                 )
             keys = answer["Items"]
             if not keys:
-                order = rows.values({"user_id": "purge", "id": partition})
-                with availability():
-                    self._client.delete_item(TableName=self._conversations_table_name, Key=order)
                 return True
             for start in range(0, len(keys), _BATCH):
                 self._delete([{"DeleteRequest": {"Key": key}} for key in keys[start : start + _BATCH]], until)
         return False
 
     def _delete(self, requests: "Sequence[WriteRequestTypeDef | WriteRequestOutputTypeDef]", until: float) -> None:
-        """Carries out *requests* until then, and again those that DynamoDB returns unprocessed."""
+        """Carries out *requests*, again and again those that DynamoDB returns unprocessed, but none after *until*."""
         attempts = 0
         while requests and time.monotonic() < until:
-            with availability():
-                answer = self._client.batch_write_item(RequestItems={self._messages_table_name: requests})
+            answer = written(self._client.batch_write_item, RequestItems={self._messages_table_name: requests})
             requests = answer["UnprocessedItems"].get(self._messages_table_name, [])
             if requests:
                 longest = min(_MOST_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2**attempts)

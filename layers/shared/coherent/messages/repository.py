@@ -17,16 +17,15 @@ if TYPE_CHECKING:
     from coherent.rows import Attributes
 
 _MOST_KEYS = 100
-_MOST_QUERIES = 100
 _ATTEMPTS = 5
-# How often, and after how many seconds at first, a message is looked for again that the index may not know yet.
-_LOOKS = 3
-_LOOK_SECONDS = 0.05
+_LONGEST_SECONDS = 10
+# After how many seconds a message is looked for again that the index may not know yet.
+_WAITS = (0.05, 0.1, 0.2)
 _YOUNG_SECONDS = 2
 
 _NOT_LATER = "(attribute_not_exists(last_active_at) OR last_active_at <= :active_at)"
 _IS_PINNED = "pinned_message_id = :id"
-_IS_NOT_PINNED = f"{rows.EXISTS} AND (attribute_not_exists(pinned_message_id) OR pinned_message_id <> :id)"
+_IS_NOT_PINNED = "attribute_not_exists(pinned_message_id) OR pinned_message_id <> :id"
 
 
 class Contact(TypedDict):
@@ -81,7 +80,8 @@ class MessageRepository:
             request = rows.page_query(self._table_name, rows.values({"user_conversation": partition}), query)
         found: list[Attributes] = []
         # More than once only where what was read belongs to conversations that were deleted just now.
-        for _ in range(_MOST_QUERIES):
+        deadline = time.monotonic() + _LONGEST_SECONDS
+        while time.monotonic() < deadline:
             with availability():
                 answer = self._client.query(**request)
             wanted = {row["conversation_id"]["S"] for row in answer["Items"]}
@@ -140,7 +140,7 @@ class MessageRepository:
             try:
                 written(self._client.transact_write_items, TransactItems=[put, activate, *record])
             except self._client.exceptions.TransactionCanceledException as error:
-                written_before, conversation, *earlier = rows.met(error)
+                written_before, conversation, *earlier = rows.refusing(error)
             else:
                 return Creation(_version(row), is_replay=False)
             if earlier and earlier[0] is not None:
@@ -183,9 +183,8 @@ class MessageRepository:
                 **rows.update(attributes, only_versions),
             )
         except self._client.exceptions.ConditionalCheckFailedException as error:
-            (row,) = rows.met(error)
-            # botocore repeats a write whose answer was lost; the condition then fails on what the write itself did.
-            if row is None or row.get("written_by") != rows.value(write_id):
+            (row,) = rows.refusing(error)
+            if row is None or not rows.is_by(row, write_id):
                 raise _unmet(row) from None
             return _version(row)
         return _version(answer["Attributes"])
@@ -193,34 +192,21 @@ class MessageRepository:
     def delete(self, user_id: str, id: str, only_versions: Collection[int] | None) -> None:
         """Deletes the message for good, and unpins it in the same transaction. Raises as `update` does."""
         found, conversation = self._find(user_id, id)
-        if only_versions is not None and int(found["version"]["N"]) not in only_versions:
-            raise errors.Changed("message")
         conversation_id = found["conversation_id"]["S"]
-        condition, versions = rows.condition(only_versions)
-        delete: TransactWriteItemTypeDef = {
-            "Delete": {
-                "TableName": self._table_name,
-                "Key": _key(user_id, conversation_id, id),
-                "ConditionExpression": condition,
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-        if versions:
-            delete["Delete"]["ExpressionAttributeValues"] = versions
+        delete = rows.delete(self._table_name, _key(user_id, conversation_id, id), only_versions)
         for _ in range(_ATTEMPTS):
             unpin = self._unpin(user_id, conversation_id, id, is_pinned=_is_pinned(conversation, id))
             try:
                 written(self._client.transact_write_items, TransactItems=[delete, unpin])
             except self._client.exceptions.TransactionCanceledException as error:
-                message_failed = error.response["CancellationReasons"][0]["Code"] != "None"
-                row, met = rows.met(error)
+                row, met = rows.refusing(error)
             else:
                 return
             if row is not None:
                 raise errors.Changed("message")
             # It was there a moment ago, so this is what was asked for: by botocore's repetition after an answer was
             # lost, or by somebody who deleted it, or all of the conversation, at the same time.
-            if message_failed or met is None:
+            if met is None:
                 return
             conversation = met
         raise errors.Unavailable
@@ -250,7 +236,8 @@ class MessageRepository:
         return messages[0], conversations[0]
 
     def _conversation_of(self, user_id: str, id: str) -> str:
-        for look in range(_LOOKS):
+        for wait in (0, *_WAITS):
+            time.sleep(wait)
             with availability():
                 answer = self._client.query(
                     TableName=self._table_name,
@@ -263,7 +250,6 @@ class MessageRepository:
             # The index follows the table a moment later, and a client may ask at once for what it just created.
             if abs(time.time() - ids.made_at(id)) > _YOUNG_SECONDS:
                 break
-            time.sleep(_LOOK_SECONDS * 2**look)
         raise errors.NotFound("message")
 
     def _conversations(self, user_id: str, wanted: Iterable[str]) -> set[str]:
