@@ -1,8 +1,11 @@
-"""The client gives up before the function is stopped, and the function before API Gateway."""
+"""The client gives up before the function is stopped, and waits between its attempts."""
 
+import itertools
 from typing import Any
 
-from coherent import dynamodb
+import pytest
+from botocore.exceptions import ClientError
+from coherent import dynamodb, errors
 
 from tests.template import TEMPLATE
 
@@ -15,3 +18,26 @@ def test_the_longest_request_ends_before_the_functions_timeout() -> None:
     waits = sum(2**attempt + 5 for attempt in range(attempts - 1))
     longest = attempts * (config.connect_timeout + config.read_timeout) + waits
     assert longest < TEMPLATE["Globals"]["Function"]["Timeout"] < 29
+
+
+def refuse() -> None:
+    answer: Any = {"Error": {"Code": "TransactionConflictException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    raise ClientError(answer, "UpdateItem")
+
+
+def test_writes_that_met_come_again_at_random_and_later_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[list[float]] = []
+
+    def note(seconds: float) -> None:
+        waits[-1].append(seconds)
+
+    monkeypatch.setattr("coherent.dynamodb.time.sleep", note)
+    for _ in range(50):
+        waits.append([])
+        with pytest.raises(errors.Unavailable):
+            dynamodb.written(refuse)
+    longest = [max(nth) for nth in zip(*waits, strict=True)]
+    assert [len(each) for each in waits] == [5] * 50
+    assert all(after > before for before, after in itertools.pairwise(longest))
+    assert 2 < sum(longest) < 3.2
+    assert len({each[0] for each in waits}) == 50
