@@ -153,9 +153,9 @@ def torn(_request: AWSPreparedRequest) -> AWSResponse:
 
 
 FAULTS = [
-    *((name, fault) for name in CALLS for fault in (throttled, failing, unreachable, slow_to_answer, torn)),
+    *((name, fault) for name in CALLS for fault in (throttled, failing, slow_to_answer, torn)),
     # More of the same kinds, so not everywhere.
-    *(("retrieve_message", fault) for fault in (throttled_by_account, throttled_by_key, slow_to_connect)),
+    *(("retrieve_message", fault) for fault in (throttled_by_account, throttled_by_key, unreachable, slow_to_connect)),
 ]
 
 

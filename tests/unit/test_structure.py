@@ -43,7 +43,7 @@ BELOW = {
         "coherent.rows",
     },
     "coherent.parameters": {"coherent.errors", "coherent.ids"},
-    "coherent.rows": {"coherent.parameters"},
+    "coherent.rows": {"coherent.dynamodb", "coherent.errors", "coherent.parameters"},
 }
 MODULES = {
     ".".join(path.relative_to(LAYER).with_suffix("").parts).removesuffix(".__init__"): path

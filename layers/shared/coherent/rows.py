@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar, 
 
 from botocore.exceptions import ClientError
 
+from coherent import errors
+from coherent.dynamodb import written
+
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, QueryInputTypeDef, TransactWriteItemTypeDef
 
     from coherent.parameters import PageParameters
@@ -111,6 +115,28 @@ def update(changes: Mapping[str, object], only_versions: Collection[int] | None)
     }
 
 
+def change(client: "DynamoDBClient", table_name: str, key: "Attributes", update: Update, noun: str) -> "Attributes":
+    """The row of a *noun* after *update*, of which `written_by` is an id of its own.
+
+    Raises as `unmet` where the row does not meet the condition, and `errors.Unavailable`.
+    """
+    try:
+        answer = written(
+            client.update_item,
+            TableName=table_name,
+            Key=key,
+            ReturnValues="ALL_NEW",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            **update,
+        )
+    except client.exceptions.ConditionalCheckFailedException as error:
+        (row,) = refusing(error)
+        if row is None or not is_by(row, update["ExpressionAttributeValues"][":written_by"]):
+            raise unmet(row, noun) from None
+        return row
+    return answer["Attributes"]
+
+
 def updated(row: "Attributes", changes: Mapping[str, object]) -> "Attributes":
     """*row* as `update` leaves it."""
     kept = {name: attribute for name, attribute in row.items() if name not in changes}
@@ -140,12 +166,17 @@ def refusing(error: ClientError) -> "list[Attributes | None]":
     return [cast("Attributes | None", reason.get("Item")) for reason in reasons]
 
 
-def is_by(row: "Attributes | None", write_id: str) -> bool:
+def unmet(row: "Attributes | None", noun: str) -> errors.CoherentError:
+    """Why a condition failed on *row*: there is no such *noun*, or it has changed."""
+    return errors.NotFound(noun) if row is None else errors.Changed(noun)
+
+
+def is_by(row: "Attributes | None", write_id: "AttributeValueTypeDef") -> bool:
     """Whether *row* was last written by the very write of that id.
 
     botocore repeats a write whose answer was lost, and the condition then fails on what the write itself did.
     """
-    return row is not None and row.get("written_by") == value(write_id)
+    return row is not None and row.get("written_by") == write_id
 
 
 def page_query(

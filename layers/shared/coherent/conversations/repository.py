@@ -130,39 +130,28 @@ class ConversationRepository:
         if "archived_at" in attributes:
             attributes["is_archived"] = attributes["archived_at"] is not None
         # Tells a repetition of this very write from a write by somebody else.
-        attributes["written_by"] = write_id = ids.new(time.time_ns())
+        attributes["written_by"] = ids.new(time.time_ns())
         if changes.pinned_message_id is not None:
             return self._pin(user_id, id, changes.pinned_message_id, attributes, only_versions)
-        try:
-            answer = written(
-                self._client.update_item,
-                TableName=self._table_name,
-                Key=_key(user_id, id),
-                ReturnValues="ALL_NEW",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **rows.update(attributes, only_versions),
-            )
-        except self._client.exceptions.ConditionalCheckFailedException as error:
-            (row,) = rows.refusing(error)
-            if row is None or not rows.is_by(row, write_id):
-                raise _unmet(row) from None
-            return _version(row)
-        return _version(answer["Attributes"])
+        key = _key(user_id, id)
+        update = rows.update(attributes, only_versions)
+        return _version(rows.change(self._client, self._table_name, key, update, "conversation"))
 
     def delete(self, user_id: str, id: str, only_versions: Collection[int] | None) -> None:
         """Deletes the conversation for good, and orders its messages to be purged. Raises as `update` does."""
         now_ns = time.time_ns()
-        write_id = ids.new(now_ns)
-        order = {
-            "user_id": "purge",
-            "id": rows.user_conversation(user_id, id),
-            "created_at": now_ns // 1_000_000_000,
-            "written_by": write_id,
-        }
+        order = rows.values(
+            {
+                "user_id": "purge",
+                "id": rows.user_conversation(user_id, id),
+                "created_at": now_ns // 1_000_000_000,
+                "written_by": ids.new(now_ns),
+            }
+        )
         put: TransactWriteItemTypeDef = {
             "Put": {
                 "TableName": self._table_name,
-                "Item": rows.values(order),
+                "Item": order,
                 "ConditionExpression": rows.IS_NEW,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
@@ -172,8 +161,8 @@ class ConversationRepository:
             written(self._client.transact_write_items, TransactItems=[delete, put])
         except self._client.exceptions.TransactionCanceledException as error:
             row, ordered = rows.refusing(error)
-            if not rows.is_by(ordered, write_id):
-                raise _unmet(row) from None
+            if not rows.is_by(ordered, order["written_by"]):
+                raise rows.unmet(row, "conversation") from None
 
     def _pin(
         self,
@@ -219,7 +208,7 @@ class ConversationRepository:
                         "pinned_message_id: must be the id of a message of this conversation, or null"
                     ) from None
                 met, _ = rows.refusing(error)
-                if met is not None and rows.is_by(met, attributes["written_by"]):
+                if met is not None and rows.is_by(met, rows.value(attributes["written_by"])):
                     return _version(met)
             else:
                 return _version(rows.updated(row, attributes))
@@ -262,11 +251,6 @@ def _owner_group(user_id: str, group_id: str) -> str:
 
 def _key(user_id: str, id: str) -> "Attributes":
     return rows.values({"user_id": user_id, "id": id})
-
-
-def _unmet(row: "Attributes | None") -> errors.CoherentError:
-    """Why a condition failed, given the row as it is."""
-    return errors.NotFound("conversation") if row is None else errors.Changed("conversation")
 
 
 def _version(row: "Attributes") -> Version[Conversation]:

@@ -172,22 +172,10 @@ class MessageRepository:
         attributes = changes.model_dump(exclude_unset=True)
         attributes["updated_at"] = now_ns // 1_000_000_000
         # Tells a repetition of this very write from a write by somebody else.
-        attributes["written_by"] = write_id = ids.new(now_ns)
-        try:
-            answer = written(
-                self._client.update_item,
-                TableName=self._table_name,
-                Key=_key(user_id, found["conversation_id"]["S"], id),
-                ReturnValues="ALL_NEW",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **rows.update(attributes, only_versions),
-            )
-        except self._client.exceptions.ConditionalCheckFailedException as error:
-            (row,) = rows.refusing(error)
-            if row is None or not rows.is_by(row, write_id):
-                raise _unmet(row) from None
-            return _version(row)
-        return _version(answer["Attributes"])
+        attributes["written_by"] = ids.new(now_ns)
+        key = _key(user_id, found["conversation_id"]["S"], id)
+        update = rows.update(attributes, only_versions)
+        return _version(rows.change(self._client, self._table_name, key, update, "message"))
 
     def delete(self, user_id: str, id: str, only_versions: Collection[int] | None) -> None:
         """Deletes the message for good, and unpins it in the same transaction. Raises as `update` does."""
@@ -315,11 +303,6 @@ def _key(user_id: str, conversation_id: str, id: str) -> "Attributes":
 
 def _is_pinned(conversation: "Attributes", id: str) -> bool:
     return conversation.get("pinned_message_id") == rows.value(id)
-
-
-def _unmet(row: "Attributes | None") -> errors.CoherentError:
-    """Why a condition failed, given the row as it is."""
-    return errors.NotFound("message") if row is None else errors.Changed("message")
 
 
 def _page(found: "list[Attributes]", query: "ListMessages", *, has_more: bool) -> Page[Message]:
