@@ -134,6 +134,18 @@ def test_a_page_that_would_exceed_a_megabyte_ends_earlier_and_says_that_there_is
     assert pages > 1
 
 
+def test_there_is_more_only_if_something_follows_though_dynamodb_ended_at_a_megabyte(wire: Wire) -> None:
+    conversation = create()
+    older, newer = send(conversation)["id"], send(conversation)["id"]
+    found = sorted(tables.messages(), key=lambda row: str(row["id"]), reverse=True)
+    # It tells where to go on even where nothing follows.
+    ended = {"Items": found, "Count": 2, "LastEvaluatedKey": {"id": found[-1]["id"]}}
+    wire.fault = lambda request: answer(request, ended) if wire.requests[-1] == "Query" else None
+    assert page(conversation_id=conversation["id"]) == ([newer], True)
+    wire.fault = None
+    assert page(conversation_id=conversation["id"], starting_after=newer) == ([older], False)
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [
