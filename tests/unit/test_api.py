@@ -1,8 +1,9 @@
 """The edge: what is the same for every endpoint."""
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -185,33 +186,46 @@ def test_a_fault_that_passes_goes_unnoticed_at_each_request(name: str, fault: An
         before, requests = before + 1, len(wire.requests) - 1
 
 
+def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture) -> Iterator[Answer]:
+    """The answers where *fault* lasts from the first, the second … request on; none of which changes a row."""
+    repeat = prepared(name)
+    rows = tables.everything()
+    for before in itertools.count():
+        caplog.clear()
+        passing = [None] * before
+        wire.fault = lambda request, passing=passing: passing.pop() if passing else fault(request)
+        answer = repeat()
+        if answer.status < 500:
+            # It takes as many requests as were let through.
+            assert before >= 1
+            return
+        assert tables.everything() == rows
+        yield answer
+
+
 @pytest.mark.usefixtures("no_backoff", "tables")
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
 def test_a_database_that_does_not_answer_is_a_503_at_each_request_and_changes_nothing(
     name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
-    repeat = prepared(name)
-    rows = tables.everything()
-    answer, before = None, 0
-    while answer is None or answer.status == 503:
-        caplog.clear()
-        passing = [None] * before
-        wire.fault = lambda request, passing=passing: passing.pop() if passing else fault(request)
-        answer = repeat()
-        if passing or answer.status != 503:
-            break
-        assert tables.everything() == rows
-        assert answer.headers["Retry-After"] == "1"
+    for answer in failures(name, fault, wire, caplog):
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
         assert answer.body == {
             "type": "api_error",
             "message": "The service is busy; try again in a moment",
             "documentation_url": "https://protocol.chat/docs/errors/api_error",
         }
         assert [record.levelname for record in caplog.records] == ["WARNING"]
-        before += 1
-    # It takes as many requests as it has to let through.
-    assert before >= 1
-    assert answer.status in (200, 201, 204)
+
+
+@pytest.mark.usefixtures("no_backoff", "tables")
+@pytest.mark.parametrize("name", CALLS)
+def test_what_nobody_expected_is_a_bare_500_at_each_request_and_changes_nothing(
+    name: str, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    for answer in failures(name, refusing, wire, caplog):
+        assert (answer.status, answer.message) == (500, "Something went wrong on our side")
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 @pytest.mark.parametrize("endpoint", [name for name in OF_USERS if name not in TAKE_A_BODY])
