@@ -90,10 +90,10 @@ def test_once_the_sweep_has_run_nothing_is_left_of_what_was_deleted(seed: int, w
     for _ in range(chance.randint(0, 4)):
         batch = chance.choices(gone, k=chance.randint(1, 4)) if gone else []
         with suppress(KilledError, BatchProcessingError):
-            purge(*batch)
+            purge(*batch, seconds=chance.choice([300, 50.01]))
     for _ in range(chance.randint(0, 2)):
         with suppress(KilledError, errors.Unavailable, RuntimeError):
-            sweep()
+            sweep(seconds=chance.choice([300, 50.01]))
     wire.reset()
 
     tables.age_orders()

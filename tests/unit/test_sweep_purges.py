@@ -64,7 +64,8 @@ def test_one_that_fails_does_not_stop_the_others(
 def test_it_stops_before_its_time_is_up(seconds: float, wire: Wire) -> None:
     for _ in range(3):
         deleted(1)
+    tables.age_orders()
     wire.reset()
     sweep(seconds)
     assert wire.requests == ["Query"]
-    assert len(tables.messages()) == 3
+    assert (len(tables.messages()), len(tables.orders())) == (3, 3)
