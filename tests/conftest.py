@@ -35,12 +35,13 @@ from tests.wire import Wire
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# The handlers make their clients at import, from the default session: it has to be listened to before. And they are
-# imported now, because moto replaces that session when it starts.
-boto3.DEFAULT_SESSION = boto3.Session()
-_wire = Wire(boto3.DEFAULT_SESSION.events)
+_wire = Wire()
 for function in FUNCTIONS:
-    importlib.import_module(f"functions.{function}.app")
+    # Each makes one client at import, for its repository.
+    module = importlib.import_module(f"functions.{function}.app")
+    for repository in vars(module).values():
+        if hasattr(repository, "_client"):
+            _wire.listen(repository._client)
 
 
 @pytest.fixture

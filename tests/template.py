@@ -21,6 +21,11 @@ TABLES: dict[str, dict[str, Any]] = {
 }
 
 
+def logical_id(function: str) -> str:
+    """`list_conversations` as CloudFormation writes it."""
+    return "".join(word.title() for word in function.split("_"))
+
+
 def create_tables(client: "DynamoDBClient") -> None:
     """Makes the tables as CloudFormation would, under the names that the functions know."""
     for name, table in TABLES.items():

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.client import BaseClient
 from botocore.compat import HTTPHeaders
-from botocore.hooks import BaseEventHooks
 
 # What DynamoDB seems to answer; None lets the request through.
 Fault = Callable[[AWSPreparedRequest], AWSResponse | None]
@@ -40,13 +40,17 @@ class _Content:
 class Wire:
     """The operations requested, attempts included, and the items read since the last reset."""
 
-    def __init__(self, events: BaseEventHooks) -> None:
-        """Listens to the clients that are made from now on by the session of *events*."""
+    def __init__(self) -> None:
+        """Listens to nobody yet."""
+        self.reset()
+
+    def listen(self, client: BaseClient) -> None:
+        """Listens to *client* from now on."""
+        events = client.meta.events
         # Their answers count, which botocore's stubs do not know.
         events.register_first("before-send.dynamodb", self._before_send)  # type: ignore[arg-type]
         events.register_first("needs-retry.dynamodb", self._needs_retry)  # type: ignore[arg-type]
         events.register("after-call.dynamodb", self._after_call)
-        self.reset()
 
     def reset(self) -> None:
         """Forgets what was counted, and lets everything through again."""

@@ -4,7 +4,7 @@ import json
 import os
 from typing import Any
 
-import boto3
+import botocore.session
 from coherent import dynamodb, errors
 from coherent.messages.models import ReceiveMessage
 from coherent.messages.repository import MessageRepository
@@ -12,7 +12,7 @@ from coherent.messages.repository import MessageRepository
 messages = MessageRepository(
     dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"]
 )
-sqs = boto3.client("sqs")
+sqs: Any = botocore.session.get_session().create_client("sqs")
 
 
 def handler(event: dict[str, Any], _context: object) -> None:

@@ -9,8 +9,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from reference.openapi import ROUTES, document, scope_of
 from tests.handlers import OF_USERS
-from tests.template import FUNCTIONS, ROOT, TEMPLATE
-from tests.unit.test_structure import logical_id
+from tests.template import FUNCTIONS, ROOT, TEMPLATE, logical_id
 
 DOCUMENT = document()
 

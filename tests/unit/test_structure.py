@@ -10,7 +10,7 @@ import pytest
 
 from tests.handlers import ENDPOINTS
 from tests.handlers import FUNCTIONS as HANDLERS
-from tests.template import FUNCTIONS, ROOT
+from tests.template import FUNCTIONS, ROOT, logical_id
 
 LAYER = ROOT / "layers/shared"
 # What a module of the layer may import of it: only what stands below. Functions may import all of it.
@@ -62,11 +62,6 @@ def imported(path: Path) -> set[str]:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in MODULES else str(node.module) for name in names}
     return found
-
-
-def logical_id(endpoint: str) -> str:
-    """`list_conversations` as CloudFormation writes it."""
-    return "".join(word.title() for word in endpoint.split("_"))
 
 
 def test_there_are_the_endpoints_of_the_contract_and_the_page_that_shows_them() -> None:
@@ -128,7 +123,7 @@ def test_dynamodb_is_none_of_the_edges_business() -> None:
 def test_a_function_imports_the_layer_and_no_other_function(function: str) -> None:
     path = ROOT / f"functions/{function}/app.py"
     roots = {name.partition(".")[0] for name in imported(path)}
-    others = {"aws_lambda_powertools", "boto3"} if function not in ENDPOINTS else set()
+    others = {"aws_lambda_powertools", "botocore"} if function not in ENDPOINTS else set()
     assert "coherent" in roots
     assert roots - {"coherent"} - others <= sys.stdlib_module_names
     assert len(path.read_text().splitlines()) <= 35

@@ -1,7 +1,7 @@
 """What the rows of both tables have in common: their values, their versions, and the pages they are read in."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypedDict, TypeVar, cast
 
 from botocore.exceptions import ClientError
 
@@ -70,19 +70,25 @@ def values(plain: Mapping[str, object]) -> "Attributes":
     return {name: value(element) for name, element in plain.items()}
 
 
-def plain(row: "Mapping[str, AttributeValueTypeDef]") -> dict[str, Any]:
-    """*row* read back; the inverse of `values`, but for booleans."""
-    return {name: _plain(attribute) for name, attribute in row.items()}
+def text(row: "Attributes", name: str) -> str | None:
+    """The string called *name* of *row*, or None where it has none."""
+    return row[name]["S"] if name in row else None
 
 
-def _plain(attribute: "AttributeValueTypeDef") -> object:
+def number(row: "Attributes", name: str) -> int | None:
+    """The whole number called *name* of *row*, or None where it has none."""
+    return int(row[name]["N"]) if name in row else None
+
+
+def plain(attribute: "AttributeValueTypeDef") -> object:
+    """*attribute* read back; the inverse of `value`, but for booleans."""
     ((kind, content),) = attribute.items()
     if kind == "N":
         return int(cast("str", content))
     if kind == "L":
-        return [_plain(element) for element in cast("Iterable[AttributeValueTypeDef]", content)]
+        return [plain(element) for element in cast("Iterable[AttributeValueTypeDef]", content)]
     if kind == "M":
-        return plain(cast("Attributes", content))
+        return {name: plain(element) for name, element in cast("Attributes", content).items()}
     return None if kind == "NULL" else content
 
 

@@ -71,7 +71,7 @@ class ConversationRepository:
         found = {row["id"]["S"]: row for answer in answers for row in answer["Items"]}
         nearest = sorted(found, reverse=not query.is_backwards)[: query.limit]
         newest_first = sorted(nearest, reverse=True)
-        return Page([_version(found[id]).resource for id in newest_first], has_more=len(found) > query.limit)
+        return Page([_conversation(found[id]) for id in newest_first], has_more=len(found) > query.limit)
 
     def create(self, user_id: str, new: "CreateConversation", idempotency_key: str | None) -> Creation[Conversation]:
         """The conversation just created. Unfiltered lists have it from now on, filtered ones a moment later.
@@ -254,17 +254,19 @@ def _key(user_id: str, id: str) -> "Attributes":
 
 
 def _version(row: "Attributes") -> Version[Conversation]:
-    plain = rows.plain(row)
-    conversation: Conversation = {
-        "id": plain["id"],
-        "contact_id": plain.get("contact_id"),
-        "group_id": plain.get("group_id"),
-        "pinned_message_id": plain.get("pinned_message_id"),
-        "is_pinned": bool(plain["is_pinned"]),
-        "is_muted": bool(plain["is_muted"]),
-        "last_active_at": plain.get("last_active_at"),
-        "last_opened_at": plain.get("last_opened_at"),
-        "created_at": plain["created_at"],
-        "archived_at": plain.get("archived_at"),
+    return Version(_conversation(row), int(row["version"]["N"]))
+
+
+def _conversation(row: "Attributes") -> Conversation:
+    return {
+        "id": row["id"]["S"],
+        "contact_id": rows.text(row, "contact_id"),
+        "group_id": rows.text(row, "group_id"),
+        "pinned_message_id": rows.text(row, "pinned_message_id"),
+        "is_pinned": row["is_pinned"]["N"] == "1",
+        "is_muted": row["is_muted"]["N"] == "1",
+        "last_active_at": rows.number(row, "last_active_at"),
+        "last_opened_at": rows.number(row, "last_opened_at"),
+        "created_at": int(row["created_at"]["N"]),
+        "archived_at": rows.number(row, "archived_at"),
     }
-    return Version(conversation, plain["version"])

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from coherent import errors, idempotency, ids, rows
 from coherent.dynamodb import availability, written
@@ -306,21 +306,23 @@ def _is_pinned(conversation: "Attributes", id: str) -> bool:
 
 
 def _page(found: "list[Attributes]", query: "ListMessages", *, has_more: bool) -> Page[Message]:
-    nearest = [_version(row).resource for row in found[: query.limit]]
+    nearest = [_message(row) for row in found[: query.limit]]
     return Page(nearest[::-1] if query.is_backwards else nearest, has_more)
 
 
 def _version(row: "Attributes") -> Version[Message]:
-    plain = rows.plain(row)
-    message: Message = {
-        "id": plain["id"],
-        "conversation_id": plain["conversation_id"],
-        "contact": {"id": plain["contact_id"]} if "contact_id" in plain else None,
-        "message": plain["message"],
-        "reactions": plain["reactions"],
-        "attachments": plain["attachments"],
-        "read_at": plain.get("read_at"),
-        "created_at": plain["created_at"],
-        "updated_at": plain.get("updated_at"),
+    return Version(_message(row), int(row["version"]["N"]))
+
+
+def _message(row: "Attributes") -> Message:
+    return {
+        "id": row["id"]["S"],
+        "conversation_id": row["conversation_id"]["S"],
+        "contact": {"id": row["contact_id"]["S"]} if "contact_id" in row else None,
+        "message": row["message"]["S"],
+        "reactions": cast("list[Reaction]", rows.plain(row["reactions"])),
+        "attachments": cast("list[str]", rows.plain(row["attachments"])),
+        "read_at": rows.number(row, "read_at"),
+        "created_at": int(row["created_at"]["N"]),
+        "updated_at": rows.number(row, "updated_at"),
     }
-    return Version(message, plain["version"])

@@ -1,0 +1,75 @@
+"""What `sam build` leaves, in place of the source: handlers run as Lambda runs them, each call in a new interpreter."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import stack
+from local.environment import MINISTACK_PYTHON
+from tests import handlers
+from tests.server import Server, serving
+from tests.template import logical_id
+
+_CALL = """
+import json, sys
+import app
+
+class Context:
+    def get_remaining_time_in_millis(self):
+        return 300_000
+
+answer = app.handler(json.load(sys.stdin), Context())
+print()
+print(json.dumps(answer))
+"""
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the layer and the functions, built for the Python that the emulator runs them with."""
+    home = tmp_path_factory.mktemp("built")
+    stack.build(home)
+    return home / "build"
+
+
+@pytest.fixture
+def server(tables: None) -> Iterator[Server]:  # noqa: ARG001 - it serves them
+    """DynamoDB for the built functions."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def functions(built: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has `tests.handlers` call the built functions."""
+
+    def handler(function: str) -> Callable[[Any, Any], Any]:
+        def invoke(event: Any, _context: object) -> Any:
+            called = subprocess.run(
+                # Without site-packages: there is nothing but the standard library, the layer and the function.
+                [MINISTACK_PYTHON, "-S", "-W", "error", "-c", _CALL],
+                input=json.dumps(event),
+                env=environment(built, function) | {"AWS_ENDPOINT_URL_DYNAMODB": server.url},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert not called.returncode, called.stderr
+            return json.loads(called.stdout.splitlines()[-1])
+
+        return invoke
+
+    monkeypatch.setattr(handlers, "handler", handler)
+
+
+def environment(built: Path, function: str) -> dict[str, str]:
+    """The environment of a built *function*, with no more on its path than Lambda has."""
+    path = os.pathsep.join(map(str, [built / logical_id(function), built / "SharedLayer/python"]))
+    foreign = ("PYTHON", "VIRTUAL_ENV")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return kept | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}

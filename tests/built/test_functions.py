@@ -1,0 +1,80 @@
+"""Every function runs from what `sam build` leaves, trimmed as it is."""
+
+import json
+
+import pytest
+
+from tests import handlers, tables
+from tests.handlers import JSON, OF_USERS, call, create, event, invoke, list_all, purge, send, sweep, update
+
+pytestmark = pytest.mark.usefixtures("functions")
+
+
+def test_conversations_are_created_listed_changed_and_deleted() -> None:
+    conversation = create(contact_id="harry", group_id="friends")
+    assert call("retrieve_conversation", id=conversation["id"]).body == conversation
+    muted = update(conversation, is_muted=True, archived_at=1_790_000_000)
+    assert muted == conversation | {"is_muted": True, "archived_at": 1_790_000_000}
+    assert list_all() == list_all(muted="true") == list_all(group_id="friends") == [muted]
+    assert list_all(muted="false") == []
+    refused = call("update_conversation", id=conversation["id"], body="is_muted=false", headers={"If-Match": '"1"'})
+    assert (refused.status, refused.message[:8]) == (412, "If-Match")
+    assert call("delete_conversation", id=conversation["id"]).status == 204
+    assert call("retrieve_conversation", id=conversation["id"]).status == 404
+
+
+def test_a_key_creates_once() -> None:
+    answers = [call("create_conversation", body="contact_id=harry", headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    assert answers[0].body == answers[1].body
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+    other = call("create_conversation", body="contact_id=hermione", headers={"Idempotency-Key": "k"})
+    assert other.status == 422
+
+
+def test_messages_are_sent_changed_pinned_and_purged() -> None:
+    conversation = create()
+    sent = send(conversation, "hello ☃", attachments=["https://example.com/a.png"])
+    assert call("retrieve_message", id=sent["id"]).body == sent
+    reactions = [{"reaction": "heart", "contact_id": "harry"}, {"reaction": "heart", "contact_id": None}]
+    body = json.dumps({"reactions": reactions})
+    changed = call("update_message", id=sent["id"], body=body, content_type=JSON)
+    assert changed.body["reactions"] == reactions
+    assert call("list_messages").body == {"has_more": False, "data": [changed.body]}
+    assert update(conversation, pinned_message_id=sent["id"])["pinned_message_id"] == sent["id"]
+    assert call("delete_message", id=sent["id"]).status == 204
+    assert call("retrieve_conversation", id=conversation["id"]).body["pinned_message_id"] is None
+    send(conversation)
+    assert call("delete_conversation", id=conversation["id"]).status == 204
+    assert purge(("kevin", conversation["id"])) == []
+    assert tables.messages() == []
+
+
+def test_the_sweep_finishes_an_order_to_purge() -> None:
+    conversation = create()
+    send(conversation)
+    call("delete_conversation", id=conversation["id"])
+    tables.age_orders()
+    sweep()
+    assert tables.everything() == []
+
+
+def test_a_received_message_is_stored() -> None:
+    conversation = create()
+    received = event("receive_message")
+    received["detail"] |= {"user_id": "kevin", "conversation_id": conversation["id"]}
+    handlers.handler("receive_message")(received, None)
+    assert [row["message"]["S"] for row in tables.messages()] == [received["detail"]["message"]]
+
+
+def test_the_reference_page_has_its_files() -> None:
+    for asset in (None, "openapi.json", "start.js", "style.css", "swagger-ui.css", "swagger-ui.js"):
+        request = event("retrieve_docs")
+        request["pathParameters"] = {"asset": asset} if asset else None
+        assert invoke("retrieve_docs", request).status == 200
+
+
+@pytest.mark.parametrize("endpoint", OF_USERS)
+def test_nobody_unknown_is_let_in(endpoint: str) -> None:
+    request = event(endpoint)
+    del request["requestContext"]["authorizer"]
+    assert invoke(endpoint, request).status == 401
