@@ -8,12 +8,7 @@ from local.environment import aws_session, emulator_url
 
 
 def fill(port: int) -> None:
-    """Fills them: what API Gateway answers by itself, and the URL that functions cannot see behind an emulator."""
-    _put_answers_of_the_gateway(port)
-    _tell_functions_their_url(port)
-
-
-def _put_answers_of_the_gateway(port: int) -> None:
+    """Fills them: what API Gateway answers by itself."""
     session = aws_session()
     cloudformation = session.client("cloudformation", endpoint_url=emulator_url(port))
     gateway = session.client("apigateway", endpoint_url=emulator_url(port))
@@ -45,19 +40,6 @@ def _put_answers_of_the_gateway(port: int) -> None:
                 responseTemplates=response["responseTemplates"],
             )
     gateway.create_deployment(restApiId=api_id, stageName="v1")
-
-
-def _tell_functions_their_url(port: int) -> None:
-    session = aws_session()
-    cloudformation = session.client("cloudformation", endpoint_url=emulator_url(port))
-    functions = session.client("lambda", endpoint_url=emulator_url(port))
-    for resource in cloudformation.describe_stack_resources(StackName=stack.NAME)["StackResources"]:
-        if resource["ResourceType"] == "AWS::Lambda::Function":
-            name = resource["PhysicalResourceId"]
-            variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-            if variables["PUBLIC_URL"] != stack.api_url(port):
-                variables["PUBLIC_URL"] = stack.api_url(port)
-                functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
 
 def _substituted(value: Any, parameters: dict[str, str]) -> Any:  # noqa: ANN401 - any part of a template

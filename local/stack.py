@@ -5,8 +5,11 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
 
 from local.environment import (
     MINISTACK_PYTHON,
@@ -58,7 +61,20 @@ def build(home: Path) -> None:
 
 
 def deploy(home: Path, port: int) -> None:
-    """Creates the stack from what was built, or brings it up to date. Raises `Failure`."""
+    """Creates the stack from what was built, or brings it up to date. Raises `Failure`.
+
+    Behind the emulator the functions cannot see the API's URL, which is known once the API is there: so a new stack is
+    deployed twice.
+    """
+    public_url = ""
+    with suppress(ClientError):
+        public_url = api_url(port)
+    _deploy(home, port, public_url)
+    if api_url(port) != public_url:
+        _deploy(home, port, api_url(port))
+
+
+def _deploy(home: Path, port: int, public_url: str) -> None:
     command: list[str | Path] = [
         "deploy",
         "--template-file",
@@ -67,6 +83,8 @@ def deploy(home: Path, port: int) -> None:
         NAME,
         "--no-progressbar",
     ]
+    if public_url:
+        command += ["--parameter-overrides", f"PublicUrl={public_url}"]
     _sam(command, of_aws_client(port), home / "deploy.log")
 
 

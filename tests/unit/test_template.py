@@ -1,6 +1,7 @@
 """The template says what the service needs, and nothing more."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -147,6 +148,50 @@ def test_an_endpoint_answers_one_method_that_asks_for_a_scope(function: str) -> 
     assert route["Auth"]["Authorizer"] == "Cognito"
     (scope,) = route["Auth"]["AuthorizationScopes"]
     assert (route["Method"], route["Path"], scope) == ROUTES[function]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_callers_follow_each_function_to_its_newest_version(function: str) -> None:
+    shared = TEMPLATE["Globals"]["Function"]
+    assert (shared["AutoPublishAlias"], shared["AutoPublishAliasAllProperties"]) == ("live", True)
+    assert TEMPLATE["Resources"]["SharedLayer"]["Properties"]["PublishLambdaVersion"] is True
+    stream = TEMPLATE["Resources"]["PurgeMessagesStream"]["Properties"]
+    assert stream["FunctionName"] == {"Ref": "PurgeMessages.Alias"}
+    # A version is published for a new value of a parameter only if its description changes too. It must change with no
+    # other: CloudFormation fails where there is nothing new to publish.
+    configured = {**shared, **FUNCTIONS[function]}
+    configured["Environment"] = [shared["Environment"], FUNCTIONS[function].get("Environment")]
+    described = str(configured.pop("VersionDescription")["Fn::Sub"])
+    for of_others in ("Policies", "Events", "EventInvokeConfig"):
+        configured.pop(of_others, None)
+    assert set(re.findall(r"\$\{(\w+)\}", described)) == references(configured) & TEMPLATE["Parameters"].keys()
+
+
+def references(value: Any) -> set[str]:
+    """The names that *value* refers to."""
+    if isinstance(value, dict):
+        named = {str(value["Ref"])} if "Ref" in value else set()
+        return named.union(*map(references, value.values()))
+    return set().union(*map(references, value)) if isinstance(value, list) else set()
+
+
+def test_a_versions_description_has_room_for_the_longest_settings() -> None:
+    for function in FUNCTIONS.values():
+        longest = str(function["VersionDescription"]["Fn::Sub"])
+        for name, parameter in TEMPLATE["Parameters"].items():
+            lengths = [parameter.get("MaxLength", 0), *map(len, parameter.get("AllowedValues", []))]
+            longest = longest.replace(f"${{{name}}}", "x" * max(lengths))
+        assert "$" not in longest
+        assert len(longest) <= 256
+
+
+def test_users_calls_start_from_snapshots_unless_a_parameter_says_otherwise() -> None:
+    assert TEMPLATE["Parameters"]["SnapStart"]["Default"] == "PublishedVersions"
+    assert TEMPLATE["Globals"]["Function"]["SnapStart"] == {"ApplyOn": {"Ref": "SnapStart"}}
+    without = {name for name, function in FUNCTIONS.items() if function.get("SnapStart") == {"ApplyOn": "None"}}
+    assert without == FUNCTIONS.keys() - ROUTES.keys()
+    # Else each version that was ever published would go on costing.
+    assert TEMPLATE["Globals"]["Function"]["VersionDeletionPolicy"] == "Delete"
 
 
 def test_only_deleted_conversations_are_handed_to_the_purge() -> None:
