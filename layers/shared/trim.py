@@ -20,6 +20,13 @@ ROWS = {
     "PutItemInputAttributeMap",
 }
 
+# Who owns the roots that the certificates of AWS's endpoints go back to. amazontrust.com/repository recommends Amazon's
+# and Starfield's; DigiCert's are for partitions with a history of their own. Each new connection reads all that there
+# are, and 126 of them take longer than all else about it.
+AUTHORITIES = ("Amazon", "DigiCert", "Starfield")
+
+_EACH = "# Issuer: "
+
 UNUSED = (
     "bin",
     "aws_lambda_powertools/event_handler/*.py",
@@ -56,7 +63,11 @@ def main(packages: Path) -> None:
     described = json.loads(endpoints.read_text())
     for partition in described["partitions"]:
         partition["services"] = {name: service for name, service in partition["services"].items() if name in SERVICES}
-    _write(endpoints, described)
+    _write(endpoints, json.dumps(described, separators=(",", ":")))
+    bundle = packages / "botocore/cacert.pem"
+    _, *certificates = bundle.read_text(encoding="utf-8").split(_EACH)
+    kept = [certificate for certificate in certificates if certificate.partition(" O=")[2].startswith(AUTHORITIES)]
+    _write(bundle, "".join(_EACH + certificate for certificate in kept))
 
 
 def _trim_service(folder: Path) -> None:
@@ -75,7 +86,7 @@ def _trim_service(folder: Path) -> None:
             for operation in description["operations"].values():
                 operation.pop("operationContextParams", None)
         # Not compressed, since it is read at each start.
-        _write(path.with_suffix(""), description)
+        _write(path.with_suffix(""), json.dumps(description, separators=(",", ":")))
         path.unlink()
 
 
@@ -89,10 +100,10 @@ def _without_documentation(value: Any) -> Any:  # noqa: ANN401 - any part of a d
     return [_without_documentation(part) for part in value] if isinstance(value, list) else value
 
 
-def _write(path: Path, description: object) -> None:
+def _write(path: Path, text: str) -> None:
     # A new file: the one that is there may be a link into a cache that other environments are made of.
     path.unlink(missing_ok=True)
-    path.write_text(json.dumps(description, separators=(",", ":")))
+    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The layer holds what the functions need, and little else."""
 
 import json
+import marshal
 import re
+import ssl
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,24 @@ def test_only_whole_rows_and_their_values_pass_as_they_are(packages: Path) -> No
     shapes = json.loads((packages / "botocore/data/dynamodb/2012-08-10/service-2.json").read_text())["shapes"]
     passed = {name for name, shape in shapes.items() if shape.get("document")}
     assert passed == trim.ROWS
+
+
+def test_it_trusts_the_roots_of_awss_endpoints(packages: Path) -> None:
+    bundle = packages / "botocore/cacert.pem"
+    trusted = {
+        part[0][1] for root in ssl.create_default_context(cafile=bundle).get_ca_certs() for part in root["subject"][-1:]
+    }
+    # What amazontrust.com/repository asks of a trust store of one's own.
+    assert trusted >= {
+        "Starfield Services Root Certificate Authority - G2",
+        *(f"Amazon Root CA {number}" for number in range(1, 5)),
+    }
+    assert len(trusted) < 20
+
+
+def test_stack_traces_tell_where_a_module_is_in_lambda(packages: Path) -> None:
+    compiled = marshal.loads((packages / "botocore/session.pyc").read_bytes()[16:])  # noqa: S302 - our own build
+    assert compiled.co_filename == "/opt/python/botocore/session.py"
 
 
 def test_what_is_installed_can_still_be_told(packages: Path) -> None:
