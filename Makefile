@@ -1,5 +1,5 @@
-# The words a developer types: run, token, sample-data, test, unit, lint, fuzz, openapi, lock, clean. Everything is
-# installed on first use.
+# The words a developer types: run, token, sample-data, test, unit, lint, fuzz, bench, openapi, lock, clean. Everything
+# is installed on first use.
 
 PORT ?= 4566
 CONVERSATIONS ?= 30
@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help run token sample-data test unit lint fuzz openapi lock clean
+.PHONY: help run token sample-data test unit lint fuzz bench openapi lock clean
 help:
 	@echo "make run    serves the whole stack on this machine (PORT=$(PORT))"
 	@echo "make token  prints an access token of a demo user (USER=kevin or USER=harry)"
@@ -25,6 +25,8 @@ help:
 	@echo "make test   runs every test; make unit only the quick ones"
 	@echo "make lint   checks style, types and the template"
 	@echo "make fuzz   looks for faults with Schemathesis for ten minutes; make test does so for 45 seconds"
+	@echo "make bench  measures speed and cost for nine minutes into docs/benchmarks.md, or some of it (PARTS=cold);"
+	@echo "            QUICK=1 only shows in a minute that it works"
 	@echo "make openapi  writes openapi.json anew, after a change of models or routes"
 	@echo "make lock   renews the locked dependencies"
 	@echo "make clean  forgets the conversations of make run and all that was built"
@@ -54,18 +56,27 @@ lint: .tools/installed
 fuzz: .tools/installed
 	@FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/e2e/test_fuzz.py
 
+bench: .tools/installed .tools/bench/installed
+	@PYTHONPATH=layers/shared .tools/bench/bin/python -m bench $(if $(QUICK),--quick --out .local/bench) $(PARTS)
+
 openapi: .tools/installed
 	@PYTHONPATH=layers/shared $(BIN)/python -m reference.openapi > openapi.json
 
 lock: $(UV)
 	$(UV) pip compile $(LOCK) --group layer -o layers/shared/requirements.txt
-	$(UV) pip compile $(LOCK) --group dev -c layers/shared/requirements.txt -o requirements/dev.txt
+	@for group in dev bench contenders; do \
+		$(UV) pip compile $(LOCK) --group $$group -c layers/shared/requirements.txt -o requirements/$$group.txt || exit 1; done
 	@for group in uv sam ministack; do \
 		$(UV) pip compile $(LOCK) --group $$group -o requirements/$$group.txt || exit 1; done
 
 clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local clean; else rm -rf .local; fi
 	@rm -rf .aws-sam
+
+.tools/bench/installed: requirements/bench.txt
+	@echo "Installing what draws the benchmarks ..."
+	@$(call install,.tools/bench,bench)
+	@touch $@
 
 # The first of PYTHON that runs, is one of the versions that we lock for, and can make environments.
 SUITABLE = $(shell for python in $(PYTHON); do \

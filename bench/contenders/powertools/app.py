@@ -1,0 +1,208 @@
+"""Powertools' resolver with validation: Pydantic models for bodies and queries, its Logger and its Metrics."""
+
+import os
+import time
+from typing import Annotated, Any
+
+import boto3
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.openapi.params import Body, Query
+from aws_lambda_powertools.logging import correlation_paths
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import BaseModel, ConfigDict, Field
+
+app = APIGatewayRestResolver(enable_validation=True)
+logger = Logger()
+metrics = Metrics()
+client = boto3.client("dynamodb")
+TABLE = os.environ["CONVERSATIONS_TABLE_NAME"]
+
+Id = Annotated[str, Field(pattern="^[0-9A-Za-z]{16}$")]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Seconds = Annotated[int, Field(ge=0)]
+
+
+class Page(BaseModel):
+    """Which conversations to list."""
+
+    model_config = ConfigDict(extra="forbid")
+    limit: Annotated[int, Field(ge=1, le=100)] = 10
+    starting_after: Id | None = None
+
+
+class New(BaseModel):
+    """Whom a new conversation is with."""
+
+    model_config = ConfigDict(extra="forbid")
+    contact_id: Name | None = None
+    group_id: Name | None = None
+
+
+class Changes(BaseModel):
+    """What to change of a conversation."""
+
+    model_config = ConfigDict(extra="forbid")
+    pinned_message_id: Id | None = None
+    is_pinned: bool = False
+    is_muted: bool = False
+    archived_at: Seconds | None = None
+    last_opened_at: Seconds | None = None
+
+
+@app.get("/conversations")
+def list_conversations(query: Annotated[Page, Query()]) -> dict[str, Any]:
+    """One page."""
+    count_request()
+    return page(user_id(), query.limit, query.starting_after)
+
+
+@app.post("/conversations")
+def create_conversation(new: Annotated[New, Body()]) -> Response[dict[str, Any]]:
+    """A new one."""
+    count_request()
+    made = create(user_id(), new.model_dump(exclude_none=True))
+    return Response(status_code=201, content_type=content_types.APPLICATION_JSON, body=made)
+
+
+@app.get("/conversations/<id>")
+def retrieve_conversation(id: str) -> dict[str, Any]:
+    """One."""
+    count_request()
+    found = client.get_item(TableName=TABLE, Key=key(id), ConsistentRead=True)
+    if "Item" not in found:
+        raise NotFoundError("no such conversation")
+    return shown(found["Item"])
+
+
+@app.put("/conversations/<id>")
+def update_conversation(id: str, changes: Annotated[Changes, Body()]) -> dict[str, Any]:
+    """One, changed."""
+    count_request()
+    try:
+        return update(key(id), changes.model_dump(exclude_unset=True))
+    except client.exceptions.ConditionalCheckFailedException:
+        raise NotFoundError("no such conversation") from None
+
+
+@app.delete("/conversations/<id>")
+def delete_conversation(id: str) -> Response[None]:
+    """Deletes one."""
+    count_request()
+    try:
+        client.delete_item(TableName=TABLE, Key=key(id), ConditionExpression="attribute_exists(id)")
+    except client.exceptions.ConditionalCheckFailedException:
+        raise NotFoundError("no such conversation") from None
+    return Response(status_code=204)
+
+
+@logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers all five calls."""
+    return app.resolve(event, context)
+
+
+def count_request() -> None:
+    """One metric for each request."""
+    metrics.add_metric(name="Requests", unit=MetricUnit.Count, value=1)
+
+
+def user_id() -> str:
+    """Who asks."""
+    return str(app.current_event.request_context.authorizer.claims["sub"])
+
+
+def key(id: str) -> dict[str, Any]:
+    """The key of a conversation of who asks."""
+    return {"user_id": {"S": user_id()}, "id": {"S": id}}
+
+
+def page(user_id: str, limit: int, starting_after: str | None) -> dict[str, Any]:
+    """The newest conversations, or those that come after one."""
+    condition, values = "user_id = :user_id", {":user_id": {"S": user_id}}
+    if starting_after is not None:
+        condition += " AND id < :cursor"
+        values[":cursor"] = {"S": starting_after}
+    found = client.query(
+        TableName=TABLE,
+        KeyConditionExpression=condition,
+        ExpressionAttributeValues=values,
+        ScanIndexForward=False,
+        Limit=limit + 1,
+        ConsistentRead=True,
+    )["Items"]
+    return {"has_more": len(found) > limit, "data": [shown(row) for row in found[:limit]]}
+
+
+def create(user_id: str, given: dict[str, str]) -> dict[str, Any]:
+    """A new conversation."""
+    now_ns = time.time_ns()
+    row: dict[str, Any] = {
+        "user_id": {"S": user_id},
+        "id": {"S": f"{now_ns:016x}"},
+        "is_archived": {"N": "0"},
+        "is_pinned": {"N": "0"},
+        "is_muted": {"N": "0"},
+        "created_at": {"N": str(now_ns // 1_000_000_000)},
+        "version": {"N": "1"},
+    }
+    for name, value in given.items():
+        row[name] = {"S": value}
+    if "group_id" in given:
+        row["owner_group"] = {"S": f"{user_id}#{given['group_id']}"}
+    client.put_item(TableName=TABLE, Item=row, ConditionExpression="attribute_not_exists(id)")
+    return shown(row)
+
+
+def update(key: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The conversation with *changes* made to it."""
+    if "archived_at" in changes:
+        changes["is_archived"] = changes["archived_at"] is not None
+    assigned, removed, values = ["version = version + :one"], [], {":one": {"N": "1"}}
+    for name, value in changes.items():
+        if value is None:
+            removed.append(name)
+        else:
+            assigned.append(f"{name} = :{name}")
+            values[f":{name}"] = {"S": value} if isinstance(value, str) else {"N": str(int(value))}
+    expression = f"SET {', '.join(assigned)}"
+    if removed:
+        expression += f" REMOVE {', '.join(removed)}"
+    row = client.update_item(
+        TableName=TABLE,
+        Key=key,
+        UpdateExpression=expression,
+        ExpressionAttributeValues=values,
+        ConditionExpression="attribute_exists(id)",
+        ReturnValues="ALL_NEW",
+    )["Attributes"]
+    return shown(row)
+
+
+def shown(row: dict[str, Any]) -> dict[str, Any]:
+    """The conversation of *row* as clients see it."""
+    return {
+        "id": row["id"]["S"],
+        "contact_id": text(row, "contact_id"),
+        "group_id": text(row, "group_id"),
+        "pinned_message_id": text(row, "pinned_message_id"),
+        "is_pinned": row["is_pinned"]["N"] == "1",
+        "is_muted": row["is_muted"]["N"] == "1",
+        "last_active_at": seconds(row, "last_active_at"),
+        "last_opened_at": seconds(row, "last_opened_at"),
+        "created_at": seconds(row, "created_at"),
+        "archived_at": seconds(row, "archived_at"),
+    }
+
+
+def text(row: dict[str, Any], name: str) -> str | None:
+    """A text of *row*."""
+    return row[name]["S"] if name in row else None
+
+
+def seconds(row: dict[str, Any], name: str) -> int | None:
+    """A time of *row*."""
+    return int(row[name]["N"]) if name in row else None
