@@ -112,14 +112,14 @@ def measure(progress: "Progress", *, quick: bool) -> dict[str, Any]:
         client = _client(folder)
         if isinstance(client, str):
             return found | {"left_out": client}
-        certificate, key = _certificate(folder)
-        with stand_in.running(certificate=certificate, key=key) as database, quota(MEMORY_MB) as limit:
+        authority, key = certificate(folder)
+        with stand_in.running(certificate=authority, key=key) as database, quota(MEMORY_MB) as limit:
             slow = () if quick or limit is None else _SLOW_ENDPOINTS
             total = rounds * len(_SUBJECTS) * (len(events.ENDPOINTS) + len(slow))
             task = progress.add_task("Environments under Lambda's emulator", total=total)
             for kind, endpoints, prefix in (("unlimited", events.ENDPOINTS, []), ("limited", slow, limit)):
                 if endpoints and prefix is not None:
-                    emulator = _Emulator(program, prefix, client, certificate, database, folder, calls)
+                    emulator = _Emulator(program, prefix, client, authority, database, folder, calls)
                     runs = _rounds(emulator, endpoints, rounds, lambda: progress.advance(task))
                     found["rounds"][kind] = min(map(len, runs.values()))
                     found[kind] = {
@@ -182,7 +182,7 @@ def _client(folder: Path) -> Path | str:
     return client
 
 
-def _certificate(folder: Path) -> tuple[Path, Path]:
+def certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate for the stand-in, and its key."""
     key = rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stand-in")])

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +61,7 @@ def measure(progress: "Progress", *, quick: bool) -> dict[str, Any]:
     event = events.event("list_conversations", query=_QUERY)
     task = progress.add_task("Lists with open filters", total=len(memories) * len(threads) * (1 + rounds))
     with tempfile.TemporaryDirectory() as name:
-        certificate, key = runtime._certificate(Path(name))  # noqa: SLF001
+        certificate, key = runtime.certificate(Path(name))
         bundle = Path(name) / "bundle.pem"
         # What botocore trusts as well: with each connection it reads all of it.
         bundle.write_bytes((path[1] / "botocore/cacert.pem").read_bytes() + b"\n" + certificate.read_bytes())
@@ -195,7 +195,7 @@ def plot(found: dict[str, Any], folder: Path) -> list[str]:
     figure = Figure(figsize=(11, 4), layout="constrained")
     memories, threads = found["memories_mb"], found["threads"]
     cells = {(cell["memory_mb"], cell["threads"]): cell for cell in found["cells"]}
-    panels = (
+    panels: tuple[tuple[str, str, Callable[[dict[str, Any]], float]], ...] = (
         ("Warm, median and 95th percentile", "milliseconds", lambda cell: cell["warm"]["p50_ms"]),
         ("Connecting anew, median", "milliseconds", lambda cell: cell["anew"]["p50_ms"]),
         ("Lambda, a million warm lists", "dollars", _dollars),

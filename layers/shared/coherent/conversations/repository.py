@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from coherent.conversations.models import CreateConversation, ListConversations, UpdateConversation
     from coherent.rows import Attributes
 
-# With the processor of 512 MB more of them answer no sooner, and each has a connection of its own to make at first.
+# With the processor of 512 MB more of them hardly answer sooner, and each has a connection of its own to make at first.
 _THREADS = 4
 _ATTEMPTS = 5
 
