@@ -122,7 +122,8 @@ def _install() -> None:
             shutil.rmtree(folder, ignore_errors=True)
         for name in CONTENDERS:
             (_PLAIN / name).mkdir(parents=True)
-            shutil.copy(_CODE / name / "app.py", _PLAIN / name)
+            for source in (_CODE / name / "app.py", _CODE / "table.py"):
+                shutil.copy(source, _PLAIN / name)
         # Copies: through links into uv's cache, what changes a package elsewhere would change the contenders.
         install: list[str | Path] = [UV, "pip", "install", "--quiet", "--no-config", "--link-mode", "copy"]
         install += ["--python", python(), "--target", _PLAIN / "packages"]
