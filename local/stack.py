@@ -67,7 +67,8 @@ def deploy(home: Path, port: int) -> None:
     deployed twice.
     """
     public_url = ""
-    with suppress(ClientError):
+    # There is no stack, or one whose first deployment failed.
+    with suppress(ClientError, KeyError):
         public_url = api_url(port)
     _deploy(home, port, public_url)
     if api_url(port) != public_url:

@@ -21,14 +21,15 @@ ROWS = {
 }
 
 # Who owns the roots that the certificates of AWS's endpoints go back to. amazontrust.com/repository recommends Amazon's
-# and Starfield's; DigiCert's are for partitions with a history of their own. Each new connection reads all that there
-# are, and 126 of them take longer than all else about it.
+# and Starfield's; DigiCert signed before those, and stays for any partition where it still does. Each new connection
+# reads all that there are, and 126 of them take longer than all else about it.
 AUTHORITIES = ("Amazon", "DigiCert", "Starfield")
 
 _EACH = "# Issuer: "
 
 UNUSED = (
     "bin",
+    "annotated_types/test_cases.py",
     "aws_lambda_powertools/event_handler/*.py",
     "aws_lambda_powertools/event_handler/*/*.py",
     "aws_lambda_powertools/utilities/auth_alpha",
@@ -41,6 +42,8 @@ UNUSED = (
     "aws_lambda_powertools/utilities/parser",
     "aws_lambda_powertools/utilities/streaming",
     "aws_lambda_powertools/utilities/validation",
+    "botocore/data/*/*/examples-1.json",
+    "botocore/data/*/*/waiters-2.json*",
     "dateutil/zoneinfo",
     "pydantic/experimental",
     "pydantic/mypy.py",
@@ -52,9 +55,12 @@ UNUSED = (
 
 
 def main(packages: Path) -> None:
-    """Trims *packages*, once."""
+    """Trims *packages*, once. Ends the build where something is no longer where it was."""
     for pattern in UNUSED:
-        for path in list(packages.glob(pattern)):
+        found = list(packages.glob(pattern))
+        if not found:
+            sys.exit(f"trim.py: there is no {pattern} in the layer any more")
+        for path in found:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in list((packages / "botocore/data").iterdir()):
         if path.is_dir():

@@ -50,21 +50,26 @@ def functions(built: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> N
 
     def handler(function: str) -> Callable[[Any, Any], Any]:
         def invoke(event: Any, _context: object) -> Any:
-            called = subprocess.run(
-                # Without site-packages: there is nothing but the standard library, the layer and the function.
-                [MINISTACK_PYTHON, "-S", "-W", "error", "-c", _CALL],
-                input=json.dumps(event),
-                env=environment(built, function) | {"AWS_ENDPOINT_URL_DYNAMODB": server.url},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert not called.returncode, called.stderr
-            return json.loads(called.stdout.splitlines()[-1])
+            return run(built, function, _CALL, event, AWS_ENDPOINT_URL_DYNAMODB=server.url)
 
         return invoke
 
     monkeypatch.setattr(handlers, "handler", handler)
+
+
+def run(built: Path, function: str, program: str, given: object = None, **settings: str) -> Any:
+    """What *program* prints in the end, as JSON, where a built *function* can be imported."""
+    done = subprocess.run(
+        # Without site-packages: there is nothing but the standard library, the layer and the function.
+        [MINISTACK_PYTHON, "-S", "-W", "error", "-c", program],
+        input=json.dumps(given),
+        env=environment(built, function) | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not done.returncode, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def environment(built: Path, function: str) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """Every function runs from what `sam build` leaves, trimmed as it is."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests import handlers, tables
+from tests.built.conftest import run
 from tests.handlers import JSON, OF_USERS, call, create, event, invoke, list_all, purge, send, sweep, update
 
 pytestmark = pytest.mark.usefixtures("functions")
@@ -78,3 +80,34 @@ def test_nobody_unknown_is_let_in(endpoint: str) -> None:
     request = event(endpoint)
     del request["requestContext"]["authorizer"]
     assert invoke(endpoint, request).status == 401
+
+
+# Those that read what clients or deliverers say.
+WITH_MODELS = {
+    "create_conversation",
+    "create_message",
+    "list_conversations",
+    "list_messages",
+    "receive_message",
+    "update_conversation",
+    "update_message",
+}
+_INIT = """
+import gc, json, sys
+before = sum(generation["collections"] for generation in gc.get_stats())
+import app
+after = sum(generation["collections"] for generation in gc.get_stats())
+print(json.dumps([after - before, gc.isenabled(), gc.get_freeze_count(), sorted(sys.modules)]))
+"""
+
+
+@pytest.mark.parametrize("function", handlers.FUNCTIONS)
+def test_an_init_imports_what_the_function_needs_and_leaves_the_collector_at_work(function: str, built: Path) -> None:
+    collections, is_enabled, frozen, modules = run(built, function, _INIT)
+    assert is_enabled
+    assert ("pydantic" in modules) == (function in WITH_MODELS)
+    assert ("botocore.session" in modules) == (function != "retrieve_docs")
+    if function in handlers.ENDPOINTS:
+        # With the collector at work there are more than a hundred.
+        assert collections < 30
+        assert frozen > 10_000

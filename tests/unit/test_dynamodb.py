@@ -4,10 +4,12 @@ import itertools
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError
 from coherent import dynamodb, errors
 
 from tests.template import TEMPLATE
+from tests.wire import answer
 
 
 def test_the_longest_request_ends_before_the_functions_timeout() -> None:
@@ -18,6 +20,22 @@ def test_the_longest_request_ends_before_the_functions_timeout() -> None:
     waits = sum(2**attempt + 5 for attempt in range(attempts - 1))
     longest = attempts * (config.connect_timeout + config.read_timeout) + waits
     assert longest < TEMPLATE["Globals"]["Function"]["Timeout"] < 29
+
+
+def test_no_call_pays_for_validation_or_for_a_user_agent_of_its_own() -> None:
+    client = dynamodb.connect()
+    user_agents = []
+
+    def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        user_agents.append(request.headers["User-Agent"])
+        return answer(request, {})
+
+    events: Any = client.meta.events
+    events.register_first("before-send.dynamodb", send)
+    # What botocore would refuse by itself.
+    client.get_item(TableName="", Key={})
+    # Powertools adds itself.
+    assert [user_agent.partition(b" ")[0] for user_agent in user_agents] == [b"coherent-conversations"]
 
 
 def refuse() -> None:

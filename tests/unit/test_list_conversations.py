@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import threading
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -216,3 +217,15 @@ def test_a_wrong_query_is_refused(query: dict[str, list[str]], message: str) -> 
     create()
     answer = call("list_conversations", query=query)
     assert (answer.status, answer.message) == (400, message)
+
+
+def test_the_queries_of_a_filter_are_asked_side_by_side(wire: Wire) -> None:
+    # Eight of them, each of which goes on once another one is there.
+    together = threading.Barrier(2, timeout=10)
+
+    def wait(_request: object) -> None:
+        together.wait()
+
+    wire.fault = wait
+    assert call("list_conversations", query={"group_id": ["friends"]}).status == 200
+    assert len(wire.requests) == 8

@@ -1,6 +1,9 @@
 """`openapi.json` is valid, in step with the code, and says what the template does."""
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 from urllib.parse import urljoin
 
@@ -62,3 +65,10 @@ def test_limits_are_told() -> None:
     content = DOCUMENT["paths"]["/conversations/{id}"]["put"]["requestBody"]["content"]
     seconds = {"type": "integer", "minimum": 0, "exclusiveMaximum": 253_402_300_800}
     assert content["application/json"]["schema"]["properties"]["archived_at"]["anyOf"] == [seconds, {"type": "null"}]
+
+
+def test_it_is_written_without_a_functions_environment() -> None:
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT / "layers/shared")}
+    command = [sys.executable, "-m", "reference.openapi"]
+    written = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert written.stdout == (ROOT / "openapi.json").read_bytes()

@@ -34,13 +34,7 @@ CONDITION = rf"(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG}){{0,{_MOST_TAGS - 1}}})"
 
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
-# The headers that every answer has.
-_OF_ALL = {
-    "Cache-Control": "private, no-cache",
-    "X-Content-Type-Options": "nosniff",
-    "Access-Control-Allow-Origin": os.environ["ALLOWED_ORIGIN"],
-    "Access-Control-Expose-Headers": "ETag, Idempotent-Replayed, Link, Location, Retry-After, X-Request-Id",
-}
+_EXPOSED = "ETag, Idempotent-Replayed, Link, Location, Retry-After, X-Request-Id"
 _SHOWN = 64
 _IDEMPOTENCY_KEY = re.compile("[ -~]{1,255}")
 _TAG_OF_VERSION = re.compile(r'(W/)?"([1-9][0-9]{0,17})"')
@@ -229,6 +223,12 @@ def endpoint(
     """
     gc.freeze()
     gc.enable()
+    of_all = {
+        "Cache-Control": "private, no-cache",
+        "X-Content-Type-Options": "nosniff",
+        "Access-Control-Allow-Origin": os.environ["ALLOWED_ORIGIN"],
+        "Access-Control-Expose-Headers": _EXPOSED,
+    }
 
     def decorate(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], object], dict[str, Any]]:
         @functools.wraps(handle)
@@ -249,15 +249,15 @@ def endpoint(
             except Exception:
                 logger.exception("Unexpected exception", extra=_who(event))
                 response = _error(500, "Something went wrong on our side", {})
-            return _proxy_response(response, _request_id(event))
+            return _proxy_response(response, {"X-Request-Id": _request_id(event), **of_all})
 
         return handler
 
     return decorate
 
 
-def _proxy_response(response: Response, request_id: str) -> dict[str, Any]:
-    headers = {"X-Request-Id": request_id, **_OF_ALL, **response.headers}
+def _proxy_response(response: Response, headers: dict[str, str]) -> dict[str, Any]:
+    headers |= response.headers
     if response.body is None:
         return {"statusCode": response.status, "headers": headers, "body": ""}
     if isinstance(response.body, str):
