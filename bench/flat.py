@@ -503,6 +503,8 @@ def targets(found: dict[str, Any]) -> list[tuple[str, str, bool]]:
     bounds = [count * (found["limit"] + 1) for count in partitions]
     items = [[page["items"] for page in pages] for pages in ours]
     is_bounded = all(read <= bound for reads in items for read, bound in zip(reads, bounds, strict=True))
+    full = [place for place, bound in enumerate(bounds) if items[1][place] == bound]
+    is_same = all(items[-1][place] == items[1][place] for place in full)
     is_one_each = all([page["requests"] for page in pages] == partitions for pages in ours)
     return [
         (f"items read per page, at most 8 x (limit + 1) = {max(bounds)}", f"{max(map(max, items))}", is_bounded),
@@ -510,6 +512,11 @@ def targets(found: dict[str, Any]) -> list[tuple[str, str, bool]]:
             f"... limit + 1 of each partition or all it holds, each filter, {sizes[0]:,} to {sizes[-1]:,} in all",
             "yes" if found["ours_reads_what_partitions_hold"] else "no",
             found["ours_reads_what_partitions_hold"],
+        ),
+        (
+            f"... at {sizes[-1]:,} as many as at {sizes[1]:,}, for the {len(full)} filters whose partitions were full then",
+            "yes" if is_same else "no",
+            is_same,
         ),
         ("requests per list, one for each partition of its filter", "yes" if is_one_each else "no", is_one_each),
         ("other calls, the same units however many conversations", "yes" if few == many else "no", few == many),

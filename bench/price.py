@@ -19,6 +19,8 @@ TITLE = "What a million calls cost"
 _PRICES = Path(__file__).parent / "prices.toml"
 # Of all functions, as `template.yaml` has it.
 _MEMORY_MB = 512
+# Of a list, as `coherent.conversations.repository` has it.
+_THREADS = 4
 # Of a call that makes one request, where none was measured.
 _ESTIMATE_MS = 15.0
 # What Lambda itself logs of a call; ours log only what fails.
@@ -95,9 +97,11 @@ def _measured(runtime: Mapping[str, Any] | None) -> dict[str, float]:
 
 
 def _of_most_queries(threads: Mapping[str, Any] | None) -> float | None:
-    """What is billed of a warm list that makes eight queries, with as many threads as there were."""
-    cells = [cell for cell in threads["cells"] if cell["memory_mb"] == _MEMORY_MB] if threads else []
-    return float(cells[-1]["warm"]["billed_ms"]) if cells else None
+    """What is billed of a warm list that makes eight queries."""
+    for cell in threads["cells"] if threads else []:
+        if (cell["memory_mb"], cell["threads"]) == (_MEMORY_MB, _THREADS):
+            return float(cell["warm"]["billed_ms"])
+    return None
 
 
 def _dollars(found: Mapping[str, Any], call: Mapping[str, float]) -> tuple[float, ...]:

@@ -38,6 +38,8 @@ _QUICK_SECONDS, _QUICK_ROUNDS = 0.3, 1
 _FEWEST = 2
 # Between two calls, so that each begins with the processor time that a function gets that was not at work.
 _PAUSE_SECONDS = (0.02, 0.04)
+# What DynamoDB takes on a bad day, measured at the memory that the functions have.
+_SLOW_SECONDS, _SLOW_MEMORY_MB = 0.012, 512
 
 
 def measure(progress: "Progress", *, quick: bool) -> dict[str, Any]:
@@ -55,24 +57,31 @@ def measure(progress: "Progress", *, quick: bool) -> dict[str, Any]:
         "memories_mb": list(memories),
         "threads": list(threads),
         "delay_ms": stand_in.DELAY_SECONDS * 1000,
+        "slow_delay_ms": _SLOW_SECONDS * 1000,
         "cells": [],
+        "slow_cells": [],
     }
     path = built.path(built.OURS, "list_conversations")
     event = events.event("list_conversations", query=_QUERY)
-    task = progress.add_task("Lists with open filters", total=len(memories) * len(threads) * (1 + rounds))
+    task = progress.add_task("Lists with open filters", total=(len(memories) + 1) * len(threads) * (1 + rounds))
     with tempfile.TemporaryDirectory() as name:
         certificate, key = runtime.certificate(Path(name))
         bundle = Path(name) / "bundle.pem"
         # What botocore trusts as well: with each connection it reads all of it.
         bundle.write_bytes((path[1] / "botocore/cacert.pem").read_bytes() + b"\n" + certificate.read_bytes())
-        with stand_in.running(certificate=certificate, key=key) as database:
+        with (
+            stand_in.running(certificate=certificate, key=key) as database,
+            stand_in.running(certificate=certificate, key=key, delay=_SLOW_SECONDS) as slow,
+        ):
             settings = built.environment([*path, ROOT]) | {"AWS_ENDPOINT_URL_DYNAMODB": database.url}
             found["connection_cpu_ms"] = {
                 "all": _connection(built.python(), settings | {"AWS_CA_BUNDLE": str(bundle)}, event),
                 "own": _connection(built.python(), settings | {"AWS_CA_BUNDLE": str(certificate)}, event),
             }
             settings["AWS_CA_BUNDLE"] = str(bundle)
-            for memory in memories:
+            plan = [*((memory, database, "cells") for memory in memories), (_SLOW_MEMORY_MB, slow, "slow_cells")]
+            for memory, server, cells in plan:
+                settings["AWS_ENDPOINT_URL_DYNAMODB"] = server.url
                 with runtime.quota(memory) as prefix:
                     if prefix is None:
                         return found | {"left_out": "Processors cannot be rationed on this machine."}
@@ -84,13 +93,13 @@ def measure(progress: "Progress", *, quick: bool) -> dict[str, Any]:
                                 some = _ask(process, threads=count, seconds=0 if anew else seconds, anew=anew)
                                 taken.setdefault((count, anew), []).extend(some)
                                 progress.advance(task)
-                        found["cells"] += [
+                        found[cells] += [
                             {"memory_mb": memory, "threads": count}
                             | {"anew" if anew else "warm": _summary(taken[count, anew]) for anew in (False, True)}
                             for count in threads
                         ]
-            if database.counts().errors:
-                raise Failure(f"The stand-in for DynamoDB counts {database.counts().errors} errors.")
+            if errors := database.counts().errors + slow.counts().errors:
+                raise Failure(f"The stand-ins for DynamoDB count {errors} errors.")
     return found
 
 
@@ -163,17 +172,7 @@ def table(found: dict[str, Any]) -> str:
     if found["left_out"]:
         return f"Left out. {found['left_out']}"
     whole, own = found["connection_cpu_ms"]["all"], found["connection_cpu_ms"]["own"]
-    lines = [
-        "| memory, MB | threads | warm: p50, ms | p95 | CPU, ms | $ per million | connecting anew: p50, ms | CPU, ms |",
-        "|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for cell in found["cells"]:
-        warm, anew = cell["warm"], cell["anew"]
-        figures = [warm["p50_ms"], warm["p95_ms"], warm["cpu_ms"]]
-        cells = [f"{cell['memory_mb']:,}", f"{cell['threads']}", *(f"{figure:.0f}" for figure in figures)]
-        cells += [f"{_dollars(cell):.2f}", f"{anew['p50_ms']:.0f}", f"{anew['cpu_ms']:.0f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    rows, counts = "\n".join(lines), [cell["warm"]["calls"] for cell in found["cells"]]
+    counts = [cell["warm"]["calls"] for cell in found["cells"]]
     return f"""\
 One list with all flags open, so eight queries, by the built function in one process, with the share of a processor that
 Lambda gives to so much memory (1,769 MB is a whole one), by a quota per 20 ms, as is reported of Lambda. DynamoDB is a
@@ -183,7 +182,25 @@ DynamoDB has hung up; each thread makes its own. One takes {whole:.0f} ms of CPU
 reading the certificate authorities that the layer trusts. Dollars are what Lambda takes for a million warm calls.
 Warm figures are of {min(counts)} to {max(counts)} calls each.
 
-{rows}"""
+{_rows(found["cells"])}
+
+With a DynamoDB that answers after {found["slow_delay_ms"]:g} ms:
+
+{_rows(found["slow_cells"])}"""
+
+
+def _rows(cells: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        "| memory, MB | threads | warm: p50, ms | p95 | CPU, ms | $ per million | connecting anew: p50, ms | CPU, ms |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for cell in cells:
+        warm, anew = cell["warm"], cell["anew"]
+        figures = [warm["p50_ms"], warm["p95_ms"], warm["cpu_ms"]]
+        shown = [f"{cell['memory_mb']:,}", f"{cell['threads']}", *(f"{figure:.0f}" for figure in figures)]
+        shown += [f"{_dollars(cell):.2f}", f"{anew['p50_ms']:.0f}", f"{anew['cpu_ms']:.0f}"]
+        lines.append(f"| {' | '.join(shown)} |")
+    return "\n".join(lines)
 
 
 def plot(found: dict[str, Any], folder: Path) -> list[str]:

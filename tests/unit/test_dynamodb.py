@@ -24,7 +24,7 @@ def test_the_longest_request_ends_before_the_functions_timeout() -> None:
 
 def test_no_call_pays_for_validation_or_for_a_user_agent_of_its_own() -> None:
     client = dynamodb.connect()
-    user_agents = []
+    user_agents: list[Any] = []
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         user_agents.append(request.headers["User-Agent"])
