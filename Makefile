@@ -25,7 +25,7 @@ help:
 	@echo "make test   runs every test; make unit only the quick ones"
 	@echo "make lint   checks style, types and the template"
 	@echo "make fuzz   looks for faults with Schemathesis for ten minutes; make test does so for 45 seconds"
-	@echo "make bench  measures speed and cost for eight minutes into docs/benchmarks.md, or some of it (PARTS=cold);"
+	@echo "make bench  measures speed and cost for seven minutes into docs/benchmarks.md, or some of it (PARTS=cold);"
 	@echo "            QUICK=1 only shows in a minute that it works"
 	@echo "make openapi  writes openapi.json anew, after a change of models or routes"
 	@echo "make lock   renews the locked dependencies"

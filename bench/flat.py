@@ -514,7 +514,7 @@ def targets(found: dict[str, Any]) -> list[tuple[str, str, bool]]:
             found["ours_reads_what_partitions_hold"],
         ),
         (
-            f"... at {sizes[-1]:,} as many as at {sizes[1]:,}, for the {len(full)} filters whose partitions were full then",
+            f"... at {sizes[-1]:,} as many as at {sizes[1]:,}, for the {len(full)} filters then at their limit",
             "yes" if is_same else "no",
             is_same,
         ),
