@@ -11,7 +11,7 @@ conversations = ConversationRepository(
 )
 
 
-@api.endpoint(takes_body=True)
+@api.endpoint("create_conversation", takes_body=True)
 def handler(request: api.Request) -> api.Response:
     body = request.body(CreateConversation)
     (conversation, version), is_replay = conversations.create(request.user_id, body, request.idempotency_key)

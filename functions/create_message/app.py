@@ -11,7 +11,7 @@ messages = MessageRepository(
 )
 
 
-@api.endpoint(takes_body=True)
+@api.endpoint("create_message", takes_body=True)
 def handler(request: api.Request) -> api.Response:
     body = request.body(CreateMessage)
     (message, version), is_replay = messages.create(request.user_id, body, None, request.idempotency_key)

@@ -10,7 +10,7 @@ conversations = ConversationRepository(
 )
 
 
-@api.endpoint()
+@api.endpoint("delete_conversation")
 def handler(request: api.Request) -> api.Response:
     conversations.delete(request.user_id, request.id("conversation"), request.only_versions)
     return api.Response(204)

@@ -10,7 +10,7 @@ messages = MessageRepository(
 )
 
 
-@api.endpoint()
+@api.endpoint("delete_message")
 def handler(request: api.Request) -> api.Response:
     messages.delete(request.user_id, request.id("message"), request.only_versions)
     return api.Response(204)

@@ -11,7 +11,7 @@ conversations = ConversationRepository(
 )
 
 
-@api.endpoint(takes_query=True)
+@api.endpoint("list_conversations", takes_query=True)
 def handler(request: api.Request) -> api.Response:
     page = conversations.list(request.user_id, request.query(ListConversations))
     links = request.links([conversation["id"] for conversation in page.data], has_more=page.has_more)

@@ -11,7 +11,7 @@ messages = MessageRepository(
 )
 
 
-@api.endpoint(takes_query=True)
+@api.endpoint("list_messages", takes_query=True)
 def handler(request: api.Request) -> api.Response:
     page = messages.list(request.user_id, request.query(ListMessages))
     links = request.links([message["id"] for message in page.data], has_more=page.has_more)

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 import botocore.session
-from coherent import dynamodb, errors
+from coherent import dynamodb, errors, metrics
 from coherent.messages.models import ReceiveMessage
 from coherent.messages.repository import MessageRepository
 
@@ -16,12 +16,16 @@ sqs: Any = botocore.session.get_session().create_client("sqs")
 
 
 def handler(event: dict[str, Any], _context: object) -> None:
-    try:
-        received = ReceiveMessage.parse(event["detail"], text=False)
-        messages.create(received.user_id, received, received.contact_id, idempotency_key=event["id"])
-    except errors.Unavailable:
-        # Lambda repeats the event, and gives it to the same queue in the end.
-        raise
-    except errors.CoherentError as error:
-        letter = json.dumps({"reason": str(error), "event": event})
-        sqs.send_message(QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=letter)
+    with metrics.measured("receive_message") as call:
+        call.request_id = event["id"]
+        try:
+            received = ReceiveMessage.parse(event["detail"], text=False)
+            call.user_id = received.user_id
+            messages.create(received.user_id, received, received.contact_id, idempotency_key=event["id"])
+        except errors.Unavailable:
+            # Lambda repeats the event, and gives it to the same queue in the end.
+            raise
+        except errors.CoherentError as error:
+            call.error = type(error).__name__
+            letter = json.dumps({"reason": str(error), "event": event})
+            sqs.send_message(QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=letter)

@@ -10,7 +10,7 @@ conversations = ConversationRepository(
 )
 
 
-@api.endpoint()
+@api.endpoint("retrieve_conversation")
 def handler(request: api.Request) -> api.Response:
     conversation, version = conversations.retrieve(request.user_id, request.id("conversation"))
     if request.has_already(version):

@@ -19,7 +19,7 @@ ASSETS = {
 POLICY = "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
-@api.endpoint(takes_user=False)
+@api.endpoint("retrieve_docs", takes_user=False)
 def handler(request: api.Request) -> api.Response:
     asset = request.path_parameter("asset")
     # From `/docs/` the page would look for its files one level too deep.

@@ -10,7 +10,7 @@ messages = MessageRepository(
 )
 
 
-@api.endpoint()
+@api.endpoint("retrieve_message")
 def handler(request: api.Request) -> api.Response:
     message, version = messages.retrieve(request.user_id, request.id("message"))
     if request.has_already(version):

@@ -1,10 +1,11 @@
 """Every five minutes: finishes the purges that the stream did not."""
 
 import os
+import time
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from coherent import dynamodb
+from coherent import dynamodb, metrics
 from coherent.messages.purge import Purge
 
 purge = Purge(dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"])
@@ -12,14 +13,16 @@ logger = Logger()
 
 
 def handler(_event: object, context: LambdaContext) -> None:
-    failed = 0
-    for order in purge.orders():
-        try:
-            if not purge.finish(order, context.get_remaining_time_in_millis() / 1000):
-                break
-        except Exception:
-            # It stays ordered, and must not keep the others from being carried out.
-            logger.exception("A purge failed", extra={"conversation": order.conversation_id})
-            failed += 1
-    if failed:
-        raise RuntimeError(f"{failed} purges failed and wait for the next sweep")
+    with metrics.measured("sweep_purges") as call:
+        call.purge_age = failed = 0
+        for order in purge.orders():
+            call.purge_age = max(call.purge_age, time.time() - order.created_at)
+            try:
+                if not purge.finish(order, context.get_remaining_time_in_millis() / 1000):
+                    break
+            except Exception:
+                # It stays ordered, and must not keep the others from being carried out.
+                logger.exception("A purge failed", extra={"conversation": order.conversation_id})
+                failed += 1
+        if failed:
+            raise RuntimeError(f"{failed} purges failed and wait for the next sweep")

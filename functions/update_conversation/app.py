@@ -11,7 +11,7 @@ conversations = ConversationRepository(
 )
 
 
-@api.endpoint(takes_body=True)
+@api.endpoint("update_conversation", takes_body=True)
 def handler(request: api.Request) -> api.Response:
     id, changes = request.id("conversation"), request.body(UpdateConversation)
     conversation, version = conversations.update(request.user_id, id, changes, request.only_versions)

@@ -11,7 +11,7 @@ messages = MessageRepository(
 )
 
 
-@api.endpoint(takes_body=True)
+@api.endpoint("update_message", takes_body=True)
 def handler(request: api.Request) -> api.Response:
     id, changes = request.id("message"), request.body(UpdateMessage)
     message, version = messages.update(request.user_id, id, changes, request.only_versions)

@@ -16,7 +16,7 @@ LAYER = ROOT / "layers/shared"
 # What a module of the layer may import of it: only what stands below. Functions may import all of it.
 BELOW = {
     "coherent": set(),
-    "coherent.api": {"coherent.errors", "coherent.ids", "coherent.parameters"},
+    "coherent.api": {"coherent.errors", "coherent.ids", "coherent.metrics", "coherent.parameters"},
     "coherent.conversations": set(),
     "coherent.conversations.models": {"coherent.ids", "coherent.parameters"},
     "coherent.conversations.repository": {
@@ -27,7 +27,7 @@ BELOW = {
         "coherent.ids",
         "coherent.rows",
     },
-    "coherent.dynamodb": {"coherent.errors"},
+    "coherent.dynamodb": {"coherent.errors", "coherent.metrics"},
     "coherent.errors": set(),
     "coherent.idempotency": {"coherent.errors", "coherent.rows"},
     "coherent.ids": set(),
@@ -42,6 +42,7 @@ BELOW = {
         "coherent.messages.models",
         "coherent.rows",
     },
+    "coherent.metrics": set(),
     "coherent.parameters": {"coherent.errors", "coherent.ids"},
     "coherent.rows": {"coherent.dynamodb", "coherent.errors", "coherent.parameters"},
 }

@@ -8,7 +8,6 @@ gc.disable()
 
 import base64
 import functools
-import hashlib
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from aws_lambda_powertools import Logger
 
-from coherent import errors, ids
+from coherent import errors, ids, metrics
 
 if TYPE_CHECKING:
     from coherent.parameters import Parameters
@@ -213,9 +212,9 @@ def created(request: Request, resource: Mapping[str, object], version: int, *, i
 
 
 def endpoint(
-    *, takes_user: bool = True, takes_query: bool = False, takes_body: bool = False
+    name: str, *, takes_user: bool = True, takes_query: bool = False, takes_body: bool = False
 ) -> Callable[[Callable[[Request], Response]], Callable[[dict[str, Any], object], dict[str, Any]]]:
-    """Makes a Lambda handler of a function from `Request` to `Response`.
+    """Makes a Lambda handler of a function from `Request` to `Response`, measured as *name*.
 
     The handler never raises: an `errors.CoherentError` becomes its 4xx or 503, anything else is logged with its stack
     trace and becomes a bare 500. With *takes_user* nobody unknown is let in; without *takes_query* a query is refused,
@@ -233,23 +232,28 @@ def endpoint(
     def decorate(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], object], dict[str, Any]]:
         @functools.wraps(handle)
         def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-            try:
-                request = Request(event)
-                if takes_user:
-                    request.refuse_strangers()
-                if not takes_query:
-                    request.refuse_query()
-                if not takes_body:
-                    request.refuse_body()
-                response = handle(request)
-            except errors.CoherentError as error:
-                if isinstance(error, errors.Unavailable):
-                    logger.warning("DynamoDB is unavailable", exc_info=True, extra=_who(event))
-                response = _error(_STATUS[type(error)], str(error), _EXTRA_HEADERS.get(type(error), {}))
-            except Exception:
-                logger.exception("Unexpected exception", extra=_who(event))
-                response = _error(500, "Something went wrong on our side", {})
-            return _proxy_response(response, {"X-Request-Id": _request_id(event), **of_all})
+            with metrics.measured(name) as call:
+                call.request_id, call.user_id = _request_id(event), _known_user(event)
+                try:
+                    request = Request(event)
+                    if takes_user:
+                        request.refuse_strangers()
+                    if not takes_query:
+                        request.refuse_query()
+                    if not takes_body:
+                        request.refuse_body()
+                    response = handle(request)
+                except errors.CoherentError as error:
+                    if isinstance(error, errors.Unavailable):
+                        logger.warning("DynamoDB is unavailable", exc_info=True, extra=call.details)
+                    response = _error(_STATUS[type(error)], str(error), _EXTRA_HEADERS.get(type(error), {}))
+                    call.error = type(error).__name__
+                except Exception as error:
+                    logger.exception("Unexpected exception", extra=call.details)
+                    response = _error(500, "Something went wrong on our side", {})
+                    call.error = type(error).__name__
+                call.status = response.status
+                return _proxy_response(response, {"X-Request-Id": call.request_id, **of_all})
 
         return handler
 
@@ -274,24 +278,21 @@ def _error(status: int, message: str, headers: Mapping[str, str]) -> Response:
 
 
 def _user_id(event: Mapping[str, Any]) -> str:
+    user_id = _known_user(event)
+    if user_id is None:
+        raise errors.Unauthenticated
+    return user_id
+
+
+def _known_user(event: Mapping[str, Any]) -> str | None:
     authorizer = (event.get("requestContext") or {}).get("authorizer")
     claims = authorizer.get("claims") if isinstance(authorizer, dict) else None
     user_id = claims.get("sub") if isinstance(claims, dict) else None
-    if not user_id:
-        raise errors.Unauthenticated
-    return str(user_id)
+    return str(user_id) if user_id else None
 
 
 def _request_id(event: Mapping[str, Any]) -> str:
     return str((event.get("requestContext") or {}).get("requestId", ""))
-
-
-def _who(event: Mapping[str, Any]) -> dict[str, str]:
-    try:
-        user_id = _user_id(event)
-    except errors.Unauthenticated:
-        user_id = ""
-    return {"request_id": _request_id(event), "user": hashlib.sha256(user_id.encode()).hexdigest()[:16]}
 
 
 def _text(body: str, *, is_base64: bool) -> str:

@@ -3,18 +3,19 @@
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
-from coherent import errors
+from coherent import errors, metrics
 
 if TYPE_CHECKING:
+    from botocore.model import OperationModel
     from mypy_boto3_dynamodb import DynamoDBClient
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ _THROTTLED = {
 # Why one write of a transaction stopped all of it, other than by its own condition.
 _CONFLICT = "TransactionConflict"
 _THROTTLED_WRITE = {"ProvisionedThroughputExceeded", "ThrottlingError"}
+_READS = {"BatchGetItem", "GetItem", "Query"}
 _ATTEMPTS = 6
 _WAIT_SECONDS = 0.05
 
@@ -57,7 +59,21 @@ def connect() -> "DynamoDBClient":
             parameter_validation=False,
         ),
     )
+    client.meta.events.register("provide-client-params.dynamodb", _ask_what_it_costs)
+    client.meta.events.register("after-call.dynamodb", _count_what_it_costs)
     return cast("DynamoDBClient", client)
+
+
+def _ask_what_it_costs(params: dict[str, Any], **_: object) -> None:
+    params["ReturnConsumedCapacity"] = "TOTAL"
+
+
+def _count_what_it_costs(parsed: Mapping[str, Any], model: "OperationModel", **_: object) -> None:
+    consumed = parsed.get("ConsumedCapacity", [])
+    units = sum(each["CapacityUnits"] for each in (consumed if isinstance(consumed, list) else [consumed]))
+    retries = parsed["ResponseMetadata"].get("RetryAttempts", 0)
+    reads = model.name in _READS
+    metrics.spend(metrics.Spent(units if reads else 0, 0 if reads else units, retries))
 
 
 @contextmanager
