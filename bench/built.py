@@ -107,7 +107,7 @@ def _build() -> None:
         command: list[str | Path] = [SAM, "build", "--build-dir", _BUILD, "--cache-dir", _TOOLS / "bench-cache"]
         search = f"{UV.parent}{os.pathsep}{of_build().get('PATH', '')}"
         settings = {"PATH": search, "LAYER_PYTHON": str(python()), "SAM_CLI_TELEMETRY": "0"}
-        _run([*command, "--config-file", ROOT / "local/samconfig.toml"], of_build() | settings)
+        _run([*command, "--config-file", ROOT / "samconfig.toml", "--config-env", "local"], of_build() | settings)
         (_BUILD / "sources").write_text(sources)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ from local.environment import (
 from local.failure import Failure
 
 NAME = "conversations"
+_SETTINGS = tomllib.loads((ROOT / "samconfig.toml").read_text())["local"]["deploy"]["parameters"]
 
 
 def running_port(home: Path) -> int:
@@ -45,7 +47,7 @@ def outputs(port: int) -> dict[str, str]:
 
 def api_id(port: int) -> str:
     """The id of the deployed API."""
-    return str(urlsplit(outputs(port)["ApiUrl"]).hostname).partition(".")[0]
+    return outputs(port)["ApiId"]
 
 
 def api_url(port: int) -> str:
@@ -76,23 +78,17 @@ def deploy(home: Path, port: int) -> None:
 
 
 def _deploy(home: Path, port: int, public_url: str) -> None:
-    command: list[str | Path] = [
-        "deploy",
-        "--template-file",
-        home / "build" / "template.yaml",
-        "--stack-name",
-        NAME,
-        "--no-progressbar",
-    ]
-    if public_url:
-        command += ["--parameter-overrides", f"PublicUrl={public_url}"]
+    # Those on the command line stand for all, also those of the settings.
+    parameters = [*_SETTINGS["parameter_overrides"], *([f"PublicUrl={public_url}"] if public_url else [])]
+    template = home / "build" / "template.yaml"
+    command = ["deploy", "--template-file", template, "--no-progressbar", "--parameter-overrides", *parameters]
     _sam(command, of_aws_client(port), home / "deploy.log")
 
 
 def _sam(arguments: Sequence[str | Path], environment: dict[str, str], log: Path) -> None:
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [SAM, *arguments, "--config-file", ROOT / "local/samconfig.toml", "--region", REGION],
+            [SAM, *arguments, "--config-file", ROOT / "samconfig.toml", "--config-env", "local", "--region", REGION],
             cwd=ROOT,
             env=environment | {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_CHECK_FOR_NEWER_VERSION": "0"},
             stdin=subprocess.DEVNULL,

@@ -34,5 +34,8 @@ def create_tables(client: "DynamoDBClient") -> None:
             BillingMode=table["BillingMode"],
             AttributeDefinitions=table["AttributeDefinitions"],
             KeySchema=table["KeySchema"],
-            GlobalSecondaryIndexes=table["GlobalSecondaryIndexes"],
+            GlobalSecondaryIndexes=[
+                {name: index[name] for name in ("IndexName", "KeySchema", "Projection")}  # type: ignore[misc]
+                for index in table["GlobalSecondaryIndexes"]
+            ],
         )
