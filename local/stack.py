@@ -26,7 +26,8 @@ from local.environment import (
 from local.failure import Failure
 
 NAME = "conversations"
-_SETTINGS = tomllib.loads((ROOT / "samconfig.toml").read_text())["local"]["deploy"]["parameters"]
+_SETTINGS = ROOT / "samconfig.toml"
+_PARAMETERS: list[str] = tomllib.loads(_SETTINGS.read_text())["local"]["deploy"]["parameters"]["parameter_overrides"]
 
 
 def running_port(home: Path) -> int:
@@ -38,10 +39,10 @@ def running_port(home: Path) -> int:
     return int(urlsplit(running["api_url"]).port or 80)
 
 
-def outputs(port: int) -> dict[str, str]:
-    """The outputs of the deployed stack."""
+def outputs(port: int, name: str = NAME) -> dict[str, str]:
+    """The outputs of the stack called *name*."""
     cloudformation = aws_session().client("cloudformation", endpoint_url=emulator_url(port))
-    (described,) = cloudformation.describe_stacks(StackName=NAME)["Stacks"]
+    (described,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
     return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
 
 
@@ -72,23 +73,25 @@ def deploy(home: Path, port: int) -> None:
     # There is no stack, or one whose first deployment failed.
     with suppress(ClientError, KeyError):
         public_url = api_url(port)
-    _deploy(home, port, public_url)
+    apply(home, port, PublicUrl=public_url)
     if api_url(port) != public_url:
-        _deploy(home, port, api_url(port))
+        apply(home, port, PublicUrl=api_url(port))
 
 
-def _deploy(home: Path, port: int, public_url: str) -> None:
-    # Those on the command line stand for all, also those of the settings.
-    parameters = [*_SETTINGS["parameter_overrides"], *([f"PublicUrl={public_url}"] if public_url else [])]
+def apply(home: Path, port: int, name: str = NAME, **parameters: str) -> None:
+    """Creates or updates the stack called *name*: what was built, with these *parameters*. Raises `Failure`."""
     template = home / "build" / "template.yaml"
-    command = ["deploy", "--template-file", template, "--no-progressbar", "--parameter-overrides", *parameters]
+    command: list[str | Path] = ["deploy", "--template-file", template, "--stack-name", name, "--no-progressbar"]
+    # On the command line they take the place of all that the settings have.
+    command += ["--parameter-overrides", *_PARAMETERS]
+    command += [f"{parameter}={value}" for parameter, value in parameters.items() if value]
     _sam(command, of_aws_client(port), home / "deploy.log")
 
 
 def _sam(arguments: Sequence[str | Path], environment: dict[str, str], log: Path) -> None:
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [SAM, *arguments, "--config-file", ROOT / "samconfig.toml", "--config-env", "local", "--region", REGION],
+            [SAM, *arguments, "--config-file", _SETTINGS, "--config-env", "local", "--region", REGION],
             cwd=ROOT,
             env=environment | {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_CHECK_FOR_NEWER_VERSION": "0"},
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,295 @@
+"""What a team does with its stack: settings of its own, a new release while users are at work, data brought back."""
+
+import json
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import requests
+from samtranslator.yaml_helper import yaml_parse
+
+from local import gaps, users
+from local import stack as local_stack
+from local.environment import emulator_url
+from tests.e2e.stack import Client, Stack, awaited
+from tests.template import FUNCTIONS, TEMPLATE
+
+OTHER = "other"
+# Each parameter but those below, with a value that is not its default.
+SETTINGS = {
+    "AlarmEmail": "oncall@example.com",
+    "AllowedOrigin": "https://chat.example.com",
+    "Architecture": "x86_64",
+    "BasePath": "chat",
+    "ConcurrencyAlarm": "80",
+    "DocumentationUrl": "https://docs.example.com/errors",
+    "DomainName": "api.example.com",
+    "EventBusName": "delivery",
+    "EventConcurrency": "0",
+    "LogDays": "14",
+    "MaxReadUnits": "200",
+    "MaxWriteUnits": "100",
+    "MinimumTls": "1.3",
+    # The default, but the embedded stack's own is false.
+    "ProtectData": "true",
+    "PublicUrl": "https://proxy.example.com/chat",
+    "RecoveryDays": "7",
+    "SetApiGatewayLogsRole": "false",
+    "SnapStart": "None",
+    "ThrottleBurst": "20",
+    "ThrottleRate": "10",
+    "WebAcl": "true",
+    "WebAclRate": "100",
+}
+# What they name has to be there before.
+MADE = {"CertificateArn", "KmsKeyArn", "UserPoolArn"}
+# For the stack's own user pool, which the one with another's does not have.
+OF_OWN_USER_POOL = {
+    "AccessTokenMinutes": "5",
+    "CallbackUrl": "https://chat.example.com/callback",
+    "RefreshTokenDays": "1",
+}
+# The emulator has no CodeDeploy.
+NOT_DEPLOYED = {"Canary"}
+# Nor does it know this resource, which puts the firewall before the API.
+NOT_KNOWN = {"FirewallOfApi"}
+
+
+class Other(NamedTuple):
+    """A second stack, and what its settings name."""
+
+    outputs: dict[str, str]
+    made: dict[str, str]
+    resources: dict[str, str]
+    user: Client
+
+
+@pytest.fixture(scope="module")
+def other(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Other]:
+    """A stack of which each setting differs from its default."""
+    pool = stack.aws("cognito-idp").create_user_pool(PoolName="theirs")["UserPool"]
+    made = {
+        "CertificateArn": stack.aws("acm").request_certificate(DomainName=SETTINGS["DomainName"])["CertificateArn"],
+        "KmsKeyArn": stack.aws("kms").create_key()["KeyMetadata"]["Arn"],
+        "UserPoolArn": pool["Arn"],
+    }
+    home = copy_of_build(stack, tmp_path_factory.mktemp("other"))
+    template = yaml_parse((home / "build/template.yaml").read_text())
+    for resource in NOT_KNOWN:
+        del template["Resources"][resource]
+    for name, value in (SETTINGS | made).items():
+        # The emulator gives SAM the defaults of all parameters, whatever the values are.
+        template["Parameters"][name]["Default"] = value
+    (home / "build/template.yaml").write_text(json.dumps(template))
+    stack.aws("events").create_event_bus(Name=SETTINGS["EventBusName"])
+    local_stack.apply(home, stack.port, OTHER, **SETTINGS, **made)
+    outputs = local_stack.outputs(stack.port, OTHER)
+    listed = stack.aws("cloudformation").list_stack_resources(StackName=OTHER)["StackResourceSummaries"]
+    resources = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in listed}
+    api_url = f"{emulator_url(stack.port)}/_aws/execute-api/{outputs['ApiId']}/v1"
+    user = Client(api_url, token_of(stack, pool["Id"]))
+    yield Other(outputs, made, resources, user)
+    user.close()
+
+
+def copy_of_build(stack: Stack, home: Path) -> Path:
+    """A *home* with what *stack* was deployed from, to be changed at will."""
+    shutil.copytree(stack.home / "build", home / "build")
+    return home
+
+
+def token_of(stack: Stack, pool_id: str) -> str:
+    """A token of a pool that is not the stack's, once it has the scopes."""
+    cognito = stack.aws("cognito-idp")
+    for server in ("conversations", "messages"):
+        scopes = [{"ScopeName": name, "ScopeDescription": name} for name in ("read", "write")]
+        cognito.create_resource_server(UserPoolId=pool_id, Identifier=server, Name=server, Scopes=scopes)
+    cognito.create_user_pool_domain(UserPoolId=pool_id, Domain="theirs")
+    client = cognito.create_user_pool_client(
+        UserPoolId=pool_id,
+        ClientName="app",
+        GenerateSecret=True,
+        AllowedOAuthFlowsUserPoolClient=True,
+        AllowedOAuthFlows=["client_credentials"],
+        AllowedOAuthScopes=list(users.SCOPES),
+    )["UserPoolClient"]
+    answer = requests.post(
+        f"{emulator_url(stack.port)}/oauth2/token",
+        data={"grant_type": "client_credentials", "scope": " ".join(users.SCOPES)},
+        auth=(client["ClientId"], client["ClientSecret"]),
+        headers={"Host": "theirs.auth.us-east-1.amazoncognito.com"},
+        timeout=30,
+    )
+    return str(answer.json()["access_token"])
+
+
+def test_every_parameter_is_deployed_with_another_value_than_its_default() -> None:
+    tried = SETTINGS.keys() | MADE | OF_OWN_USER_POOL.keys() | NOT_DEPLOYED
+    assert tried == TEMPLATE["Parameters"].keys()
+    for name, value in (SETTINGS | OF_OWN_USER_POOL).items():
+        if name != "ProtectData":
+            assert str(TEMPLATE["Parameters"][name]["Default"]) != value
+
+
+def test_tokens_of_the_teams_own_user_pool_are_accepted_and_others_are_not(other: Other, stack: Stack) -> None:
+    assert "UserPoolId" not in other.outputs
+    conversation = other.user.create(contact_id="harry")
+    assert other.user.list()["data"] == [conversation]
+    stranger = Client(other.user.api_url, users.token(stack.port, "kevin"))
+    assert stranger.send("GET", "/conversations").status_code == 401
+    stranger.close()
+
+
+def test_answers_show_the_teams_own_urls_and_origin(other: Other) -> None:
+    created = other.user.send("POST", "/conversations", json={"contact_id": "harry"})
+    assert created.headers["Location"].startswith(SETTINGS["PublicUrl"])
+    assert created.headers["Access-Control-Allow-Origin"] == SETTINGS["AllowedOrigin"]
+    refused = other.user.send("GET", "/conversations?limit=0")
+    assert refused.json()["documentation_url"].startswith(SETTINGS["DocumentationUrl"])
+    assert other.outputs["ApiUrl"] == "https://api.example.com/chat"
+    assert other.outputs["DocsUrl"] == "https://api.example.com/chat/docs"
+    assert other.outputs["DomainTarget"]
+
+
+def test_tables_have_the_teams_key_and_limits(other: Other, stack: Stack) -> None:
+    for name in ("ConversationsTable", "MessagesTable"):
+        table = stack.aws("dynamodb").describe_table(TableName=other.resources[name])["Table"]
+        assert table["DeletionProtectionEnabled"] is True
+    queue = stack.aws("sqs").get_queue_attributes(QueueUrl=other.outputs["DeadLettersUrl"], AttributeNames=["All"])
+    assert queue["Attributes"]["KmsMasterKeyId"] == other.made["KmsKeyArn"]
+
+
+def test_the_api_has_the_teams_domain_firewall_and_limits(other: Other, stack: Stack) -> None:
+    gateway = stack.aws("apigateway")
+    domain = gateway.get_domain_name(domainName=SETTINGS["DomainName"])
+    assert domain["securityPolicy"] == "SecurityPolicy_TLS13_1_3_2025_09"
+    (mapping,) = gateway.get_base_path_mappings(domainName=SETTINGS["DomainName"])["items"]
+    assert (mapping["basePath"], mapping["restApiId"], mapping["stage"]) == ("chat", other.outputs["ApiId"], "v1")
+    settings = gateway.get_stage(restApiId=other.outputs["ApiId"], stageName="v1")["methodSettings"]["*/*"]
+    assert (settings["throttlingRateLimit"], settings["throttlingBurstLimit"]) == (10, 20)
+    (firewall,) = stack.aws("wafv2").list_web_acls(Scope="REGIONAL")["WebACLs"]
+    rules = stack.aws("wafv2").get_web_acl(Scope="REGIONAL", Name=firewall["Name"], Id=firewall["Id"])["WebACL"][
+        "Rules"
+    ]
+    assert int(rules[0]["Statement"]["RateBasedStatement"]["Limit"]) == 100
+
+
+def test_logs_alarms_and_events_are_the_teams(other: Other, stack: Stack) -> None:
+    for name in ("AccessLogs", "FunctionLogs"):
+        (group,) = stack.aws("logs").describe_log_groups(logGroupNamePrefix=other.resources[name])["logGroups"]
+        assert group["retentionInDays"] == 14
+    (subscription,) = stack.aws("sns").list_subscriptions_by_topic(TopicArn=other.outputs["AlarmsArn"])["Subscriptions"]
+    assert subscription["Endpoint"] == SETTINGS["AlarmEmail"]
+    (alarm,) = stack.aws("cloudwatch").describe_alarms(AlarmNames=[other.resources["Concurrency"]])["MetricAlarms"]
+    assert alarm["Threshold"] == 80
+    assert stack.aws("events").list_rules(EventBusName=SETTINGS["EventBusName"])["Rules"]
+    function = stack.aws("lambda").get_function(FunctionName=other.resources["ReceiveMessage"])
+    assert "Concurrency" not in function
+    assert function["Configuration"]["Architectures"] == ["x86_64"]
+    users_function = stack.aws("lambda").get_function(FunctionName=other.resources["ListConversations"])
+    assert users_function["Configuration"]["SnapStart"]["ApplyOn"] == "None"
+
+
+def test_conversations_outlive_the_stack(other: Other, stack: Stack) -> None:
+    tables = [other.resources["ConversationsTable"], other.resources["MessagesTable"]]
+    dynamodb, cloudformation = stack.aws("dynamodb"), stack.aws("cloudformation")
+    with pytest.raises(dynamodb.exceptions.ClientError, match="protect"):
+        dynamodb.delete_table(TableName=tables[0])
+    before = dynamodb.scan(TableName=tables[0])["Items"]
+    cloudformation.delete_stack(StackName=OTHER)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=OTHER, WaiterConfig={"Delay": 1})
+    assert set(tables) <= set(dynamodb.list_tables()["TableNames"])
+    assert dynamodb.scan(TableName=tables[0])["Items"] == before != []
+
+
+def test_requests_go_on_while_a_new_release_is_deployed(
+    stack: Stack, kevin: Client, harry: Client, tmp_path: Path
+) -> None:
+    home = copy_of_build(stack, tmp_path)
+    for function in FUNCTIONS:
+        if (home / "build" / function).exists():
+            (home / "build" / function / "release.txt").write_text("another one")
+    before = versions(stack)
+    done = threading.Event()
+    answers: Counter[tuple[str, int]] = Counter()
+    at_work = [threading.Thread(target=converse, args=(client, done, answers)) for client in (kevin, harry)]
+    for thread in at_work:
+        thread.start()
+    try:
+        local_stack.apply(home, stack.port, PublicUrl=stack.api_url, **OF_OWN_USER_POOL)
+        gaps.fill(stack.port)
+        after = versions(stack)
+        answered = sum(answers.values())
+        assert awaited(lambda: sum(answers.values()) > answered + 20)
+    finally:
+        done.set()
+        for thread in at_work:
+            thread.join()
+    assert all(after[function] > before[function] for function in before)
+    assert {status for _, status in answers} == {200, 201, 204}
+    assert {call for call, _ in answers} == {"create", "list", "send", "update", "retrieve", "delete"}
+    outputs = stack.outputs()
+    app = stack.aws("cognito-idp").describe_user_pool_client(
+        UserPoolId=outputs["UserPoolId"], ClientId=outputs["AppClientId"]
+    )["UserPoolClient"]
+    assert [int(app[f"{kind}TokenValidity"]) for kind in ("Access", "Id", "Refresh")] == [5, 5, 1]
+    assert app["CallbackURLs"] == [OF_OWN_USER_POOL["CallbackUrl"]]
+
+
+def versions(stack: Stack) -> dict[str, int]:
+    """The version of each function that its callers reach."""
+    functions = {name: stack.function(name) for name in FUNCTIONS if name != "ExerciseRelease"}
+    aliases = {
+        name: stack.aws("lambda").get_alias(FunctionName=function, Name="live") for name, function in functions.items()
+    }
+    return {name: int(alias["FunctionVersion"]) for name, alias in aliases.items()}
+
+
+def converse(client: Client, done: threading.Event, answers: "Counter[tuple[str, int]]") -> None:
+    """Has conversations until *done*, and counts the *answers*."""
+
+    def call(name: str, method: str, path: str, **body: object) -> dict[str, Any]:
+        answer = client.send(method, path, **({"json": body} if body else {}))
+        answers[name, answer.status_code] += 1
+        content: dict[str, Any] = answer.json() if answer.content else {}
+        return content
+
+    while not done.is_set():
+        conversation = call("create", "POST", "/conversations", contact_id="harry").get("id", "")
+        call("send", "POST", "/messages", conversation_id=conversation, message="hello")
+        call("update", "PUT", f"/conversations/{conversation}", is_pinned=True)
+        call("retrieve", "GET", f"/conversations/{conversation}")
+        call("list", "GET", "/conversations")
+        call("delete", "DELETE", f"/conversations/{conversation}")
+
+
+def test_what_was_deleted_is_brought_back_from_a_restored_table(stack: Stack, kevin: Client) -> None:
+    # As docs/operations.md says it; the emulator restores a table as it is now, and not as it was at some second.
+    conversation = kevin.create(contact_id="harry")
+    message = kevin.send_message(conversation)
+    dynamodb, outputs = stack.aws("dynamodb"), stack.outputs()
+    restored = {}
+    for table in (outputs["ConversationsTableName"], outputs["MessagesTableName"]):
+        # The emulator switches it on when the table is updated, not when CloudFormation makes it.
+        dynamodb.update_continuous_backups(
+            TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
+        restored[table] = f"{table}-restored"
+        dynamodb.restore_table_to_point_in_time(
+            SourceTableName=table, TargetTableName=restored[table], UseLatestRestorableTime=True
+        )
+        dynamodb.get_waiter("table_exists").wait(TableName=restored[table])
+    kevin.send("DELETE", f"/conversations/{conversation['id']}")
+    assert awaited(lambda: not stack.rows_of(conversation))
+    assert kevin.list()["data"] == []
+    for table, copy in restored.items():
+        for row in dynamodb.scan(TableName=copy)["Items"]:
+            if conversation["id"] in {row["id"]["S"], row.get("conversation_id", {}).get("S")}:
+                dynamodb.put_item(TableName=table, Item=row, ConditionExpression="attribute_not_exists(id)")
+        dynamodb.delete_table(TableName=copy)
+    assert [found["id"] for found in kevin.list()["data"]] == [conversation["id"]]
+    assert kevin.messages(conversation_id=conversation["id"])["data"] == [message]
