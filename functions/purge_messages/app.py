@@ -14,6 +14,7 @@ from coherent.messages.purge import Purge
 purge = Purge(dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"])
 processor = BatchProcessor(EventType.DynamoDBStreams)
 logger = Logger()
+meter = metrics.Meter("purge_messages")
 
 
 def purge_one(record: DynamoDBRecord, lambda_context: LambdaContext) -> None:
@@ -29,5 +30,5 @@ def purge_one(record: DynamoDBRecord, lambda_context: LambdaContext) -> None:
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    with metrics.measured("purge_messages"):
+    with meter.call():
         return process_partial_response(event, purge_one, processor, context)

@@ -13,10 +13,11 @@ messages = MessageRepository(
     dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"]
 )
 sqs: Any = botocore.session.get_session().create_client("sqs")
+meter = metrics.Meter("receive_message")
 
 
 def handler(event: dict[str, Any], _context: object) -> None:
-    with metrics.measured("receive_message") as call:
+    with meter.call() as call:
         call.request_id = event["id"]
         try:
             received = ReceiveMessage.parse(event["detail"], text=False)

@@ -10,10 +10,11 @@ from coherent.messages.purge import Purge
 
 purge = Purge(dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"])
 logger = Logger()
+meter = metrics.Meter("sweep_purges")
 
 
 def handler(_event: object, context: LambdaContext) -> None:
-    with metrics.measured("sweep_purges") as call:
+    with meter.call() as call:
         call.purge_age = failed = 0
         for order in purge.orders():
             call.purge_age = max(call.purge_age, time.time() - order.created_at)

@@ -220,6 +220,7 @@ def endpoint(
     trace and becomes a bare 500. With *takes_user* nobody unknown is let in; without *takes_query* a query is refused,
     without *takes_body* a body. Garbage is collected from now on, without ever again a look at what init made.
     """
+    meter = metrics.Meter(name)
     gc.freeze()
     gc.enable()
     of_all = {
@@ -232,7 +233,7 @@ def endpoint(
     def decorate(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], object], dict[str, Any]]:
         @functools.wraps(handle)
         def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-            with metrics.measured(name) as call:
+            with meter.call() as call:
                 call.request_id, call.user_id = _request_id(event), _known_user(event)
                 try:
                     request = Request(event)

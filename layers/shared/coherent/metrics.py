@@ -1,6 +1,7 @@
 """What each call took, told in a line that people search and CloudWatch makes metrics of (embedded metric format)."""
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -9,9 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from aws_lambda_powertools import Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 
-_metrics = Metrics(namespace="CoherentConversations")
+_UNITS = {"Latency": "Milliseconds", "PurgeAge": "Seconds"}
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Spent(NamedTuple):
@@ -58,44 +59,47 @@ def hashed(user_id: str) -> str:
     return hashlib.sha256(user_id.encode()).hexdigest()[:16]
 
 
-@contextmanager
-def measured(endpoint: str) -> Iterator[Call]:
-    """Measures what runs in the block, and tells it when that ends, be it by an exception.
+class Meter:
+    """Measures the calls of one function, and tells each in one line when it ends, be it by an exception.
 
-    Metrics are per service (the stack) and per *endpoint* of it: `Requests`, `InvalidRequest` and `ApiError` (the types
-    of the contract's errors), `Latency` in milliseconds, `ReadUnits` and `WriteUnits` of DynamoDB, and `Retries` of
-    requests to it.
+    Metrics are per service (the stack) and per endpoint of it (the function): `Requests`, `InvalidRequest` and
+    `ApiError` (the types of the contract's errors), `Latency` in milliseconds, DynamoDB's `ReadUnits` and `WriteUnits`,
+    and `Retries` of requests to it.
     """
-    call = Call()
-    _spent.clear()
-    started = time.perf_counter()
-    try:
-        yield call
-    except BaseException as error:
-        call.status, call.error = 500, type(error).__name__
-        raise
-    finally:
-        _tell(endpoint, call, (time.perf_counter() - started) * 1000)
 
+    def __init__(self, endpoint: str) -> None:
+        self._service = os.environ["POWERTOOLS_SERVICE_NAME"]
+        self._metrics = Metrics(namespace="CoherentConversations")
+        self._metrics.add_dimensions(service=self._service, endpoint=endpoint)
 
-def _tell(endpoint: str, call: Call, milliseconds: float) -> None:
-    status = call.status or 0
-    counts = {
-        "Requests": 1,
-        "InvalidRequest": 400 <= status < 500,
-        "ApiError": status >= 500,
-        "ReadUnits": sum(spent.read_units for spent in _spent),
-        "WriteUnits": sum(spent.write_units for spent in _spent),
-        "Retries": sum(spent.retries for spent in _spent),
-    }
-    for name, count in counts.items():
-        _metrics.add_metric(name, MetricUnit.Count, count)
-    _metrics.add_metric("Latency", MetricUnit.Milliseconds, round(milliseconds, 1))
-    if call.purge_age is not None:
-        _metrics.add_metric("PurgeAge", MetricUnit.Seconds, round(call.purge_age))
-    service = os.environ["POWERTOOLS_SERVICE_NAME"]
-    _metrics.add_dimension("service", service)
-    _metrics.add_dimensions(service=service, endpoint=endpoint)
-    for name, detail in call.details.items():
-        _metrics.add_metadata(name, detail)
-    _metrics.flush_metrics()
+    @contextmanager
+    def call(self) -> Iterator[Call]:
+        """Measures what runs in the block."""
+        call = Call()
+        _spent.clear()
+        started = time.perf_counter()
+        try:
+            yield call
+        except BaseException as error:
+            call.status, call.error = 500, type(error).__name__
+            raise
+        finally:
+            self._tell(call, (time.perf_counter() - started) * 1000)
+
+    def _tell(self, call: Call, milliseconds: float) -> None:
+        status = call.status or 0
+        values = {
+            "Requests": 1,
+            "InvalidRequest": int(400 <= status < 500),
+            "ApiError": int(status >= 500),
+            "Latency": round(milliseconds, 1),
+            "ReadUnits": sum(spent.read_units for spent in _spent),
+            "WriteUnits": sum(spent.write_units for spent in _spent),
+            "Retries": sum(spent.retries for spent in _spent),
+        }
+        if call.purge_age is not None:
+            values["PurgeAge"] = round(call.purge_age)
+        # All at once: to add them one by one takes five times as long, a fifth of a call.
+        measured = {name: {"Unit": _UNITS.get(name, "Count"), "Value": value} for name, value in values.items()}
+        line = self._metrics.serialize_metric_set(measured, {"service": self._service}, dict(call.details))
+        print(_encode(line))
