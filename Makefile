@@ -9,9 +9,13 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 BIN := .venv/bin
 UV := .tools/uv/bin/uv
 SAM := .tools/sam/bin/sam
+CHECKS := .tools/checks/bin
 
 export SAM_CLI_TELEMETRY = 0
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+# Parameters for which there is all that the template and SAM can make.
+EVERYTHING := Canary=true WebAcl=true AlarmEmail=alarms@example.com DomainName=api.example.com
 
 # Any platform, any Python that we support, and never where the packages came from.
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
@@ -23,7 +27,7 @@ help:
 	@echo "make token  prints an access token of a demo user (USER=kevin or USER=harry)"
 	@echo "make sample-data  gives kevin CONVERSATIONS=$(CONVERSATIONS) with MESSAGES=$(MESSAGES) each, or harry with USER=harry"
 	@echo "make test   runs every test; make unit only the quick ones"
-	@echo "make lint   checks style, types and the template"
+	@echo "make lint   checks style, types, the template, the workflows, and the locks for known vulnerabilities"
 	@echo "make fuzz   looks for faults with Schemathesis for ten minutes; make test does so for 45 seconds"
 	@echo "make bench  measures speed and cost for seven minutes into docs/benchmarks.md, or some of it (PARTS=cold);"
 	@echo "            QUICK=1 only shows in a minute that it works"
@@ -47,11 +51,23 @@ test: .tools/installed
 unit: .tools/installed
 	@$(BIN)/python -m pytest tests/unit
 
-lint: .tools/installed
+lint: .tools/installed .tools/checks/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(SAM) validate --lint
+	@mkdir -p .local/lint
+	@$(BIN)/python -m checks.transformed > .local/lint/default.json
+	@$(BIN)/python -m checks.transformed $(EVERYTHING) > .local/lint/everything.json
+# Not W1028: what SAM makes for one value of a parameter leaves nothing to the branches for others.
+	.tools/sam/bin/cfn-lint --ignore-checks W1028 -- .local/lint/*.json
+	$(CHECKS)/checkov --framework cloudformation --skip-download --quiet --compact \
+		--file template.yaml .local/lint/everything.json
+	$(CHECKS)/python -m checks.guard .local/lint/everything.json
+	$(CHECKS)/bandit --quiet --configfile pyproject.toml --recursive functions layers/shared local
+	$(CHECKS)/python -m checks.audit requirements/*.txt layers/shared/requirements.txt
+	$(CHECKS)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
+	$(CHECKS)/zizmor --offline --quiet .github
 
 fuzz: .tools/installed
 	@FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/e2e/test_fuzz.py
@@ -66,7 +82,7 @@ lock: $(UV)
 	$(UV) pip compile $(LOCK) --group layer -o layers/shared/requirements.txt
 	@for group in dev bench contenders; do \
 		$(UV) pip compile $(LOCK) --group $$group -c layers/shared/requirements.txt -o requirements/$$group.txt || exit 1; done
-	@for group in uv sam ministack; do \
+	@for group in uv sam ministack checks; do \
 		$(UV) pip compile $(LOCK) --group $$group -o requirements/$$group.txt || exit 1; done
 
 clean:
@@ -76,6 +92,12 @@ clean:
 .tools/bench/installed: requirements/bench.txt
 	@echo "Installing what draws the benchmarks ..."
 	@$(call install,.tools/bench,bench)
+	@touch $@
+
+.tools/checks/installed: $(UV) requirements/checks.txt
+	@echo "Installing the static checks ..."
+# checkov is so large that to compile it each time would take longer than it runs, where Python may not keep bytecode.
+	@export UV_COMPILE_BYTECODE=1; $(call install,.tools/checks,checks)
 	@touch $@
 
 # The first of PYTHON that runs, is one of the versions that we lock for, and can make environments.

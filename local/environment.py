@@ -15,7 +15,7 @@ MINISTACK_PYTHON = ROOT / ".tools/ministack/bin/python"
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 # The emulator's own root user; it accepts no other before IAM knows one.
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+CREDENTIALS = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
 
 _DEVELOPERS = dict(os.environ)
 _NO_AWS_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}

@@ -1,0 +1,1 @@
+"""The static checks of `make lint` that need more than a line."""
