@@ -1,9 +1,10 @@
-# The words a developer types: run, token, sample-data, test, unit, lint, fuzz, bench, openapi, lock, clean. Everything
-# is installed on first use.
+# The words a developer types: run, token, sample-data, test, unit, lint, fuzz, bench, dashboard, openapi, lock, clean.
+# Everything is installed on first use.
 
 PORT ?= 4566
 CONVERSATIONS ?= 30
 MESSAGES ?= 20
+SECONDS ?= 300
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 
 BIN := .venv/bin
@@ -14,6 +15,9 @@ CHECKS := .tools/checks/bin
 export SAM_CLI_TELEMETRY = 0
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
+# What shares a stack or a build stays in one process.
+AT_ONCE := --numprocesses 2 --dist loadgroup
+
 # Parameters for which there is all that the template and SAM can make.
 EVERYTHING := Canary=true WebAcl=true AlarmEmail=alarms@example.com DomainName=api.example.com
 
@@ -21,7 +25,7 @@ EVERYTHING := Canary=true WebAcl=true AlarmEmail=alarms@example.com DomainName=a
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help run token sample-data test unit lint fuzz bench openapi lock clean
+.PHONY: help run token sample-data test unit lint fuzz bench dashboard openapi lock clean
 help:
 	@echo "make run    serves the whole stack on this machine (PORT=$(PORT))"
 	@echo "make token  prints an access token of a demo user (USER=kevin or USER=harry)"
@@ -31,6 +35,7 @@ help:
 	@echo "make fuzz   looks for faults with Schemathesis for ten minutes; make test does so for 45 seconds"
 	@echo "make bench  measures speed and cost for seven minutes into docs/benchmarks.md, or some of it (PARTS=cold);"
 	@echo "            QUICK=1 only shows in a minute that it works"
+	@echo "make dashboard  draws the dashboard of SECONDS=$(SECONDS) of load into docs/operations/"
 	@echo "make openapi  writes openapi.json anew, after a change of models or routes"
 	@echo "make lock   renews the locked dependencies"
 	@echo "make clean  forgets the conversations of make run and all that was built"
@@ -46,7 +51,7 @@ sample-data: .tools/installed
 		$(if $(filter command,$(origin USER)),$(USER),kevin) $(CONVERSATIONS) $(MESSAGES)
 
 test: .tools/installed
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(AT_ONCE)
 
 unit: .tools/installed
 	@$(BIN)/python -m pytest tests/unit
@@ -74,6 +79,9 @@ fuzz: .tools/installed
 
 bench: .tools/installed .tools/bench/installed
 	@PYTHONPATH=layers/shared .tools/bench/bin/python -m bench $(if $(QUICK),--quick --out .local/bench) $(PARTS)
+
+dashboard: .tools/installed .tools/bench/installed
+	@PYTHONPATH=layers/shared .tools/bench/bin/python -m bench.dashboard --seconds $(SECONDS)
 
 openapi: .tools/installed
 	@PYTHONPATH=layers/shared $(BIN)/python -m reference.openapi > openapi.json

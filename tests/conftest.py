@@ -44,6 +44,15 @@ for function in FUNCTIONS:
             _wire.listen(repository._client)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has one process run all tests that share a stack or a build, where there are several."""
+    for item in items:
+        folder = item.path.parent.name
+        if folder in ("built", "e2e"):
+            item.add_marker(pytest.mark.xdist_group(folder))
+
+
 @pytest.fixture
 def wire() -> Iterator[Wire]:
     """The requests that handlers make to DynamoDB from now on."""

@@ -63,14 +63,22 @@ def serving() -> Iterator[Server]:
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with listening(Handler) as url:
+        server = Server(url)
+        yield server
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Has *handler* answer at the URL, in a thread for each connection, for as long as the block lasts."""
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     # Else it waits at the end for connections that are kept open.
     listener.daemon_threads = True
-    server = Server(f"http://127.0.0.1:{listener.server_port}")
-    thread = threading.Thread(target=listener.serve_forever)
+    # How often it looks whether it is to end.
+    thread = threading.Thread(target=listener.serve_forever, args=[0.02])
     thread.start()
     try:
-        yield server
+        yield f"http://127.0.0.1:{listener.server_port}"
     finally:
         listener.shutdown()
         thread.join()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 # All that our code calls, with the version of their API; the data of the other 400 services is most of botocore.
-SERVICES = {"dynamodb": "2012-08-10", "sqs": "2012-11-05"}
+SERVICES = {"codedeploy": "2014-10-06", "dynamodb": "2012-08-10", "lambda": "2015-03-31", "sqs": "2012-11-05"}
 
 # DynamoDB's rows, keys and parameters. Their JSON on the wire is what botocore hands out and takes in, but for binary
 # values, of which we have none. As documents they pass as they are, and are not walked through value by value.

@@ -15,7 +15,7 @@ from tests import handlers
 from tests.server import Server, serving
 from tests.template import logical_id
 
-_CALL = """
+CALL = """
 import json, sys
 import app
 
@@ -50,7 +50,7 @@ def functions(built: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> N
 
     def handler(function: str) -> Callable[[Any, Any], Any]:
         def invoke(event: Any, _context: object) -> Any:
-            return run(built, function, _CALL, event, AWS_ENDPOINT_URL_DYNAMODB=server.url)
+            return run(built, function, CALL, event, AWS_ENDPOINT_URL_DYNAMODB=server.url)
 
         return invoke
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import handlers, tables
+from tests import aws, handlers, tables
 from tests.built.conftest import run
 from tests.handlers import JSON, OF_USERS, call, create, event, invoke, list_all, purge, send, sweep, update
 
@@ -66,6 +66,14 @@ def test_a_received_message_is_stored() -> None:
     received["detail"] |= {"user_id": "kevin", "conversation_id": conversation["id"]}
     handlers.handler("receive_message")(received, None)
     assert [row["message"]["S"] for row in tables.messages()] == [received["detail"]["message"]]
+
+
+def test_a_release_is_exercised(monkeypatch: pytest.MonkeyPatch) -> None:
+    with aws.serving() as (others, url):
+        for name, value in others.environment(url).items():
+            monkeypatch.setenv(name, value)
+        handlers.handler(aws.HOOK)(event(aws.HOOK), None)
+    assert [told["status"] for told in others.reported] == ["Succeeded"]
 
 
 def test_the_reference_page_has_its_files() -> None:

@@ -4,15 +4,51 @@ import json
 import marshal
 import re
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import trim
 from botocore.loaders import Loader
 
+from tests.built.conftest import run
 from tests.template import FUNCTIONS, ROOT
 
 MOST_BYTES = 15 * 1024 * 1024
+# Where a request to each service goes in each partition of AWS, and for which region and service it is signed.
+_ENDPOINTS = """
+import json
+import botocore.session
+
+CALLS = {
+    "codedeploy": ("put_lifecycle_event_hook_execution_status", {}),
+    "dynamodb": ("get_item", {"TableName": "messages", "Key": {}}),
+    "lambda": ("invoke", {"FunctionName": "function"}),
+    "sqs": ("send_message", {"QueueUrl": "https://sqs/queue", "MessageBody": "letter"}),
+}
+
+class Sent(Exception):
+    pass
+
+def note(request, **_):
+    signature = request.headers["Authorization"].decode()
+    raise Sent(request.url, signature.partition("Credential=")[2].split("/")[2:4])
+
+session = botocore.session.get_session()
+partitions = session.get_component("data_loader").load_data("partitions")["partitions"]
+found = {}
+for partition in partitions:
+    for service, (operation, given) in CALLS.items():
+        region = partition["outputs"]["implicitGlobalRegion"]
+        client = session.create_client(service, region)
+        client.meta.events.register("before-send", note)
+        try:
+            getattr(client, operation)(**given)
+        except Sent as sent:
+            found[f"{service} in {region}"] = sent.args
+print(json.dumps(found))
+"""
 
 
 @pytest.fixture
@@ -71,6 +107,13 @@ def test_botocore_knows_the_services_that_are_called(packages: Path) -> None:
     assert {path.name for path in data.iterdir() if path.is_dir()} == trim.SERVICES.keys() == called
     endpoints = json.loads((data / "endpoints.json").read_text())
     assert {name for partition in endpoints["partitions"] for name in partition["services"]} == called
+
+
+def test_its_clients_find_every_service_in_every_partition(built: Path) -> None:
+    trimmed = run(built, "sweep_purges", _ENDPOINTS)
+    untrimmed = subprocess.run([sys.executable, "-c", _ENDPOINTS], capture_output=True, text=True, check=True)
+    assert trimmed == json.loads(untrimmed.stdout)
+    assert len(trimmed) >= 8 * len(trim.SERVICES)
 
 
 def test_only_whole_rows_and_their_values_pass_as_they_are(packages: Path) -> None:

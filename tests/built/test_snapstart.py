@@ -56,7 +56,7 @@ def test_restored_copies_make_different_ids_and_use_connections_and_credentials_
         server.access_key, server.seconds = "AKIALATER", 3600
         copies.stdin.write(json.dumps(event("create_conversation")) + "\n")
         copies.stdin.flush()
-        first, second = (json.loads(line) for line in copies.stdout)
+        first, second = (line for line in map(json.loads, copies.stdout) if "_aws" not in line)
     assert first["statusCode"] == second["statusCode"] == 201
     made = [json.loads(answer["body"])["id"] for answer in (first, second)]
     assert made[0][-7:] != made[1][-7:]

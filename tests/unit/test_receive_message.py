@@ -14,7 +14,7 @@ from tests.wire import Wire, refusal
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
-ABSENT: Any = object()
+ABSENT = "<absent>"
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ BELOW = {
     },
     "coherent.metrics": set(),
     "coherent.parameters": {"coherent.errors", "coherent.ids"},
+    "coherent.release": set(),
     "coherent.rows": {"coherent.dynamodb", "coherent.errors", "coherent.parameters"},
 }
 MODULES = {
@@ -95,7 +96,7 @@ def test_an_endpoint_has_one_word_everywhere(endpoint: str) -> None:
 
 @pytest.mark.parametrize("function", sorted(set(HANDLERS) - set(ENDPOINTS)))
 def test_a_function_of_another_source_has_one_word_everywhere_too(function: str) -> None:
-    assert (ROOT / f"tests/unit/test_{function}.py").exists()
+    assert any((ROOT / "tests").glob(f"*/test_{function}.py"))
     assert f"| `{function}` |" in (ROOT / "README.md").read_text()
 
 
@@ -111,7 +112,7 @@ def test_a_module_of_the_layer_imports_only_what_stands_below(module: str) -> No
     assert {name for name in imported(MODULES[module]) if name.partition(".")[0] == "coherent"} <= BELOW[module]
 
 
-@pytest.mark.parametrize("module", MODULES.keys() - {"coherent.api"})
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - {"coherent.api"}))
 def test_http_is_none_of_the_repositorys_business(module: str) -> None:
     assert not {name for name in imported(MODULES[module]) if name.startswith(("http", "urllib", "coherent.api"))}
 
@@ -127,7 +128,8 @@ def test_a_function_imports_the_layer_and_no_other_function(function: str) -> No
     others = {"aws_lambda_powertools", "botocore"} if function not in ENDPOINTS else set()
     assert "coherent" in roots
     assert roots - {"coherent"} - others <= sys.stdlib_module_names
-    assert len(path.read_text().splitlines()) <= 35
+    # One is a journey through all the others.
+    assert len(path.read_text().splitlines()) <= (110 if function == "exercise_release" else 35)
 
 
 @pytest.mark.parametrize(
