@@ -15,9 +15,10 @@ meter = metrics.Meter("sweep_purges")
 
 def handler(_event: object, context: LambdaContext) -> None:
     with meter.call() as call:
-        call.purge_age = failed = 0
-        for order in purge.orders():
-            call.purge_age = max(call.purge_age, time.time() - order.created_at)
+        orders, failed = list(purge.orders()), 0
+        # Told only by a sweep that could read them.
+        call.purge_age = max((time.time() - order.created_at for order in orders), default=0)
+        for order in orders:
             try:
                 if not purge.finish(order, context.get_remaining_time_in_millis() / 1000):
                     break

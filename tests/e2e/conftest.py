@@ -33,4 +33,5 @@ def harry(stack: Stack) -> Iterator[Client]:
 def _without_conversations(client: Client) -> Iterator[Client]:
     yield client
     for conversation in client.list(limit=100)["data"]:
-        client.send("DELETE", f"/conversations/{conversation['id']}")
+        answer = client.send("DELETE", f"/conversations/{conversation['id']}")
+        assert answer.status_code == 204, answer.text

@@ -1,7 +1,10 @@
 """What a team does with its stack: settings of its own, a new release while users are at work, data brought back."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -14,9 +17,9 @@ from samtranslator.yaml_helper import yaml_parse
 
 from local import gaps, users
 from local import stack as local_stack
-from local.environment import emulator_url
+from local.environment import emulator_url, of_aws_client
 from tests.e2e.stack import Client, Stack, awaited
-from tests.template import FUNCTIONS, TEMPLATE
+from tests.template import FUNCTIONS, ROOT, TEMPLATE
 
 OTHER = "other"
 # Each parameter but those below, with a value that is not its default.
@@ -29,7 +32,7 @@ SETTINGS = {
     "DocumentationUrl": "https://docs.example.com/errors",
     "DomainName": "api.example.com",
     "EventBusName": "delivery",
-    "EventConcurrency": "0",
+    "EventConcurrency": "5",
     "LogDays": "14",
     "MaxReadUnits": "200",
     "MaxWriteUnits": "100",
@@ -155,7 +158,8 @@ def test_answers_show_the_teams_own_urls_and_origin(other: Other) -> None:
     assert other.outputs["DomainTarget"]
 
 
-def test_tables_have_the_teams_key_and_limits(other: Other, stack: Stack) -> None:
+def test_tables_are_protected_and_letters_have_the_teams_key(other: Other, stack: Stack) -> None:
+    # The emulator does not show a table's key, its limits, nor for how many days it can be restored.
     for name in ("ConversationsTable", "MessagesTable"):
         table = stack.aws("dynamodb").describe_table(TableName=other.resources[name])["Table"]
         assert table["DeletionProtectionEnabled"] is True
@@ -179,6 +183,7 @@ def test_the_api_has_the_teams_domain_firewall_and_limits(other: Other, stack: S
 
 
 def test_logs_alarms_and_events_are_the_teams(other: Other, stack: Stack) -> None:
+    # The emulator does not show what concurrency is reserved.
     for name in ("AccessLogs", "FunctionLogs"):
         (group,) = stack.aws("logs").describe_log_groups(logGroupNamePrefix=other.resources[name])["logGroups"]
         assert group["retentionInDays"] == 14
@@ -188,13 +193,13 @@ def test_logs_alarms_and_events_are_the_teams(other: Other, stack: Stack) -> Non
     assert alarm["Threshold"] == 80
     assert stack.aws("events").list_rules(EventBusName=SETTINGS["EventBusName"])["Rules"]
     function = stack.aws("lambda").get_function(FunctionName=other.resources["ReceiveMessage"])
-    assert "Concurrency" not in function
     assert function["Configuration"]["Architectures"] == ["x86_64"]
     users_function = stack.aws("lambda").get_function(FunctionName=other.resources["ListConversations"])
     assert users_function["Configuration"]["SnapStart"]["ApplyOn"] == "None"
 
 
 def test_conversations_outlive_the_stack(other: Other, stack: Stack) -> None:
+    other.user.create(contact_id="harry")
     tables = [other.resources["ConversationsTable"], other.resources["MessagesTable"]]
     dynamodb, cloudformation = stack.aws("dynamodb"), stack.aws("cloudformation")
     with pytest.raises(dynamodb.exceptions.ClientError, match="protect"):
@@ -238,6 +243,9 @@ def test_requests_go_on_while_a_new_release_is_deployed(
     )["UserPoolClient"]
     assert [int(app[f"{kind}TokenValidity"]) for kind in ("Access", "Id", "Refresh")] == [5, 5, 1]
     assert app["CallbackURLs"] == [OF_OWN_USER_POOL["CallbackUrl"]]
+    pool_id, client_id = outputs["UserPoolId"], outputs["ServiceClientId"]
+    service = stack.aws("cognito-idp").describe_user_pool_client(UserPoolId=pool_id, ClientId=client_id)
+    assert int(service["UserPoolClient"]["AccessTokenValidity"]) == 5
 
 
 def versions(stack: Stack) -> dict[str, int]:
@@ -267,29 +275,38 @@ def converse(client: Client, done: threading.Event, answers: "Counter[tuple[str,
         call("delete", "DELETE", f"/conversations/{conversation}")
 
 
-def test_what_was_deleted_is_brought_back_from_a_restored_table(stack: Stack, kevin: Client) -> None:
-    # As docs/operations.md says it; the emulator restores a table as it is now, and not as it was at some second.
+def test_what_was_deleted_is_brought_back_as_the_page_for_operations_says(stack: Stack, kevin: Client) -> None:
     conversation = kevin.create(contact_id="harry")
     message = kevin.send_message(conversation)
     dynamodb, outputs = stack.aws("dynamodb"), stack.outputs()
-    restored = {}
-    for table in (outputs["ConversationsTableName"], outputs["MessagesTableName"]):
-        # The emulator switches it on when the table is updated, not when CloudFormation makes it.
-        dynamodb.update_continuous_backups(
-            TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-        )
-        restored[table] = f"{table}-restored"
+    tables = [outputs["ConversationsTableName"], outputs["MessagesTableName"]]
+    for table in tables:
+        # The emulator does not switch it on for CloudFormation, and restores a table as it is now.
+        enabled = {"PointInTimeRecoveryEnabled": True}
+        dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=enabled)
+        copy = f"{table}-restored"
         dynamodb.restore_table_to_point_in_time(
-            SourceTableName=table, TargetTableName=restored[table], UseLatestRestorableTime=True
+            SourceTableName=table, TargetTableName=copy, UseLatestRestorableTime=True
         )
-        dynamodb.get_waiter("table_exists").wait(TableName=restored[table])
-    kevin.send("DELETE", f"/conversations/{conversation['id']}")
+        dynamodb.get_waiter("table_exists").wait(TableName=copy)
+    assert kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code == 204
     assert awaited(lambda: not stack.rows_of(conversation))
-    assert kevin.list()["data"] == []
-    for table, copy in restored.items():
-        for row in dynamodb.scan(TableName=copy)["Items"]:
-            if conversation["id"] in {row["id"]["S"], row.get("conversation_id", {}).get("S")}:
-                dynamodb.put_item(TableName=table, Item=row, ConditionExpression="attribute_not_exists(id)")
-        dynamodb.delete_table(TableName=copy)
+    (order,) = [order for order in stack.orders() if order["id"]["S"].endswith(f"#{conversation['id']}")]
+    dynamodb.delete_item(TableName=tables[0], Key={name: order[name] for name in ("user_id", "id")})
+
+    (copy_rows,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/operations.md").read_text(), re.DOTALL)
+    sub = order["id"]["S"].partition("#")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", copy_rows, *tables, sub, conversation["id"]],
+        env=of_aws_client(stack.port),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"{tables[1]}: 1 copied, 0 were there\n{tables[0]}: 1 copied, 0 were there\n"
+    for table in tables:
+        dynamodb.delete_table(TableName=f"{table}-restored")
+    stack.aws("lambda").invoke(FunctionName=stack.function("SweepPurges"), Payload=b"{}")
     assert [found["id"] for found in kevin.list()["data"]] == [conversation["id"]]
     assert kevin.messages(conversation_id=conversation["id"])["data"] == [message]
+    assert kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code == 204

@@ -21,7 +21,7 @@ from tests.handlers import (
     list_all,
     sweep,
 )
-from tests.wire import Wire, refusal
+from tests.wire import Wire, cancelled, refusal
 
 MEASURES = {
     "ApiError": "Count",
@@ -152,6 +152,19 @@ def test_repetitions_are_counted(wire: Wire, no_backoff: None, capsys: pytest.Ca
     assert values(fine)["Retries"] == 0
 
 
+def test_repetitions_of_a_throttled_transaction_are_counted(
+    wire: Wire, no_backoff: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del no_backoff
+    conversation = create()
+    told(capsys)
+    wire.fault = lambda request: cancelled(request, "ThrottlingError")
+    body = json.dumps({"conversation_id": conversation["id"], "message": "hello"})
+    assert call("create_message", body=body, content_type="application/json").status == 503
+    (line,) = told(capsys)
+    assert values(line)["Retries"] == len(wire.requests) - 2 > 0
+
+
 def test_the_next_call_does_not_pay_for_the_one_before(tables: None, capsys: pytest.CaptureFixture[str]) -> None:
     del tables
     create()
@@ -184,6 +197,8 @@ def test_a_function_that_fails_is_told_as_well(wire: Wire, capsys: pytest.Captur
         handler("sweep_purges")(event("sweep_purges"), Context())
     (line,) = told(capsys)
     assert (line["status"], line["error"], line["ApiError"]) == (500, "ClientError", 1)
+    # Else a sweep that cannot read would say that nothing waits.
+    assert "PurgeAge" not in line
 
 
 def test_the_sweep_tells_how_long_the_oldest_purge_has_waited(tables: None, capsys: pytest.CaptureFixture[str]) -> None:

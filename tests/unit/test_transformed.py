@@ -28,7 +28,7 @@ OTHERS = {
     "Canary": "true",
     "DocumentationUrl": "https://docs.example.com/errors",
     "EventBusName": "delivery",
-    "EventConcurrency": "0",
+    "EventConcurrency": "20",
     "KmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1",
     "LogDays": "14",
     "MaxReadUnits": "200",
@@ -216,6 +216,7 @@ OF_AWS: set[Kind] = {
     ("AWS/ApiGateway", "5XXError", frozenset({"ApiName", "Stage"})),
     ("AWS/ApiGateway", "Latency", frozenset({"ApiName", "Stage"})),
     ("AWS/Lambda", "AsyncEventAge", frozenset({"FunctionName"})),
+    ("AWS/Lambda", "DestinationDeliveryFailures", frozenset({"FunctionName"})),
     ("AWS/Lambda", "Errors", frozenset({"FunctionName"})),
     ("AWS/Lambda", "IteratorAge", frozenset({"FunctionName"})),
     # Of all functions in the account and region.
@@ -459,7 +460,7 @@ def test_the_stage_has_the_newest_definition_of_the_api() -> None:
 
 def test_each_function_has_a_role_of_its_own() -> None:
     used = [named(function["Role"]) for function in of_type("others", "Lambda::Function").values()]
-    assert sorted(used) == sorted(f"{function}Role.Arn" for function in FUNCTIONS)
+    assert sorted(used) == sorted(f"{function}ExecutionRole.Arn" for function in FUNCTIONS)
 
 
 @pytest.mark.parametrize("settings", STACKS)
@@ -485,7 +486,7 @@ def test_policies_are_those_of_the_roles_and_only_allow(settings: str) -> None:
 def test_a_function_may_do_only_what_it_does(function: str) -> None:
     services = {action.partition(":")[0] for action in GRANTS[function]}
     of_the_key = OF_THE_KEY if services & {"dynamodb", "sqs"} else {}
-    assert granted(of_type("others", "IAM::Role")[f"{function}Role"]) == GRANTS[function] | OF_ALL | of_the_key
+    assert granted(of_type("others", "IAM::Role")[f"{function}ExecutionRole"]) == GRANTS[function] | OF_ALL | of_the_key
 
 
 def test_codedeploy_may_only_shift_the_traffic_of_this_stack_and_call_its_hook() -> None:
@@ -657,7 +658,7 @@ def test_old_versions_of_tls_are_refused(settings: str, policy: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "reserved"), [("defaults", {"PurgeMessages": 20, "ReceiveMessage": 20}), ("others", {})]
+    ("settings", "reserved"), [("defaults", {}), ("others", {"PurgeMessages": 20, "ReceiveMessage": 20})]
 )
 def test_functions_behind_events_leave_room_for_users(settings: str, reserved: dict[str, int]) -> None:
     functions = of_type(settings, "Lambda::Function").items()

@@ -76,6 +76,11 @@ def _count_what_it_costs(parsed: Mapping[str, Any], model: "OperationModel", **_
     metrics.spend(metrics.Spent(units if reads else 0, 0 if reads else units, retries))
 
 
+def count_repetition() -> None:
+    """Has a repetition counted that is not botocore's."""
+    metrics.spend(metrics.Spent(0, 0, 1))
+
+
 @contextmanager
 def availability() -> Iterator[None]:
     """Raises `errors.Unavailable` where DynamoDB throttles, fails or does not answer; other errors pass unchanged."""
@@ -105,6 +110,7 @@ def written(write: Callable[P, T], *arguments: P.args, **parameters: P.kwargs) -
                 if not _may_pass(error):
                     raise
         if attempt < _ATTEMPTS:
+            count_repetition()
             # Those that met once must not meet again: at random, and not by a generator that a snapshot has copied.
             time.sleep(secrets.SystemRandom().uniform(0, _WAIT_SECONDS * 2**attempt))
     raise errors.Unavailable

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from coherent import rows
-from coherent.dynamodb import availability, written
+from coherent.dynamodb import availability, count_repetition, written
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -94,6 +94,7 @@ class Purge:
             answer = written(self._client.batch_write_item, RequestItems={self._messages_table_name: requests})
             requests = answer["UnprocessedItems"].get(self._messages_table_name, [])
             if requests:
+                count_repetition()
                 longest = min(_MOST_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2**attempts)
                 time.sleep(secrets.SystemRandom().uniform(0, longest))
                 attempts += 1
