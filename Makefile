@@ -54,7 +54,7 @@ test: .tools/installed
 	@$(BIN)/python -m pytest $(AT_ONCE)
 
 unit: .tools/installed
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest $(AT_ONCE) tests/unit
 
 lint: .tools/installed .tools/checks/installed
 	$(BIN)/ruff check

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.exceptions import ReadTimeoutError
 
 from tests import tables as contents
 from tests.handlers import (
@@ -150,6 +151,20 @@ def test_repetitions_are_counted(wire: Wire, no_backoff: None, capsys: pytest.Ca
     throttled, fine = told(capsys)
     assert values(throttled)["Retries"] == 2
     assert values(fine)["Retries"] == 0
+
+
+def test_repetitions_of_a_request_without_an_answer_are_counted(
+    wire: Wire, no_backoff: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del no_backoff
+
+    def silent(request: AWSPreparedRequest) -> AWSResponse:
+        raise ReadTimeoutError(endpoint_url=request.url)
+
+    wire.fault = silent
+    assert call("list_conversations").status == 503
+    (line,) = told(capsys)
+    assert values(line)["Retries"] == len(wire.requests) - 1 > 0
 
 
 def test_repetitions_of_a_throttled_transaction_are_counted(

@@ -189,7 +189,9 @@ LOGGED = {
     "integrationErrorMessage",
     "requestId",
     "requestTimeEpoch",
-    # Unlike the path it has {id} in place of an id.
+    # Unlike the path it has {id
+    "wafResponseCode",
+} in place of an id.
     "resourcePath",
     "responseLatency",
     "responseLength",
@@ -569,7 +571,10 @@ def test_the_queue_is_encrypted() -> None:
 def test_what_people_have_said_outlives_the_stack_unless_it_is_one_to_throw_away(
     settings: str, is_protected: bool
 ) -> None:
-    of_people = {"ConversationsTable", "MessagesTable", "UserPool"} if is_protected else set()
+    data = {"ConversationsTable", "MessagesTable", "UserPool"}
+    # Without them nobody could sign in to the pool that is left.
+    signing_in = {"UserPoolDomain", "ResourceServer", "MessagesResourceServer", "AppClient", "ServiceClient"}
+    of_people = data | signing_in if is_protected else set()
     # Other APIs of the account use them.
     of_account = {"ApiGatewayAccount", "ApiGatewayLogsRole"}
     for policy in ("DeletionPolicy", "UpdateReplacePolicy"):

@@ -31,6 +31,7 @@ _THROTTLED = {
 _CONFLICT = "TransactionConflict"
 _THROTTLED_WRITE = {"ProvisionedThroughputExceeded", "ThrottlingError"}
 _READS = {"BatchGetItem", "GetItem", "Query"}
+_BOTOCORES_ATTEMPTS = 3
 _ATTEMPTS = 6
 _WAIT_SECONDS = 0.05
 
@@ -51,7 +52,7 @@ def connect() -> "DynamoDBClient":
     client = botocore.session.get_session().create_client(
         "dynamodb",
         config=Config(
-            retries={"mode": "standard", "total_max_attempts": 3},
+            retries={"mode": "standard", "total_max_attempts": _BOTOCORES_ATTEMPTS},
             connect_timeout=1,
             read_timeout=2,
             # A fixed name and no validation of what our own code sends: together a quarter of a warm call's CPU time.
@@ -87,6 +88,9 @@ def availability() -> Iterator[None]:
     try:
         yield
     except (BotocoreConnectionError, HTTPClientError) as error:
+        # It had no answer that could tell how often it was repeated.
+        for _ in range(_BOTOCORES_ATTEMPTS - 1):
+            count_repetition()
         raise errors.Unavailable from error
     except ClientError as error:
         throttled = error.response["Error"]["Code"] in _THROTTLED
