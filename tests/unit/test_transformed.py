@@ -189,14 +189,13 @@ LOGGED = {
     "integrationErrorMessage",
     "requestId",
     "requestTimeEpoch",
-    # Unlike the path it has {id
-    "wafResponseCode",
-} in place of an id.
+    # Unlike the path it has {id} in place of an id.
     "resourcePath",
     "responseLatency",
     "responseLength",
     "status",
     "tlsVersion",
+    "wafResponseCode",
     "xrayTraceId",
 }
 # What AWS's managed rules look for in bodies, by their documentation.
