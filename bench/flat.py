@@ -261,8 +261,11 @@ def _create_tables(client: "DynamoDBClient") -> None:
     resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
     for name in ("conversations", "messages"):
         table = resources[f"{name.title()}Table"]["Properties"]
-        parts = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-        client.create_table(TableName=name, **{part: table[part] for part in parts})
+        parts = ("BillingMode", "AttributeDefinitions", "KeySchema")
+        # Without the throughput's limits, which are parameters.
+        of_index = ("IndexName", "KeySchema", "Projection")
+        indexes: Any = [{part: index[part] for part in of_index} for index in table["GlobalSecondaryIndexes"]]
+        client.create_table(TableName=name, GlobalSecondaryIndexes=indexes, **{part: table[part] for part in parts})
     client.create_table(
         TableName=_USUAL,
         BillingMode="PAY_PER_REQUEST",
