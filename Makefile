@@ -54,7 +54,7 @@ test: .tools/installed
 	@$(BIN)/python -m pytest $(AT_ONCE)
 
 unit: .tools/installed
-	@$(BIN)/python -m pytest $(AT_ONCE) tests/unit
+	@$(BIN)/python -m pytest tests/unit
 
 lint: .tools/installed .tools/checks/installed
 	$(BIN)/ruff check
@@ -104,8 +104,7 @@ clean:
 
 .tools/checks/installed: $(UV) requirements/checks.txt
 	@echo "Installing the static checks ..."
-# checkov is so large that to compile it each time would take longer than it runs, where Python may not keep bytecode.
-	@export UV_COMPILE_BYTECODE=1; $(call install,.tools/checks,checks)
+	@$(call install,.tools/checks,checks)
 	@touch $@
 
 # The first of PYTHON that runs, is one of the versions that we lock for, and can make environments.
@@ -128,5 +127,6 @@ $(UV): requirements/uv.txt
 	@.tools/uv/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@touch $@
 
+# Compiled once: where Python may not keep bytecode, each start would compile again.
 install = $(UV) venv --quiet --clear --python .tools/uv/bin/python $(1) \
-	&& $(UV) pip install --quiet --python $(1)/bin/python --require-hashes -r requirements/$(2).txt
+	&& $(UV) pip install --quiet --compile-bytecode --python $(1)/bin/python --require-hashes -r requirements/$(2).txt
