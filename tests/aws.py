@@ -89,7 +89,7 @@ def serving() -> Iterator[tuple[Aws, str]]:
                 return
             try:
                 answer = aws.invoke(arn, event)
-            except Exception as error:  # noqa: BLE001 - as Lambda does
+            except Exception as error:  # noqa: BLE001 - Lambda answers for whatever a function raises
                 raised = {"errorType": type(error).__name__, "errorMessage": str(error)}
                 self._answer(200, raised, {"X-Amz-Function-Error": "Unhandled"})
             else:

@@ -35,15 +35,15 @@ def logical_id(function: str) -> str:
 def create_tables(client: "DynamoDBClient") -> None:
     """Makes the tables as CloudFormation would, under the names that the functions know."""
     for name, table in TABLES.items():
+        # Without the throughput's limits, which are parameters.
+        parts = ("IndexName", "KeySchema", "Projection")
+        indexes: Any = [{part: index[part] for part in parts} for index in table["GlobalSecondaryIndexes"]]
         client.create_table(
             TableName=os.environ[f"{name.upper()}_TABLE_NAME"],
             BillingMode=table["BillingMode"],
             AttributeDefinitions=table["AttributeDefinitions"],
             KeySchema=table["KeySchema"],
-            GlobalSecondaryIndexes=[
-                {name: index[name] for name in ("IndexName", "KeySchema", "Projection")}  # type: ignore[misc]
-                for index in table["GlobalSecondaryIndexes"]
-            ],
+            GlobalSecondaryIndexes=indexes,
         )
 
 
