@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.network import Context
 from local.failure import Failure
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def serve() -> None:
         calls[kind["name"]] = _handler(kind["folder"]), kind["event"]
     for handler, event in calls.values():
         for _ in range(_FIRST_CALLS):
-            handler(event, None)
+            handler(event, Context())
     _tell(told, {"memory_mb": _memory_mb()})
     shares = [share for _, _, share in _KINDS.values()]
     for line in sys.stdin:
@@ -259,7 +260,7 @@ def serve() -> None:
             (name,) = random.choices(list(_KINDS), shares)  # noqa: S311 - nobody is to be kept from guessing
             handler, event = calls[name]
             started = time.perf_counter()
-            answer = handler(event, None)
+            answer = handler(event, Context())
             now = time.perf_counter()
             taken[name].append(1000 * (now - started))
             errors += answer["statusCode"] not in (200, 201, 204)

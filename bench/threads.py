@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.network import Context
 from local.failure import Failure
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ def serve() -> None:
         if not asked["anew"]:
             # Until the threads are there, and the connections.
             for _ in range(_FEWEST):
-                app.handler(event, None)
+                app.handler(event, Context())
         taken: list[tuple[float, float]] = []
         end = time.perf_counter() + asked["seconds"]
         while time.perf_counter() < end or len(taken) < _FEWEST:
@@ -262,7 +263,7 @@ def serve() -> None:
                 app.conversations._client.close()  # noqa: SLF001
             time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - nobody is to be kept from guessing
             started, cpu_before = time.perf_counter(), time.process_time()
-            answer = app.handler(event, None)
+            answer = app.handler(event, Context())
             wall, cpu = time.perf_counter() - started, time.process_time() - cpu_before
             if answer["statusCode"] != 200:
                 raise Failure(f"The list was answered with {json.dumps(answer)[:500]}")

@@ -45,7 +45,7 @@ def handler(function: str) -> Callable[[Any, Any], Any]:
 
 def invoke(endpoint: str, event: dict[str, Any]) -> Answer:
     """Hands *event* to the handler of *endpoint*, and its answer back as JSON would bring it over."""
-    answer = json.loads(json.dumps(handler(endpoint)(event, None)))
+    answer = json.loads(json.dumps(handler(endpoint)(event, Context(25))))
     assert answer.keys() == {"statusCode", "headers", "body"}
     body = answer["body"] or None
     if body and answer["headers"]["Content-Type"] == JSON:

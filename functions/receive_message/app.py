@@ -4,19 +4,20 @@ import json
 import os
 from typing import Any
 
-import botocore.session
-from coherent import dynamodb, errors, metrics
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from coherent import client, deadline, dynamodb, errors, metrics
 from coherent.messages.models import ReceiveMessage
 from coherent.messages.repository import MessageRepository
 
 messages = MessageRepository(
     dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"]
 )
-sqs: Any = botocore.session.get_session().create_client("sqs")
+sqs: Any = client.connect("sqs")
 meter = metrics.Meter("receive_message")
 
 
-def handler(event: dict[str, Any], _context: object) -> None:
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    deadline.begin(context)
     with meter.call() as call:
         call.request_id = event["id"]
         try:

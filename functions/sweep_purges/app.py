@@ -5,7 +5,7 @@ import time
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from coherent import dynamodb, metrics
+from coherent import deadline, dynamodb, metrics
 from coherent.messages.purge import Purge
 
 purge = Purge(dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"])
@@ -14,6 +14,7 @@ meter = metrics.Meter("sweep_purges")
 
 
 def handler(_event: object, context: LambdaContext) -> None:
+    deadline.begin(context)
     with meter.call() as call:
         orders, failed = list(purge.orders()), 0
         # Told only by a sweep that could read them.

@@ -7,7 +7,7 @@ import pytest
 
 from tests import aws, handlers, tables
 from tests.built.conftest import run
-from tests.handlers import JSON, OF_USERS, call, create, event, invoke, list_all, purge, send, sweep, update
+from tests.handlers import JSON, OF_USERS, Context, call, create, event, invoke, list_all, purge, send, sweep, update
 
 pytestmark = pytest.mark.usefixtures("functions")
 
@@ -64,7 +64,7 @@ def test_a_received_message_is_stored() -> None:
     conversation = create()
     received = event("receive_message")
     received["detail"] |= {"user_id": "kevin", "conversation_id": conversation["id"]}
-    handlers.handler("receive_message")(received, None)
+    handlers.handler("receive_message")(received, Context(25))
     assert [row["message"]["S"] for row in tables.messages()] == [received["detail"]["message"]]
 
 
@@ -72,7 +72,7 @@ def test_a_release_is_exercised(monkeypatch: pytest.MonkeyPatch) -> None:
     with aws.serving() as (others, url):
         for name, value in others.environment(url).items():
             monkeypatch.setenv(name, value)
-        handlers.handler(aws.HOOK)(event(aws.HOOK), None)
+        handlers.handler(aws.HOOK)(event(aws.HOOK), Context())
     assert [told["status"] for told in others.reported] == ["Succeeded"]
 
 

@@ -19,6 +19,10 @@ import json, os, random, sys
 import app
 import snapshot_restore_py
 
+class Context:
+    def get_remaining_time_in_millis(self):
+        return 25_000
+
 state = random.getstate()
 print("initialised", flush=True)
 event = json.loads(sys.stdin.readline())
@@ -28,7 +32,7 @@ for _ in range(2):
         continue
     random.setstate(state)
     # Before the hooks, so that it does not depend on them.
-    answer = app.handler(event, None)
+    answer = app.handler(event, Context())
     for function, arguments, named in snapshot_restore_py.get_after_restore():
         function(*arguments, **named)
     print(json.dumps({"backoff": random.random(), **answer}), flush=True)

@@ -1,4 +1,4 @@
-"""The client gives up before the function is stopped, and waits between its attempts."""
+"""Calls cost no more than they have to, and writes that met come again."""
 
 import itertools
 from typing import Any
@@ -6,24 +6,16 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError
-from coherent import dynamodb, errors
+from coherent import deadline, dynamodb, errors
 
-from tests.template import TEMPLATE
+from tests.handlers import Context
 from tests.wire import answer
-
-
-def test_the_longest_request_ends_before_the_functions_timeout() -> None:
-    # botocore's stubs know none of its settings.
-    config: Any = dynamodb.connect().meta.config
-    attempts = config.retries["total_max_attempts"]
-    # botocore waits up to 1 s and then 2 s between attempts, and up to 5 s more each time DynamoDB asks for it.
-    waits = sum(2**attempt + 5 for attempt in range(attempts - 1))
-    longest = attempts * (config.connect_timeout + config.read_timeout) + waits
-    assert longest < TEMPLATE["Globals"]["Function"]["Timeout"] < 29
 
 
 def test_no_call_pays_for_validation_or_for_a_user_agent_of_its_own() -> None:
     client = dynamodb.connect()
+    begin: Any = deadline.begin
+    begin(Context())
     user_agents: list[Any] = []
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:

@@ -9,7 +9,7 @@ import pytest
 from coherent import errors
 
 from tests import tables
-from tests.handlers import call, create, event, handler, list_messages
+from tests.handlers import Context, call, create, event, handler, list_messages
 from tests.wire import Wire, refusal
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
@@ -28,7 +28,7 @@ def queue(_dynamodb: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def receive(given: dict[str, Any]) -> None:
-    handler("receive_message")(given, None)
+    handler("receive_message")(given, Context(25))
 
 
 def received(**detail: object) -> dict[str, Any]:

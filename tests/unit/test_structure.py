@@ -16,7 +16,8 @@ LAYER = ROOT / "layers/shared"
 # What a module of the layer may import of it: only what stands below. Functions may import all of it.
 BELOW = {
     "coherent": set(),
-    "coherent.api": {"coherent.errors", "coherent.ids", "coherent.metrics", "coherent.parameters"},
+    "coherent.api": {"coherent.deadline", "coherent.errors", "coherent.ids", "coherent.metrics", "coherent.parameters"},
+    "coherent.client": {"coherent.deadline", "coherent.errors"},
     "coherent.conversations": set(),
     "coherent.conversations.models": {"coherent.ids", "coherent.parameters"},
     "coherent.conversations.repository": {
@@ -27,7 +28,8 @@ BELOW = {
         "coherent.ids",
         "coherent.rows",
     },
-    "coherent.dynamodb": {"coherent.errors", "coherent.metrics"},
+    "coherent.deadline": set(),
+    "coherent.dynamodb": {"coherent.client", "coherent.errors", "coherent.metrics"},
     "coherent.errors": set(),
     "coherent.idempotency": {"coherent.errors", "coherent.rows"},
     "coherent.ids": set(),

@@ -60,7 +60,7 @@ def test_one_that_fails_does_not_stop_the_others(
     assert (tables.messages(), tables.orders()) == ([], [])
 
 
-@pytest.mark.parametrize("seconds", [0, 49])
+@pytest.mark.parametrize("seconds", [11, 49])
 def test_it_stops_before_its_time_is_up(seconds: float, wire: Wire) -> None:
     for _ in range(3):
         deleted(1)

@@ -18,9 +18,11 @@ from urllib.parse import parse_qsl, urlencode
 
 from aws_lambda_powertools import Logger
 
-from coherent import errors, ids, metrics
+from coherent import deadline, errors, ids, metrics
 
 if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
     from coherent.parameters import Parameters
 
     P = TypeVar("P", bound=Parameters)
@@ -213,7 +215,7 @@ def created(request: Request, resource: Mapping[str, object], version: int, *, i
 
 def endpoint(
     name: str, *, takes_user: bool = True, takes_query: bool = False, takes_body: bool = False
-) -> Callable[[Callable[[Request], Response]], Callable[[dict[str, Any], object], dict[str, Any]]]:
+) -> Callable[[Callable[[Request], Response]], Callable[[dict[str, Any], "LambdaContext"], dict[str, Any]]]:
     """Makes a Lambda handler of a function from `Request` to `Response`, measured as *name*.
 
     The handler never raises: an `errors.CoherentError` becomes its 4xx or 503, anything else is logged with its stack
@@ -230,9 +232,10 @@ def endpoint(
         "Access-Control-Expose-Headers": _EXPOSED,
     }
 
-    def decorate(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], object], dict[str, Any]]:
+    def decorate(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], "LambdaContext"], dict[str, Any]]:
         @functools.wraps(handle)
-        def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+        def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
+            deadline.begin(context)
             with meter.call() as call:
                 call.request_id, call.user_id = _request_id(event), _known_user(event)
                 try:

@@ -1,18 +1,15 @@
 """The DynamoDB client of a function, and which of its failures pass by themselves."""
 
-import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
-from coherent import errors, metrics
+from coherent import client, errors, metrics
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel
@@ -31,38 +28,16 @@ _THROTTLED = {
 _CONFLICT = "TransactionConflict"
 _THROTTLED_WRITE = {"ProvisionedThroughputExceeded", "ThrottlingError"}
 _READS = {"BatchGetItem", "GetItem", "Query"}
-_BOTOCORES_ATTEMPTS = 3
 _ATTEMPTS = 6
 _WAIT_SECONDS = 0.05
 
 
 def connect() -> "DynamoDBClient":
-    """A client for one execution environment, made once at import.
-
-    Three attempts of at most 3 s each, with up to 3 s of backoff between them and 5 s more for each that DynamoDB asks
-    for, end before the functions' timeout of 25 s. It connects with the first request, and has credentials renewed
-    before they expire: nothing that a snapshot of the init holds is stale when it is restored.
-    """
-    # Copies of one snapshot would wait equally long before botocore repeats their requests. Only Lambda has the module.
-    with suppress(ImportError):
-        from snapshot_restore_py import register_after_restore  # noqa: PLC0415
-
-        register_after_restore(random.seed)
-    # boto3's own client is this one; importing boto3 takes 7 % of a cold start.
-    client = botocore.session.get_session().create_client(
-        "dynamodb",
-        config=Config(
-            retries={"mode": "standard", "total_max_attempts": _BOTOCORES_ATTEMPTS},
-            connect_timeout=1,
-            read_timeout=2,
-            # A fixed name and no validation of what our own code sends: together a quarter of a warm call's CPU time.
-            user_agent="coherent-conversations",
-            parameter_validation=False,
-        ),
-    )
-    client.meta.events.register("provide-client-params.dynamodb", _ask_what_it_costs)
-    client.meta.events.register("after-call.dynamodb", _count_what_it_costs)
-    return cast("DynamoDBClient", client)
+    """A `client.connect` of which all that its requests cost is counted."""
+    connected = client.connect("dynamodb")
+    connected.meta.events.register("provide-client-params.dynamodb", _ask_what_it_costs)
+    connected.meta.events.register("after-call.dynamodb", _count_what_it_costs)
+    return cast("DynamoDBClient", connected)
 
 
 def _ask_what_it_costs(params: dict[str, Any], **_: object) -> None:
@@ -89,7 +64,7 @@ def availability() -> Iterator[None]:
         yield
     except (BotocoreConnectionError, HTTPClientError) as error:
         # It had no answer that could tell how often it was repeated.
-        for _ in range(_BOTOCORES_ATTEMPTS - 1):
+        for _ in range(client.ATTEMPTS - 1):
             count_repetition()
         raise errors.Unavailable from error
     except ClientError as error:

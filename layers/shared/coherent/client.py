@@ -1,0 +1,52 @@
+"""A function's client of an AWS service, which gives up before the function is stopped."""
+
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import botocore.session
+from botocore.config import Config
+
+from coherent import deadline, errors
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+ATTEMPTS = 3
+_CONNECT_SECONDS, _READ_SECONDS = 1, 2
+# botocore waits up to 1 s after a first throttled attempt and 2 s after a second, and 5 s more where the service asks.
+_WAIT_SECONDS = 2 + 5
+_LAST_ATTEMPT_SECONDS = _CONNECT_SECONDS + _READ_SECONDS + _WAIT_SECONDS
+
+
+def connect(service: str) -> "BaseClient":
+    """A client for one execution environment, made once at import.
+
+    Each request has three attempts of at most 3 s. None is begun that could outlive the invocation, however many
+    requests that makes: it raises `errors.Unavailable` instead. The client connects with its first request, and has
+    credentials renewed before they expire: nothing that a snapshot of the init holds is stale when it is restored.
+    """
+    # Copies of one snapshot would wait equally long before botocore repeats their requests. Only Lambda has the module.
+    with suppress(ImportError):
+        from snapshot_restore_py import register_after_restore  # noqa: PLC0415
+
+        register_after_restore(random.seed)
+    # boto3's own client is this one; importing boto3 takes 7 % of a cold start.
+    client: BaseClient = botocore.session.get_session().create_client(
+        service,
+        config=Config(
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            # A fixed name and no validation of what our own code sends: together a quarter of a warm call's CPU time.
+            user_agent="coherent-conversations",
+            parameter_validation=False,
+        ),
+    )
+    client.meta.events.register("before-send", _refuse_what_could_outlive_the_invocation)
+    return client
+
+
+def _refuse_what_could_outlive_the_invocation(**_: object) -> None:
+    if deadline.seconds_left() < _LAST_ATTEMPT_SECONDS:
+        raise errors.Unavailable

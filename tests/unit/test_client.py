@@ -1,0 +1,42 @@
+"""A function gives up before it is stopped, however many requests it makes."""
+
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from coherent import client, deadline, errors
+
+from tests.handlers import Context
+from tests.template import TEMPLATE
+from tests.wire import answer
+
+
+def test_the_longest_request_ends_before_the_functions_timeout() -> None:
+    # botocore's stubs know none of its settings.
+    config: Any = client.connect("dynamodb").meta.config
+    attempts = config.retries["total_max_attempts"]
+    # botocore waits up to 1 s and then 2 s between attempts, and up to 5 s more each time DynamoDB asks for it.
+    waits = sum(2**attempt + 5 for attempt in range(attempts - 1))
+    longest = attempts * (config.connect_timeout + config.read_timeout) + waits
+    assert longest < TEMPLATE["Globals"]["Function"]["Timeout"] < 29
+
+
+@pytest.mark.parametrize("service", ["dynamodb", "sqs"])
+def test_what_could_outlive_the_invocation_is_not_begun(service: str) -> None:
+    sent: list[AWSPreparedRequest] = []
+
+    def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        sent.append(request)
+        return answer(request, {})
+
+    connected: Any = client.connect(service)
+    connected.meta.events.register_first("before-send", send)
+    ask = {"dynamodb": "list_tables", "sqs": "list_queues"}[service]
+    begin: Any = deadline.begin
+    begin(Context(10.5))
+    getattr(connected, ask)()
+    assert len(sent) == 1
+    # An attempt takes up to 3 s, and botocore may wait for 7 s before it would begin another.
+    begin(Context(9.9))
+    with pytest.raises(errors.Unavailable):
+        getattr(connected, ask)()
