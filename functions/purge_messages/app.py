@@ -30,6 +30,5 @@ def purge_one(record: DynamoDBRecord, lambda_context: LambdaContext) -> None:
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    deadline.begin(context)
-    with meter.call():
+    with meter.call(), deadline.of(context):
         return process_partial_response(event, purge_one, processor, context)

@@ -17,8 +17,7 @@ meter = metrics.Meter("receive_message")
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    deadline.begin(context)
-    with meter.call() as call:
+    with meter.call() as call, deadline.of(context):
         call.request_id = event["id"]
         try:
             received = ReceiveMessage.parse(event["detail"], text=False)

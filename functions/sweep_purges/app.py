@@ -14,8 +14,7 @@ meter = metrics.Meter("sweep_purges")
 
 
 def handler(_event: object, context: LambdaContext) -> None:
-    deadline.begin(context)
-    with meter.call() as call:
+    with meter.call() as call, deadline.of(context):
         orders, failed = list(purge.orders()), 0
         # Told only by a sweep that could read them.
         call.purge_age = max((time.time() - order.created_at for order in orders), default=0)

@@ -32,11 +32,11 @@ def test_what_could_outlive_the_invocation_is_not_begun(service: str) -> None:
     connected: Any = client.connect(service)
     connected.meta.events.register_first("before-send", send)
     ask = {"dynamodb": "list_tables", "sqs": "list_queues"}[service]
-    begin: Any = deadline.begin
-    begin(Context(10.5))
-    getattr(connected, ask)()
+    of: Any = deadline.of
+    with of(Context(10.5)):
+        getattr(connected, ask)()
     assert len(sent) == 1
     # An attempt takes up to 3 s, and botocore may wait for 7 s before it would begin another.
-    begin(Context(9.9))
-    with pytest.raises(errors.Unavailable):
+    with of(Context(9.9)), pytest.raises(errors.Unavailable):
         getattr(connected, ask)()
+    getattr(connected, ask)()

@@ -6,16 +6,13 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError
-from coherent import deadline, dynamodb, errors
+from coherent import dynamodb, errors
 
-from tests.handlers import Context
 from tests.wire import answer
 
 
 def test_no_call_pays_for_validation_or_for_a_user_agent_of_its_own() -> None:
     client = dynamodb.connect()
-    begin: Any = deadline.begin
-    begin(Context())
     user_agents: list[Any] = []
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:

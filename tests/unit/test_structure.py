@@ -28,7 +28,7 @@ BELOW = {
         "coherent.ids",
         "coherent.rows",
     },
-    "coherent.deadline": set(),
+    "coherent.deadline": {"coherent.errors"},
     "coherent.dynamodb": {"coherent.client", "coherent.errors", "coherent.metrics"},
     "coherent.errors": set(),
     "coherent.idempotency": {"coherent.errors", "coherent.rows"},

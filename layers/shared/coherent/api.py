@@ -235,7 +235,6 @@ def endpoint(
     def decorate(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], "LambdaContext"], dict[str, Any]]:
         @functools.wraps(handle)
         def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
-            deadline.begin(context)
             with meter.call() as call:
                 call.request_id, call.user_id = _request_id(event), _known_user(event)
                 try:
@@ -246,7 +245,8 @@ def endpoint(
                         request.refuse_query()
                     if not takes_body:
                         request.refuse_body()
-                    response = handle(request)
+                    with deadline.of(context):
+                        response = handle(request)
                 except errors.CoherentError as error:
                     if isinstance(error, errors.Unavailable):
                         logger.warning("DynamoDB is unavailable", exc_info=True, extra=call.details)
