@@ -20,7 +20,7 @@ def refusal(request: AWSPreparedRequest, status: int, code: str, **more: object)
 
 def answer(request: AWSPreparedRequest, body: dict[str, Any], status: int = 200) -> AWSResponse:
     """*body* as DynamoDB answers it."""
-    return AWSResponse(request.url, status, HTTPHeaders(), _Content(json.dumps(body).encode()))
+    return AWSResponse(request.url, status, HTTPHeaders(), Content(json.dumps(body).encode()))
 
 
 def cancelled(request: AWSPreparedRequest, code: str, second: str = "None", **more: object) -> AWSResponse:
@@ -29,11 +29,15 @@ def cancelled(request: AWSPreparedRequest, code: str, second: str = "None", **mo
     return refusal(request, 400, "TransactionCanceledException", CancellationReasons=reasons)
 
 
-class _Content:
+class Content:
+    """What an answer brings."""
+
     def __init__(self, content: bytes) -> None:
+        """Brings *content*, all of it at once."""
         self._content = content
 
     def stream(self) -> list[bytes]:
+        """As of urllib3."""
         return [self._content]
 
 

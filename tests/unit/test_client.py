@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from coherent import client, deadline, errors
 
 from tests.handlers import Context
 from tests.template import TEMPLATE
-from tests.wire import answer
+from tests.wire import Content, answer
 
 
 def test_the_longest_request_ends_before_the_functions_timeout() -> None:
@@ -40,3 +41,26 @@ def test_what_could_outlive_the_invocation_is_not_begun(service: str) -> None:
     with of(Context(9.9)), pytest.raises(errors.Unavailable):
         getattr(connected, ask)()
     getattr(connected, ask)()
+
+
+@pytest.mark.parametrize("service", ["dynamodb", "sqs"])
+@pytest.mark.parametrize(("torn", "is_answered"), [(2, True), (3, False)])
+def test_an_answer_that_ends_too_early_is_asked_for_again(service: str, torn: int, is_answered: bool) -> None:
+    whole = b'{"TableNames": ["conversations"], "QueueUrls": ["letters"]}'
+    sent: list[AWSPreparedRequest] = []
+
+    def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        sent.append(request)
+        headers = HTTPHeaders()
+        headers["Content-Length"] = str(len(whole))
+        return AWSResponse(request.url, 200, headers, Content(whole[:20] if len(sent) <= torn else whole))
+
+    connected: Any = client.connect(service)
+    connected.meta.events.register_first("before-send", send)
+    ask = {"dynamodb": "list_tables", "sqs": "list_queues"}[service]
+    if is_answered:
+        assert [["conversations"], ["letters"]][service == "sqs"] in getattr(connected, ask)().values()
+    else:
+        with pytest.raises(errors.Unavailable):
+            getattr(connected, ask)()
+    assert len(sent) == 3

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from coherent import ids
 
 from tests import tables
@@ -68,6 +69,26 @@ def test_what_dynamodb_leaves_unread_is_a_503(wire: Wire) -> None:
     unread: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {"messages": {"Keys": []}}}
     wire.fault = lambda request: answer(request, unread) if wire.requests[-1] == "BatchGetItem" else None
     assert call("retrieve_message", id=sent["id"]).status == 503
+
+
+def test_what_dynamodb_reads_in_parts_is_put_together(wire: Wire) -> None:
+    sent = send(create())
+    wire.reset()
+
+    def read_one_table(request: AWSPreparedRequest) -> AWSResponse | None:
+        if wire.requests[-1] != "BatchGetItem":
+            return None
+        wire.fault = None
+        unread = {"conversations": wire.bodies[-1]["RequestItems"]["conversations"]}
+        return answer(request, {"Responses": {"messages": tables.messages()}, "UnprocessedKeys": unread})
+
+    wire.fault = read_one_table
+    assert call("retrieve_message", id=sent["id"]).body == sent
+    assert wire.requests == ["Query", "BatchGetItem", "BatchGetItem"]
+    assert [list(body["RequestItems"]) for body in wire.bodies[1:]] == [
+        ["messages", "conversations"],
+        ["conversations"],
+    ]
 
 
 def test_a_message_is_read_as_it_is_now(wire: Wire) -> None:

@@ -10,6 +10,7 @@ from botocore.config import Config
 from coherent import deadline, errors
 
 if TYPE_CHECKING:
+    from botocore.awsrequest import AWSResponse
     from botocore.client import BaseClient
 
 ATTEMPTS = 3
@@ -23,8 +24,9 @@ def connect(service: str) -> "BaseClient":
     """A client for one execution environment, made once at import.
 
     Each request has three attempts of at most 3 s. None is begun that could outlive the invocation, however many
-    requests that makes: it raises `errors.Unavailable` instead. The client connects with its first request, and has
-    credentials renewed before they expire: nothing that a snapshot of the init holds is stale when it is restored.
+    requests that makes: it raises `errors.Unavailable` instead, as answers do that end too early each time. The client
+    connects with its first request, and has credentials renewed before they expire: nothing that a snapshot of the init
+    holds is stale when it is restored.
     """
     # Copies of one snapshot would wait equally long before botocore repeats their requests. Only Lambda has the module.
     with suppress(ImportError):
@@ -44,9 +46,27 @@ def connect(service: str) -> "BaseClient":
         ),
     )
     client.meta.events.register("before-send", _refuse_what_could_outlive_the_invocation)
+    # Its answer counts, which botocore's stubs do not know.
+    client.meta.events.register("needs-retry", _repeat_what_is_torn)  # type: ignore[arg-type]
+    client.meta.events.register("after-call", _refuse_what_is_torn)
     return client
 
 
 def _refuse_what_could_outlive_the_invocation(**_: object) -> None:
     if deadline.seconds_left() < _LAST_ATTEMPT_SECONDS:
         raise errors.Unavailable
+
+
+def _repeat_what_is_torn(response: "tuple[AWSResponse, object] | None", attempts: int, **_: object) -> float | None:
+    return 0 if response and _is_torn(response[0]) and attempts < ATTEMPTS else None
+
+
+def _refuse_what_is_torn(http_response: "AWSResponse", **_: object) -> None:
+    if _is_torn(http_response):
+        raise errors.Unavailable
+
+
+def _is_torn(response: "AWSResponse") -> bool:
+    """Whether it ended too early. botocore would take it for an answer with nothing in it, as if nothing was found."""
+    length = response.headers.get("Content-Length")
+    return length is not None and len(response.content) != int(length)

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -14,6 +14,11 @@ from coherent import client, errors, metrics
 if TYPE_CHECKING:
     from botocore.model import OperationModel
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import (
+        AttributeValueTypeDef,
+        KeysAndAttributesOutputTypeDef,
+        KeysAndAttributesTypeDef,
+    )
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -89,10 +94,35 @@ def written(write: Callable[P, T], *arguments: P.args, **parameters: P.kwargs) -
                 if not _may_pass(error):
                     raise
         if attempt < _ATTEMPTS:
-            count_repetition()
-            # Those that met once must not meet again: at random, and not by a generator that a snapshot has copied.
-            time.sleep(secrets.SystemRandom().uniform(0, _WAIT_SECONDS * 2**attempt))
+            _wait(attempt)
     raise errors.Unavailable
+
+
+def batch_read(
+    client: "DynamoDBClient", requested: "Mapping[str, KeysAndAttributesTypeDef | KeysAndAttributesOutputTypeDef]"
+) -> "Mapping[str, Sequence[dict[str, AttributeValueTypeDef]]]":
+    """The rows of each table that BatchGetItem finds, called again for what it returns unprocessed.
+
+    Raises `errors.Unavailable` if that does not end, and as `availability` does.
+    """
+    found: dict[str, list[dict[str, AttributeValueTypeDef]]] = {table_name: [] for table_name in requested}
+    for attempt in range(1, _ATTEMPTS + 1):
+        with availability():
+            answer = client.batch_get_item(RequestItems=requested)
+        for table_name, rows in answer["Responses"].items():
+            found[table_name] += rows
+        requested = answer["UnprocessedKeys"]
+        if not requested:
+            return found
+        if attempt < _ATTEMPTS:
+            _wait(attempt)
+    raise errors.Unavailable
+
+
+def _wait(attempt: int) -> None:
+    count_repetition()
+    # Those that met once must not meet again: at random, and not by a generator that a snapshot has copied.
+    time.sleep(secrets.SystemRandom().uniform(0, _WAIT_SECONDS * 2**attempt))
 
 
 def _may_pass(error: ClientError) -> bool:

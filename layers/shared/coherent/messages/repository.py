@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from coherent import errors, idempotency, ids, rows
-from coherent.dynamodb import availability, written
+from coherent.dynamodb import availability, batch_read, written
 from coherent.rows import Creation, Page, Version
 
 if TYPE_CHECKING:
@@ -202,23 +202,18 @@ class MessageRepository:
     def _find(self, user_id: str, id: str) -> "tuple[Attributes, Attributes]":
         """The message and the conversation it belongs to, as they now are. Raises `errors.NotFound`."""
         conversation_id = self._conversation_of(user_id, id)
-        with availability():
-            answer = self._client.batch_get_item(
-                RequestItems={
-                    self._table_name: {"Keys": [_key(user_id, conversation_id, id)], "ConsistentRead": True},
-                    self._conversations_table_name: {
-                        "Keys": [rows.values({"user_id": user_id, "id": conversation_id})],
-                        "ProjectionExpression": "id, pinned_message_id",
-                        "ConsistentRead": True,
-                    },
-                }
-            )
-        if answer["UnprocessedKeys"]:
-            raise errors.Unavailable
-        messages, conversations = (
-            answer["Responses"][self._table_name],
-            answer["Responses"][self._conversations_table_name],
+        found = batch_read(
+            self._client,
+            {
+                self._table_name: {"Keys": [_key(user_id, conversation_id, id)], "ConsistentRead": True},
+                self._conversations_table_name: {
+                    "Keys": [rows.values({"user_id": user_id, "id": conversation_id})],
+                    "ProjectionExpression": "id, pinned_message_id",
+                    "ConsistentRead": True,
+                },
+            },
         )
+        messages, conversations = found[self._table_name], found[self._conversations_table_name]
         if not messages or not conversations:
             raise errors.NotFound("message")
         return messages[0], conversations[0]
@@ -245,19 +240,17 @@ class MessageRepository:
         keys = [rows.values({"user_id": user_id, "id": id}) for id in sorted(wanted)]
         existing: set[str] = set()
         for start in range(0, len(keys), _MOST_KEYS):
-            with availability():
-                answer = self._client.batch_get_item(
-                    RequestItems={
-                        self._conversations_table_name: {
-                            "Keys": keys[start : start + _MOST_KEYS],
-                            "ProjectionExpression": "id",
-                            "ConsistentRead": True,
-                        }
+            found = batch_read(
+                self._client,
+                {
+                    self._conversations_table_name: {
+                        "Keys": keys[start : start + _MOST_KEYS],
+                        "ProjectionExpression": "id",
+                        "ConsistentRead": True,
                     }
-                )
-            if answer["UnprocessedKeys"]:
-                raise errors.Unavailable
-            existing |= {row["id"]["S"] for row in answer["Responses"][self._conversations_table_name]}
+                },
+            )
+            existing |= {row["id"]["S"] for row in found[self._conversations_table_name]}
         return existing
 
     def _activate(self, user_id: str, conversation_id: str, active_at: int) -> "TransactWriteItemTypeDef":
