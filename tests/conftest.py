@@ -3,6 +3,7 @@
 import importlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 # As Lambda sets it before it imports a function; no test reaches AWS even where moto is not at work.
@@ -27,6 +28,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from local import stack
 from tests import tables as contents
 from tests import template
 from tests.handlers import FUNCTIONS
@@ -34,6 +36,9 @@ from tests.wire import Wire
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+# Folders whose tests have to run in the same process, and what that is called.
+GROUPS = {"built": "built", "chaos": "built", "e2e": "e2e"}
 
 _wire = Wire()
 for function in FUNCTIONS:
@@ -49,8 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Has one process run all tests that share a stack or a build, where there are several."""
     for item in items:
         folder = item.path.parent.name
-        if folder in ("built", "e2e"):
-            item.add_marker(pytest.mark.xdist_group(folder))
+        if folder in GROUPS:
+            item.add_marker(pytest.mark.xdist_group(GROUPS[folder]))
 
 
 @pytest.fixture
@@ -73,6 +78,14 @@ def tables(_dynamodb: "DynamoDBClient") -> Iterator[None]:
     """The tables of `template.yaml`, empty."""
     yield
     contents.clear()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the layer and the functions, built for the Python that the emulator runs them with."""
+    home = tmp_path_factory.mktemp("built")
+    stack.build(home)
+    return home / "build"
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def sweep(seconds: float = 300) -> None:
     handler("sweep_purges")(event("sweep_purges"), Context(seconds))
 
 
-def call(
+def request(
     endpoint: str,
     *,
     user: str = "kevin",
@@ -93,21 +93,29 @@ def call(
     body: str | None = None,
     content_type: str = FORM,
     headers: dict[str, str] | None = None,
-) -> Answer:
-    """Calls *endpoint* for *user*. Query values are lists, since a client may give a parameter any number of times."""
-    request = event(endpoint)
-    request["requestContext"]["authorizer"]["claims"]["sub"] = user
-    request["multiValueQueryStringParameters"] = query
-    request["queryStringParameters"] = {name: values[-1] for name, values in query.items()} if query else None
+) -> dict[str, Any]:
+    """What API Gateway hands over when *user* calls *endpoint*.
+
+    Query values are lists, since a client may give a parameter any number of times.
+    """
+    made = event(endpoint)
+    made["requestContext"]["authorizer"]["claims"]["sub"] = user
+    made["multiValueQueryStringParameters"] = query
+    made["queryStringParameters"] = {name: values[-1] for name, values in query.items()} if query else None
     for name, value in ({"Content-Type": content_type} | (headers or {})).items():
-        request["headers"][name] = value
-        request["multiValueHeaders"][name] = [value]
-    request["body"] = body
+        made["headers"][name] = value
+        made["multiValueHeaders"][name] = [value]
+    made["body"] = body
     if id is not None:
-        request["pathParameters"] = {"id": id}
-        request["path"] = request["resource"].replace("{id}", id)
-        request["requestContext"]["path"] = f"/v1{request['path']}"
-    return invoke(endpoint, request)
+        made["pathParameters"] = {"id": id}
+        made["path"] = made["resource"].replace("{id}", id)
+        made["requestContext"]["path"] = f"/v1{made['path']}"
+    return made
+
+
+def call(endpoint: str, **given: Any) -> Answer:
+    """Calls *endpoint* with a `request`."""
+    return invoke(endpoint, request(endpoint, **given))
 
 
 def create(user: str = "kevin", **attributes: str) -> dict[str, Any]:

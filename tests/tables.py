@@ -52,6 +52,39 @@ def everything() -> list[dict[str, Any]]:
     return _scanned(os.environ["CONVERSATIONS_TABLE_NAME"]) + messages()
 
 
+def of_user(user_id: str) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a user's conversations and messages, and of the orders to purge what was theirs."""
+    conversations_table, messages_table = os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]
+    return {
+        "conversations": _queried(conversations_table, "user_id = :user", {":user": user_id}),
+        "messages": _queried(messages_table, "user_id = :user", {":user": user_id}, IndexName="by_user"),
+        "orders": _queried(
+            conversations_table,
+            "user_id = :purge AND begins_with(id, :user)",
+            {":purge": "purge", ":user": f"{user_id}#"},
+        ),
+    }
+
+
+def put(of_user: dict[str, list[dict[str, Any]]]) -> None:
+    """Stores the rows of a user's conversations and messages, as `of_user` has them."""
+    for name, found in of_user.items():
+        for row in found:
+            table = "MESSAGES_TABLE_NAME" if name == "messages" else "CONVERSATIONS_TABLE_NAME"
+            _client().put_item(TableName=os.environ[table], Item=row)
+
+
+def forget(user_id: str) -> None:
+    """Removes all that a user has and had."""
+    for table in dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables.values():
+        for partition in list(table.items):
+            if user_id in partition.value.replace("idempotency#", "").split("#"):
+                del table.items[partition]
+    for order in of_user(user_id)["orders"]:
+        key = {name: order[name] for name in ("user_id", "id")}
+        _client().delete_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Key=key)
+
+
 def put_conversation(user_id: str) -> str:
     """Stores a conversation, as far as messages need one, and returns its id."""
     row = {"user_id": user_id, "id": ids.new(time.time_ns()), "is_archived": 0, "is_pinned": 0, "is_muted": 0}
@@ -86,6 +119,21 @@ def clear() -> None:
 
 def _scanned(table_name: str) -> list[dict[str, Any]]:
     pages = _client().get_paginator("scan").paginate(TableName=table_name)
+    found: list[Any] = [row for page in pages for row in page["Items"]]
+    return found
+
+
+def _queried(table_name: str, condition: str, values: dict[str, object], **more: Any) -> list[dict[str, Any]]:
+    pages = (
+        _client()
+        .get_paginator("query")
+        .paginate(
+            TableName=table_name,
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=rows.values(values),
+            **more,
+        )
+    )
     found: list[Any] = [row for page in pages for row in page["Items"]]
     return found
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from local import stack
 from local.environment import MINISTACK_PYTHON
 from tests import handlers
 from tests.server import Server, serving
@@ -27,14 +26,6 @@ answer = app.handler(json.load(sys.stdin), Context())
 print()
 print(json.dumps(answer))
 """
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the layer and the functions, built for the Python that the emulator runs them with."""
-    home = tmp_path_factory.mktemp("built")
-    stack.build(home)
-    return home / "build"
 
 
 @pytest.fixture

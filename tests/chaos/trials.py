@@ -1,0 +1,195 @@
+"""What becomes of a call that meets a fault, and of the same call again once the fault is gone."""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import NamedTuple
+
+from tests import tables
+from tests.chaos.calls import RIVALS, Call, Effect, Home, Rival, View, furnish, view
+from tests.chaos.functions import SECONDS, Environment, Result
+from tests.chaos.network import BYTE_BY_BYTE, FAULTS, KILLED_AT_RANDOM, Exchange, Network, carry, faults_of
+from tests.handlers import OF_USERS
+
+_UNNOTICED = "as if nothing had happened"
+
+
+class Case(NamedTuple):
+    """A *fault* of the *number*th request of a call, which is an *operation*, and of all that follow if it *lasts*."""
+
+    call: Call
+    fault: str
+    number: int
+    operation: str
+    lasts: bool
+
+    def __str__(self) -> str:
+        lasting = " and later" if self.lasts else ""
+        return f"{self.call.name}: {self.fault} at request {self.number}{lasting} ({self.operation})"
+
+
+class Trial(NamedTuple):
+    """What a user had before and after a call that met a fault, and after its repetition, and what they were answered.
+
+    *requests* is how many the function made at first.
+    """
+
+    case: Case
+    home: Home
+    before: View
+    first: Result
+    after_first: View
+    again: Result
+    after_again: View
+    requests: int
+
+
+def requests_of(call: Call, network: Network, environment: Environment, user: str) -> list[str]:
+    """The operations that *call* asks for where there is no fault, after a look at whether it does what it should."""
+    with network.aws:
+        home = furnish(user)
+        call.prepare(home)
+        before = view(home, network.letters)
+    route = network.set(environment.pid)
+    result = environment.invoke(call.function, call.event(home))
+    with network.aws:
+        after = view(home, network.letters)
+        tables.forget(user)
+    assert (result.status, after) == call.effect(home, before), f"{call.name}: {result}"
+    return route.requests
+
+
+def cases_of(call: Call, requests: list[str]) -> list[Case]:
+    """All of *call*, whose *requests* are those it makes without a fault."""
+    found = []
+    for number, operation in enumerate(requests, start=1):
+        for fault in faults_of(operation):
+            found += [Case(call, fault, number, operation, lasts) for lasts in (False, True)]
+        if call.function in OF_USERS:
+            found += [Case(call, rival.name, number, operation, lasts=False) for rival in RIVALS]
+    return found
+
+
+def tried(case: Case, network: Network, environment: Environment, user: str) -> Trial:
+    """The trial of *case* by a *user* whom nobody has been before."""
+    call = case.call
+    with network.aws:
+        home = furnish(user)
+        call.prepare(home)
+        before = view(home, network.letters)
+    event = call.event(home)
+    fault = FAULTS.get(case.fault) or _of_rival(_rival(case.fault), network, home)
+    route = network.set(environment.pid, fault, case.number, is_lasting=case.lasts)
+    first = environment.invoke(call.function, event, call.seconds)
+    with network.aws:
+        after_first = view(home, network.letters)
+    if case.fault == KILLED_AT_RANDOM:
+        # It may have ended before that moment.
+        environment.close()
+    network.set(environment.pid)
+    again = environment.invoke(call.function, event)
+    with network.aws:
+        after_again = view(home, network.letters)
+        tables.forget(user)
+    return Trial(case, home, before, first, after_first, again, after_again, len(route.requests))
+
+
+def _rival(name: str) -> Rival:
+    return next(rival for rival in RIVALS if rival.name == name)
+
+
+def _of_rival(rival: Rival, network: Network, home: Home) -> Callable[[Exchange], None]:
+    def fault(exchange: Exchange) -> None:
+        with network.aws:
+            rival.act(home)
+        carry(exchange)
+
+    return fault
+
+
+def outcome(trial: Trial) -> str:
+    """What the caller saw, in a few words. Fails where that, or what is left, is not as it should be."""
+    case, first = trial.case, trial.first
+    assert trial.requests >= case.number, "The fault was never met"
+    if case.fault not in FAULTS:
+        return _outcome_beside(_rival(case.fault), trial)
+    is_killed = case.fault.startswith("killed")
+    assert first.is_stopped == is_killed or case.fault == KILLED_AT_RANDOM, f"It was stopped after {first.seconds} s"
+    assert first.seconds < (case.call.seconds or SECONDS[case.call.function]), f"It took {first.seconds} s"
+    status, after = case.call.effect(trial.home, trial.before)
+    is_done = trial.after_first == after
+    is_between = case.call.may_be_between(trial.before, after, trial.after_first)
+    if first.status == status and not first.is_stopped and not first.is_failed:
+        # A purge whose time is up is left to the sweep.
+        assert is_done or is_between, f"It said that it was done, and there is {trial.after_first}"
+        seen = _UNNOTICED if is_done else "in part, the rest left to the sweep"
+    else:
+        assert is_done or is_between or trial.after_first == trial.before, f"Half done: {trial.after_first}"
+        if case.call.is_http and not first.is_stopped:
+            _check_refusal(first)
+        seen = "killed" if is_killed else "503" if case.call.is_http else "failed, so that AWS repeats it"
+    if not case.lasts and not is_killed and case.fault != BYTE_BY_BYTE:
+        assert seen == _UNNOTICED, f"One fault was noticed: {first}"
+    _check_repetition(trial, is_done=is_done)
+    return seen
+
+
+def _check_refusal(result: Result) -> None:
+    """It is the contract's, and tells nothing that is nobody's business."""
+    assert result.answer
+    body = json.loads(result.answer["body"])
+    assert result.status == 503, body
+    assert result.answer["headers"]["Retry-After"] == "1"
+    assert body == {
+        "type": "api_error",
+        "message": "The service is busy; try again in a moment",
+        "documentation_url": "https://protocol.chat/docs/errors/api_error",
+    }
+
+
+def _check_repetition(trial: Trial, *, is_done: bool) -> None:
+    """Once the fault is gone, the same call does what the first was to do, if that has not done it, and no more."""
+    case, again = trial.case, trial.again
+    assert not again.is_failed, again
+    assert not again.is_stopped, again
+    if not case.call.is_repeatable and is_done:
+        return
+    status, after = case.call.effect(trial.home, trial.before)
+    # What is deleted is not there any more; what has changed has another tag.
+    allowed = {status} | ({case.call.effect(trial.home, after)[0]} if is_done else set())
+    assert again.status in allowed, again
+    assert trial.after_again == after, f"After the repetition there is {trial.after_again}"
+
+
+def _outcome_beside(rival: Rival, trial: Trial) -> str:
+    """What the caller saw of what somebody else did meanwhile: as if one had come after the other."""
+    call, home, before = trial.case.call, trial.home, trial.before
+    seen: Effect = (trial.first.status, trial.after_first)
+    status, after = call.effect(home, before)
+    call_first: Effect = (status, rival.effect(home, after)[1])
+    call_last = call.effect(home, rival.effect(home, before)[1])
+    assert seen in (call_first, call_last), f"Neither came first: {seen}"
+    if call_first == call_last:
+        return _UNNOTICED
+    return "as before it" if seen == call_first else f"{seen[0]}, as after it"
+
+
+def all_of(cases: Sequence[Case], network: Network, port: int, user: Callable[[], str], at_once: int) -> list[Trial]:
+    """The trials of *cases*, of which so many go on *at once*."""
+    waiting = iter(cases)
+    one_at_a_time = threading.Lock()
+
+    def work(_: int) -> list[Trial]:
+        done: list[Trial] = []
+        with closing(Environment(port)) as environment:
+            while True:
+                with one_at_a_time:
+                    case = next(waiting, None)
+                if case is None:
+                    return done
+                done.append(tried(case, network, environment, user()))
+
+    with ThreadPoolExecutor(at_once) as pool:
+        return [trial for done in pool.map(work, range(at_once)) for trial in done]
