@@ -1,11 +1,14 @@
 """Lambda and CodeDeploy over HTTP, as far as the hook of a release calls them: with our handlers behind them."""
 
 import json
+import os
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import unquote
 
 from tests.handlers import FUNCTIONS, Context, handler
@@ -14,6 +17,11 @@ from tests.server import listening
 HOOK = "exercise_release"
 RELEASED = [function for function in FUNCTIONS if function != HOOK]
 _ACCOUNT = "arn:aws:lambda:eu-west-1:123456789012:function"
+
+
+# What may happen to an invocation on its way, of which the second and third are carried out.
+Fault = Literal["connection reset", "done, answer lost", "torn answer"]
+FAULTS = get_args(Fault)
 
 
 class Aws:
@@ -26,6 +34,9 @@ class Aws:
         # The errors that Lambda and CodeDeploy answer with before they do anything: HTTP status and code.
         self.lambda_refusals: list[tuple[int, str]] = []
         self.codedeploy_refusals: list[tuple[int, str]] = []
+        # What befalls the invocations of these numbers, counted from 1: see `Fault`.
+        self.faults: dict[int, Fault] = {}
+        self.requests = 0
         # Which functions were invoked, and with what.
         self.invoked: list[tuple[str, dict[str, Any]]] = []
         self.reported: list[dict[str, str]] = []
@@ -83,6 +94,11 @@ def serving() -> Iterator[tuple[Aws, str]]:
                 self._answer(200, {})
 
         def _invoke(self, arn: str, event: dict[str, Any]) -> None:
+            aws.requests += 1
+            fault = aws.faults.get(aws.requests)
+            if fault == "connection reset":
+                self._reset()
+                return
             if aws.lambda_refusals:
                 status, code = aws.lambda_refusals.pop(0)
                 self._answer(status, {"Type": "User", "Message": "because"}, {"X-Amzn-ErrorType": code})
@@ -93,15 +109,26 @@ def serving() -> Iterator[tuple[Aws, str]]:
                 raised = {"errorType": type(error).__name__, "errorMessage": str(error)}
                 self._answer(200, raised, {"X-Amz-Function-Error": "Unhandled"})
             else:
-                self._answer(200, answer)
+                if fault == "done, answer lost":
+                    self._reset()
+                else:
+                    self._answer(200, answer, is_torn=fault == "torn answer")
 
-        def _answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+        def _reset(self) -> None:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.connection.detach())
+            self.close_connection = True
+
+        def _answer(
+            self, status: int, body: Any, headers: dict[str, str] | None = None, *, is_torn: bool = False
+        ) -> None:
             content = json.dumps(body).encode()
             self.send_response(status)
             for name, value in ({"Content-Length": str(len(content))} | (headers or {})).items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(content[: len(content) // 2] if is_torn else content)
+            self.close_connection = is_torn
 
         def log_message(self, *_: object) -> None:
             """Says nothing."""

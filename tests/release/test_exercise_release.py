@@ -1,6 +1,7 @@
 """CodeDeploy's pre-traffic hook."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests import tables
-from tests.aws import HOOK, RELEASED, Aws, serving
+from tests.aws import FAULTS, HOOK, RELEASED, Aws, Fault, serving
 from tests.handlers import ENDPOINTS, JSON, OF_USERS, Context, event, handler, sweep
 from tests.template import FUNCTIONS, logical_id
 
@@ -330,6 +331,29 @@ def test_a_call_without_an_answer_is_not_repeated(aws: Aws) -> None:
     run()
     assert [function for function, _ in aws.invoked] == ["list_conversations"]
     assert aws.reported == [told("Failed")]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_befalls_an_invocation_codedeploy_is_told_once_and_nothing_is_left_behind(
+    fault: Fault, aws: Aws, caplog: pytest.LogCaptureFixture, record_property: Callable[[str, object], None]
+) -> None:
+    run()
+    numbers = range(1, aws.requests + 1)
+    outcomes = []
+    for number in numbers if "CHAOS_LONG" in os.environ else numbers[::12]:
+        aws.reported, aws.requests, aws.faults = [], 0, {number: fault}
+        caplog.clear()
+        run()
+        # Whether the new version is to blame cannot be known, so it gets no traffic.
+        assert aws.reported == [told("Failed")]
+        assert len(caplog.records) == 1
+        assert tables.conversations() == []
+        tables.age_orders()
+        sweep()
+        assert tables.messages() == []
+        call = f"invocation {number}"
+        outcomes.append([HOOK, call, fault, False, number, "the new version gets no traffic"])
+    record_property("trials", json.dumps(outcomes))
 
 
 def test_codedeploy_is_told_again_where_it_did_not_hear(aws: Aws) -> None:
