@@ -254,7 +254,7 @@ class Client:
         if self._chance.random() < self._likelihood:
             (fault,) = self._chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
         at, is_lasting = self._chance.randint(1, 3), self._chance.random() < 0.3
-        if fault == BYTE_BY_BYTE or (fault == "conflict" and not endpoint.startswith(("create", "update", "delete"))):
+        if fault == BYTE_BY_BYTE:
             fault = ""
         self._network.set(self._environment.pid, FAULTS.get(fault, carry), at, is_lasting=is_lasting)
         self._is_repeated = fault in _REPEATED

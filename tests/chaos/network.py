@@ -24,6 +24,8 @@ from botocore.exceptions import ClientError
 from tests.server import listening
 
 _NAMES = {"DynamoDB_20120810": "dynamodb", "AmazonSQS": "sqs"}
+_WRITES = {"DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"}
+_BATCHES = {"BatchGetItem", "BatchWriteItem"}
 # Just within the functions' read timeout of 2 s, for an answer and for each byte of one.
 SLOW_SECONDS = 1.8
 _BYTE_SECONDS = 0.5
@@ -223,6 +225,9 @@ def _throttle_for_long(exchange: Exchange) -> None:
 
 
 def _conflict(exchange: Exchange) -> None:
+    if exchange.operation not in _WRITES:
+        carry(exchange)
+        return
     writes = exchange.request_body.get("TransactItems")
     if writes is None:
         exchange.refuse(400, "TransactionConflictException")
@@ -272,6 +277,9 @@ def _answer_by_bytes(exchange: Exchange) -> None:
 
 
 def _process_nothing(exchange: Exchange) -> None:
+    if exchange.operation not in _BATCHES:
+        carry(exchange)
+        return
     requested = exchange.request_body["RequestItems"]
     if exchange.operation == "BatchGetItem":
         body: dict[str, Any] = {"Responses": {table: [] for table in requested}, "UnprocessedKeys": requested}
@@ -313,8 +321,6 @@ FAULTS: dict[str, Fault] = {
     "killed after it was done": _kill_after,
     KILLED_AT_RANDOM: _kill_soon,
 }
-_WRITES = {"DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"}
-_BATCHES = {"BatchGetItem", "BatchWriteItem"}
 _OF_DYNAMODB = {"throttled", "throttled, and told to wait"}
 
 

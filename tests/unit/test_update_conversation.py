@@ -317,6 +317,25 @@ def test_a_conditional_update_whose_answer_is_lost_is_made_once(wire: Wire) -> N
     assert answer.headers["ETag"] == '"2"'
 
 
+def test_an_update_is_not_called_refused_if_it_may_have_been_made_before_another(wire: Wire) -> None:
+    created = create()
+    wire.reset()
+    wire.lose_next_answer()
+
+    def interfere(_request: AWSPreparedRequest) -> None:
+        # Between the first attempt, whose answer is lost, and the second.
+        if len(wire.requests) == 2:
+            wire.fault = None
+            update(created, is_pinned=True)
+
+    wire.fault = interfere
+    headers = {"If-Match": '"1"'}
+    answer = call("update_conversation", id=created["id"], body="is_muted=true", headers=headers)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    assert list_all() == [created | {"is_muted": True, "is_pinned": True}]
+    assert call("update_conversation", id=created["id"], body="is_muted=true", headers=headers).status == 412
+
+
 def test_an_update_whose_answer_is_lost_is_made_once(wire: Wire) -> None:
     created = create()
     wire.lose_next_answer()

@@ -137,9 +137,12 @@ def change(client: "DynamoDBClient", table_name: str, key: "Attributes", update:
         )
     except client.exceptions.ConditionalCheckFailedException as error:
         (row,) = refusing(error)
-        if row is None or not is_by(row, update["ExpressionAttributeValues"][":written_by"]):
-            raise unmet(row, noun) from None
-        return row
+        if row is not None and is_by(row, update["ExpressionAttributeValues"][":written_by"]):
+            return row
+        if error.response["ResponseMetadata"].get("RetryAttempts"):
+            # An earlier attempt may have done it, before somebody else came: to say that it was refused could be wrong.
+            raise errors.Unavailable from None
+        raise unmet(row, noun) from None
     return answer["Attributes"]
 
 
