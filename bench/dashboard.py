@@ -6,20 +6,16 @@ measures is left out, and says so.
 """
 
 import argparse
-import base64
 import json
 import math
 import random
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,11 +26,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
-from local import stack, users
-from local.environment import HOST, ROOT, aws_session, emulator_url
+from local import serving, stack, users
+from local.environment import ROOT, aws_session, emulator_url
 from local.failure import Failure
 
-_START_SECONDS, _STOP_SECONDS = 300, 60
 _USERS = ("kevin", "harry", "marv", "kate")
 # Of a user, between an answer and the next request.
 _PAUSE_SECONDS = (0.05, 0.35)
@@ -106,7 +101,7 @@ def main() -> int:
     if not 0 < options.period <= options.seconds:
         parser.error("--period: must be at least one second, and no longer than --seconds")
     try:
-        with tempfile.TemporaryDirectory() as home, _running(Path(home)) as port:
+        with tempfile.TemporaryDirectory() as home, serving.own_stack(Path(home)) as port:
             print(f"Users are at work for {options.seconds} s ...", flush=True)
             load = Load(port, options.period)
             load.run(options.seconds)
@@ -121,40 +116,6 @@ def main() -> int:
     Drawing(data, options.period, load.started, load.ended).save(widgets, alarms, file)
     print(f"{file} has the dashboard.")
     return 0 if is_as_told else 1
-
-
-@contextmanager
-def _running(home: Path) -> Iterator[int]:
-    """A stack of its own, on the port that this gives. Raises `Failure` where it does not start."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = int(probe.getsockname()[1])
-    log, ready = home / "run.log", home / "stack.json"
-    print("Building and deploying the stack ...", flush=True)
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "local", "--home", home, "run", "--port", str(port)],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C reaches this program alone, which then stops the stack in good order.
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not ready.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise Failure(f"The stack did not start:\n{log.read_text()}")
-            time.sleep(0.1)
-        yield port
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 class Load:
@@ -182,7 +143,7 @@ class Load:
         self.started = time.time()
         # For others, who write to kevin. He does not know of it, and so never deletes it.
         received = {
-            "user_id": _claims(tokens["kevin"])["sub"],
+            "user_id": users.claims(tokens["kevin"])["sub"],
             "conversation_id": people[0].create_conversation(),
             "contact_id": "harry",
         }
@@ -400,11 +361,6 @@ class _User:
 def _each(period: int, seconds: int) -> range:
     # Not at the very beginning, nor when all is over.
     return range(period // 2, seconds, period)
-
-
-def _claims(token: str) -> dict[str, Any]:
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-    return claims
 
 
 def _dashboard(port: int) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:

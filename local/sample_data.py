@@ -1,8 +1,6 @@
 """The command behind `make sample-data`: believable data for a demo user of the running stack."""
 
 import argparse
-import base64
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -79,8 +77,7 @@ def fill(port: int, user: str, conversations: int, messages: int) -> None:
     nothing is written twice. Not through the API, because a client can only speak for its user, and half of what is
     written here was said by others. Raises `failure.Failure` and `errors.CoherentError`.
     """
-    token = users.token(port, user)
-    user_id = str(json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))["sub"])
+    user_id = str(users.claims(users.token(port, user))["sub"])
     client = aws_session().client("dynamodb", endpoint_url=emulator_url(port))
     outputs = stack.outputs(port)
     tables = outputs["ConversationsTableName"], outputs["MessagesTableName"]

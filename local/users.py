@@ -6,6 +6,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -35,6 +36,12 @@ def token(port: int, name: str, scopes: Iterable[str] = SCOPES) -> str:
     )
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - likewise
         return str(json.load(answer)["access_token"])
+
+
+def claims(token: str) -> dict[str, Any]:
+    """What *token* says of its user, `sub` above all, and of itself."""
+    said: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    return said
 
 
 def _client(port: int, name: str) -> tuple[str, str]:
