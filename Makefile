@@ -1,5 +1,5 @@
-# The words a developer types: run, token, sample-data, test, unit, lint, fuzz, bench, load, dashboard, openapi, lock,
-# clean. Everything is installed on first use.
+# The words a developer types: run, token, sample-data, test, unit, lint, fuzz, chaos, load, bench, dashboard, openapi,
+# lock, clean. Everything is installed on first use.
 
 PORT ?= 4566
 CONVERSATIONS ?= 30
@@ -26,7 +26,7 @@ EVERYTHING := Canary=true WebAcl=true AlarmEmail=alarms@example.com DomainName=a
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help run token sample-data test unit lint fuzz bench load dashboard openapi lock clean
+.PHONY: help run token sample-data test unit lint fuzz chaos load bench dashboard openapi lock clean
 help:
 	@echo "make run    serves the whole stack on this machine (PORT=$(PORT))"
 	@echo "make token  prints an access token of a demo user (USER=kevin or USER=harry)"
@@ -36,6 +36,7 @@ help:
 	@echo "make fuzz   looks for faults with Schemathesis for ten minutes; make test does so for 45 seconds"
 	@echo "make bench  measures speed and cost for seven minutes into docs/benchmarks.md, or some of it (PARTS=cold);"
 	@echo "            QUICK=1 only shows in a minute that it works"
+	@echo "make chaos  injects every fault at every request and tries every attack, in twenty minutes, into docs/reliability.md"
 	@echo "make load   has USERS=$(USERS) at work for SECONDS=$(SECONDS), and looks for all that was acknowledged"
 	@echo "make dashboard  draws the dashboard of SECONDS=$(SECONDS) of load into docs/operations/"
 	@echo "make openapi  writes openapi.json anew, after a change of models or routes"
@@ -81,6 +82,9 @@ fuzz: .tools/installed
 
 bench: .tools/installed .tools/bench/installed
 	@PYTHONPATH=layers/shared .tools/bench/bin/python -m bench $(if $(QUICK),--quick --out .local/bench) $(PARTS)
+
+chaos: .tools/installed .tools/bench/installed
+	@PYTHONPATH=layers/shared .tools/bench/bin/python -m reliability chaos $(if $(QUICK),--quick --out .local/reliability)
 
 load: .tools/installed .tools/bench/installed
 	@PYTHONPATH=layers/shared .tools/bench/bin/python -m reliability load --seconds $(SECONDS) --users $(USERS)

@@ -1,1 +1,1 @@
-"""How the service stands what happens to it over time: the load of many users, each of whose writes has to be kept."""
+"""Whether the service can be broken: by faults, by attacks, and by many users for minutes."""
