@@ -1,6 +1,7 @@
 """The stack and two of its users, for the end-to-end tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import pytest
 
@@ -28,6 +29,25 @@ def kevin(stack: Stack) -> Iterator[Client]:
 def harry(stack: Stack) -> Iterator[Client]:
     """Another one."""
     yield from _without_conversations(stack.client("harry"))
+
+
+class Attacked(Protocol):
+    """Records what an attack came to."""
+
+    def __call__(self, risk: str, attack: str, outcome: str, attempts: int | None = None) -> None:
+        """*risk* is of the OWASP API Security Top 10 of 2023; *attempts* says how many there were, if several."""
+
+
+@pytest.fixture
+def attacked(record_property: Callable[[str, object], None]) -> Attacked:
+    """Has the report of this run tell of an attack: to be called last, when nothing can fail any more."""
+
+    def record(risk: str, attack: str, outcome: str, attempts: int | None = None) -> None:
+        for name, value in (("risk", risk), ("attack", attack), ("outcome", outcome), ("attempts", attempts)):
+            if value is not None:
+                record_property(name, value)
+
+    return record
 
 
 def _without_conversations(client: Client) -> Iterator[Client]:

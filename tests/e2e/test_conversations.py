@@ -14,7 +14,7 @@ import requests
 
 from local import users
 from local.environment import aws_session, emulator_url
-from tests.e2e.stack import Client, Stack
+from tests.e2e.stack import Client, Stack, error
 from tests.filters import COMBINATIONS, matches
 
 ATTRIBUTES = [
@@ -24,16 +24,6 @@ ATTRIBUTES = [
 
 QUERY = "limit, starting_after, ending_before, muted, archived, pinned, group_id"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-
-
-def error(answer: requests.Response) -> tuple[int, str]:
-    """The status and the message of an error, which has the contract's shape."""
-    body = answer.json()
-    assert list(body) == ["type", "message", "documentation_url"]
-    assert body["type"] == "invalid_request"
-    assert body["documentation_url"] == "https://protocol.chat/docs/errors/invalid_request"
-    assert answer.headers["X-Request-Id"]
-    return answer.status_code, body["message"]
 
 
 def test_a_conversation_lives_from_post_to_delete(kevin: Client) -> None:

@@ -105,13 +105,13 @@ def copy_of_build(stack: Stack, home: Path) -> Path:
     return home
 
 
-def token_of(stack: Stack, pool_id: str) -> str:
-    """A token of a pool that is not the stack's, once it has the scopes."""
+def token_of(stack: Stack, pool_id: str, domain: str = "theirs") -> str:
+    """A token of a pool that is not the stack's, once it has the scopes and a *domain*."""
     cognito = stack.aws("cognito-idp")
     for server in ("conversations", "messages"):
         scopes = [{"ScopeName": name, "ScopeDescription": name} for name in ("read", "write")]
         cognito.create_resource_server(UserPoolId=pool_id, Identifier=server, Name=server, Scopes=scopes)
-    cognito.create_user_pool_domain(UserPoolId=pool_id, Domain="theirs")
+    cognito.create_user_pool_domain(UserPoolId=pool_id, Domain=domain)
     client = cognito.create_user_pool_client(
         UserPoolId=pool_id,
         ClientName="app",
@@ -124,7 +124,7 @@ def token_of(stack: Stack, pool_id: str) -> str:
         f"{emulator_url(stack.port)}/oauth2/token",
         data={"grant_type": "client_credentials", "scope": " ".join(users.SCOPES)},
         auth=(client["ClientId"], client["ClientSecret"]),
-        headers={"Host": "theirs.auth.us-east-1.amazoncognito.com"},
+        headers={"Host": f"{domain}.auth.us-east-1.amazoncognito.com"},
         timeout=30,
     )
     return str(answer.json()["access_token"])

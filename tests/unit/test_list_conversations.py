@@ -155,6 +155,8 @@ def test_links_are_right_behind_a_custom_domain(monkeypatch: pytest.MonkeyPatch)
     request = event("list_conversations")
     request["requestContext"] |= {"domainName": "api.example.com", "path": "/chat/conversations"}
     request["multiValueQueryStringParameters"] = {"limit": ["1"]}
+    # What a client says about it counts for nothing.
+    request["multiValueHeaders"] |= {"Host": ["evil.example"], "X-Forwarded-Host": ["evil.example"]}
     for _ in range(2):
         create(user=request["requestContext"]["authorizer"]["claims"]["sub"])
     expected = "<https://api.example.com/chat/conversations?limit=1&starting_after="

@@ -291,8 +291,9 @@ def _user_id(event: Mapping[str, Any]) -> str:
 def _known_user(event: Mapping[str, Any]) -> str | None:
     authorizer = (event.get("requestContext") or {}).get("authorizer")
     claims = authorizer.get("claims") if isinstance(authorizer, dict) else None
-    user_id = claims.get("sub") if isinstance(claims, dict) else None
-    return str(user_id) if user_id else None
+    user_id = str((claims.get("sub") if isinstance(claims, dict) else None) or "")
+    # These are partitions of ours, which no `sub` of Cognito's names: should one ever do, it is nobody's.
+    return None if not user_id or user_id == "purge" or "#" in user_id else user_id
 
 
 def _request_id(event: Mapping[str, Any]) -> str:
