@@ -16,8 +16,8 @@ CHECKS := .tools/checks/bin
 export SAM_CLI_TELEMETRY = 0
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-# What shares a stack or a build stays in one process.
-AT_ONCE := --numprocesses 2 --dist loadgroup
+# What shares a stack or a build stays in one process: tests/conftest.py.
+AT_ONCE := --numprocesses 2
 
 # Parameters for which there is all that the template and SAM can make.
 EVERYTHING := Canary=true WebAcl=true AlarmEmail=alarms@example.com DomainName=api.example.com

@@ -47,7 +47,7 @@ def _tried(*, quick: bool) -> dict[str, object]:
     """What the suites found. Raises `Failure` where they could not be run."""
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
-        command = ["-m", "pytest", "--numprocesses", "2", "--dist", "loadgroup", "--junitxml", str(results), *_SUITES]
+        command = ["-m", "pytest", "--numprocesses", "2", "--junitxml", str(results), *_SUITES]
         # The tests' own environment.
         subprocess.run(
             [ROOT / ".venv/bin/python", *command],

@@ -102,7 +102,11 @@ def size(folder: Path) -> int:
 
 def test_botocore_knows_the_services_that_are_called(packages: Path) -> None:
     sources = [*ROOT.glob("functions/*/app.py"), *ROOT.glob("layers/shared/coherent/**/*.py")]
-    called = {name for source in sources for name in re.findall(r'create_client\(\s*"([\w-]+)"', source.read_text())}
+    called = {
+        name
+        for source in sources
+        for name in re.findall(r'(?:create_client|client\.connect)\(\s*"([\w-]+)"', source.read_text())
+    }
     data = packages / "botocore/data"
     assert {path.name for path in data.iterdir() if path.is_dir()} == trim.SERVICES.keys() == called
     endpoints = json.loads((data / "endpoints.json").read_text())

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 
 from tests.chaos import functions, network
@@ -11,8 +10,7 @@ from tests.chaos import functions, network
 
 @pytest.fixture(scope="session")
 def aws(_dynamodb: None) -> Iterator[network.Network]:
-    """The network to AWS, where there are tables and the queue of dead letters."""
-    boto3.client("sqs").create_queue(QueueName="dead-letters")
+    """The network to AWS, where there are the tables."""
     with network.connected() as connected:
         yield connected
 

@@ -1,5 +1,6 @@
 """The network between functions and AWS, which is moto over HTTP: each request may meet a fault on its way."""
 
+import hashlib
 import json
 import os
 import random
@@ -161,7 +162,7 @@ class Network:
         self.url = ""
         # Held by whoever looks at the tables or changes them: moto knows no threads.
         self.aws = threading.RLock()
-        self._clients: dict[str, Any] = {"dynamodb": boto3.client("dynamodb"), "sqs": boto3.client("sqs")}
+        self._dynamodb: Any = boto3.client("dynamodb")
         # What was put into the queue.
         self.letters: list[str] = []
         self._routes: dict[int, Route] = {}
@@ -184,18 +185,24 @@ class Network:
             self.requests[operation] += 1
             if token in self._done:
                 return self._done[token]
+            if service == "sqs":
+                return self._keep(request["MessageBody"])
             try:
-                done = getattr(self._clients[service], xform_name(operation))(**request)
+                done = getattr(self._dynamodb, xform_name(operation))(**request)
             except ClientError as error:
                 refusal: dict[str, Any] = {**error.response}
                 code = f"com.amazonaws.dynamodb.v20120810#{refusal['Error']['Code']}"
                 return _answer(400, refusal | {"__type": code, "message": refusal["Error"]["Message"]})
-            if operation == "SendMessage":
-                self.letters.append(request["MessageBody"])
             answer = _answer(200, done)
             if token is not None:
                 self._done[token] = answer
             return answer
+
+    def _keep(self, letter: str) -> Answer:
+        """As SQS does."""
+        self.letters.append(letter)
+        digest = hashlib.md5(letter.encode(), usedforsecurity=False).hexdigest()
+        return _answer(200, {"MessageId": str(len(self.letters)), "MD5OfMessageBody": digest})
 
 
 def _answer(status: int, body: dict[str, Any]) -> Answer:
