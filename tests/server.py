@@ -68,10 +68,15 @@ def serving() -> Iterator[Server]:
         yield server
 
 
+class _Listener(ThreadingHTTPServer):
+    # Where a connection finds no place in the queue, its client waits a second for another attempt.
+    request_queue_size = 128
+
+
 @contextmanager
 def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Has *handler* answer at the URL, in a thread for each connection, for as long as the block lasts."""
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    listener = _Listener(("127.0.0.1", 0), handler)
     # Else it waits at the end for connections that are kept open.
     listener.daemon_threads = True
     # How often it looks whether it is to end.

@@ -120,6 +120,7 @@ def running(built: Path, url: str, log: Path) -> Iterator[int]:
             # Without site-packages: there is nothing but the standard library, the layer and the functions.
             [MINISTACK_PYTHON, "-S", "-W", "error", ROOT / "tests/chaos/runtime.py", *folders],
             env=kept | settings,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
             text=True,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-_MOST_STEPS = 2_000_000
+_MOST_STEPS = 300_000
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Operation:
     shown: Any = None
     etag: str | None = None
     match: str | None = None
+    # Whether something that deletes the same was under way at the same time.
+    is_beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ class State:
 
 def could_be(operations: Sequence[Operation]) -> bool:
     """Whether there is an order in which a plain conversation, new at first, answers all *operations* as they were."""
-    ordered = sorted(operations, key=lambda operation: operation.began)
+    ordered = sorted(
+        (replace(operation, is_beside=_is_beside(operation, operations)) for operation in operations),
+        key=lambda operation: operation.began,
+    )
     everything = sum(1 << number for number, operation in enumerate(ordered) if operation.status)
     seen: set[tuple[int, State]] = set()
     stack = [(0, State())]
@@ -92,6 +97,14 @@ def could_be(operations: Sequence[Operation]) -> bool:
             if ordered[number].began <= first_end:
                 stack += [(done | 1 << number, after) for after in _carried_out(state, ordered[number])]
     return False
+
+
+def _is_beside(operation: Operation, others: Sequence[Operation]) -> bool:
+    deletions = [other for other in others if other is not operation and other.kind.startswith("delete")]
+    return any(
+        other.began <= operation.ended and operation.began <= other.ended and other.given in ((), operation.given)
+        for other in deletions
+    )
 
 
 def _carried_out(state: State, operation: Operation) -> list[State]:
@@ -161,7 +174,7 @@ def _delete_message(state: State, operation: Operation) -> Allowed:
     (text,) = operation.given
     if not state.has(text):
         # Who asks while somebody else deletes it has what was asked for.
-        return [(404, state), (204, state)]
+        return [(404, state), (204, state)] if operation.is_beside else [(404, state)]
     kept = frozenset(message for message in state.messages if message[0] != text)
     if state.pinned == text:
         return [(204, state.changed(None, messages=kept, pinned=None))]

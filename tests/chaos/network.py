@@ -11,7 +11,6 @@ import struct
 import threading
 import time
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,8 +26,8 @@ from tests.server import listening
 _NAMES = {"DynamoDB_20120810": "dynamodb", "AmazonSQS": "sqs"}
 _WRITES = {"DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"}
 _BATCHES = {"BatchGetItem", "BatchWriteItem"}
-# Just within the functions' read timeout of 2 s, for an answer and for each byte of one.
-SLOW_SECONDS = 1.8
+# Within the functions' read timeout of 2 s, for an answer and for each byte of one.
+SLOW_SECONDS = 1.5
 _BYTE_SECONDS = 0.5
 _MOST_SECONDS = 60
 # Takes all the time there is, so that none is left for another attempt.
@@ -167,7 +166,6 @@ class Network:
         self.letters: list[str] = []
         self._routes: dict[int, Route] = {}
         self._done: dict[str, Answer] = {}
-        self.requests: Counter[str] = Counter()
 
     def route(self, environment: int) -> Route:
         """That of the environment with this process id."""
@@ -182,7 +180,6 @@ class Network:
         """What AWS says. As in DynamoDB, a transaction that comes again with the same token is not done again."""
         token = request.get("ClientRequestToken")
         with self.aws:
-            self.requests[operation] += 1
             if token in self._done:
                 return self._done[token]
             if service == "sqs":

@@ -8,6 +8,7 @@ runs in the Python that the functions were built for, with the layer and nothing
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -29,20 +30,22 @@ class Context:
 
 
 def main() -> NoReturn:
-    """Listens until it is killed."""
+    """Listens until its standard input ends."""
     apps = {Path(folder).name: _app(folder) for folder in sys.argv[1:]}
     # Nobody waits for what an environment ends with.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         print(listener.getsockname()[1], flush=True)
         os.dup2(2, 1)
-        while True:
+        # Its input ends with whoever started it.
+        while listener in select.select([listener, sys.stdin], [], [])[0]:
             connection, _ = listener.accept()
             if not os.fork():
                 listener.close()
                 _serve(connection, apps)
                 os._exit(0)
             connection.close()
+    os._exit(0)
 
 
 def _app(folder: str) -> Any:

@@ -41,12 +41,14 @@ class Deliverer:
     def deliver(self, function: str, events: Sequence[Any], seconds: float | None = None) -> list[Any]:
         """Has *function* get *events*, several at once and some of them failing; those that were given up."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            shares = [events[number::_AT_ONCE] for number in range(_AT_ONCE)]
-            given_up = pool.map(lambda share: self._deliver(function, share, seconds), shares)
+            given_up = pool.map(
+                lambda number: self._deliver(function, events[number::_AT_ONCE], f"{self._seed} {number}", seconds),
+                range(_AT_ONCE),
+            )
             return [event for some in given_up for event in some]
 
-    def _deliver(self, function: str, events: Sequence[Any], seconds: float | None) -> list[Any]:
-        chance = random.Random(f"{self._seed} {function} {len(events)}")  # noqa: S311 - so that it comes again
+    def _deliver(self, function: str, events: Sequence[Any], seed: str, seconds: float | None) -> list[Any]:
+        chance = random.Random(seed)  # noqa: S311 - so that it comes again
         given_up = []
         with closing(Environment(self._port)) as environment:
             for given in events:

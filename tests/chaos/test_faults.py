@@ -12,13 +12,20 @@ import pytest
 from tests.chaos.calls import CALLS, Call, user_names
 from tests.chaos.functions import Environment
 from tests.chaos.network import BYTE_BY_BYTE, Network
-from tests.chaos.trials import Case, Trial, all_of, cases_of, outcome, requests_of
+from tests.chaos.trials import Case, Trial, all_of, cases_of, outcome, without_fault
 
 # Each fault at each request, which takes long; or else at one of each call's.
 IS_LONG = "CHAOS_LONG" in os.environ
 _AT_ONCE = 12
-# Faults that are waited for: how many of a hundred calls meet them where there is little time.
-_SLOW = {BYTE_BY_BYTE: 20, "throttled, and told to wait": 40, "no answer": 60, "done, no answer": 60}
+# Faults that are waited for: how many of a hundred calls meet them where there is little time, and purges none of them.
+_SLOW = {
+    BYTE_BY_BYTE: 10,
+    "throttled, and told to wait": 30,
+    "no answer": 40,
+    "done, no answer": 40,
+    "slow answer": 70,
+    "nothing of a batch done": 100,
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +33,9 @@ def trials(aws: Network, runtime: int) -> dict[str, list[Trial]]:
     """Those of each call."""
     user = user_names()
     with closing(Environment(runtime)) as environment:
-        requests = {call.name: requests_of(call, aws, environment, user()) for call in CALLS}
+        seen = {call.name: without_fault(call, aws, environment, user()) for call in CALLS}
     found: dict[str, list[Trial]] = defaultdict(list)
-    cases = [case for call in CALLS for case in _chosen(call, requests[call.name])]
+    cases = [case for call in CALLS for case in _chosen(call, *seen[call.name])]
     # A sweep is everybody's, so each goes on alone.
     for at_once, is_of_all in ((_AT_ONCE, False), (1, True)):
         some = [case for case in cases if (case.call.function == "sweep_purges") == is_of_all]
@@ -37,11 +44,11 @@ def trials(aws: Network, runtime: int) -> dict[str, list[Trial]]:
     return found
 
 
-def _chosen(call: Call, requests: list[str]) -> list[Case]:
+def _chosen(call: Call, requests: list[str], told: str) -> list[Case]:
     # Byte by byte, purges would take their five minutes each time.
     everything = [
         case
-        for case in cases_of(call, requests)
+        for case in cases_of(call, requests, told)
         if call.seconds is None or case.fault != BYTE_BY_BYTE or case.number == 1
     ]
     if IS_LONG:

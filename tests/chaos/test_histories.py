@@ -73,4 +73,6 @@ def _check_what_is_left(history: History) -> None:
     ordered = {order["id"]["S"].partition("#")[2] for order in found["orders"]}
     assert existing == {conversation["id"] for conversation in everything}
     assert not existing & ordered
+    texts = [row["message"]["S"] for row in found["messages"]]
+    assert len(texts) == len(set(texts))
     assert {row["conversation_id"]["S"] for row in found["messages"]} <= existing | ordered

@@ -37,6 +37,11 @@ CAN_BE = {
         listed("a", began=3, ended=4),
     ],
     "sent twice by the same key": [send("a", 0, status=0), send("a", 1, 2), listed("a", began=3, ended=4)],
+    "a message deleted by both at once": [
+        send("a", 0, 1),
+        Operation("delete message", ("a",), 2, 5, 204),
+        Operation("delete message", ("a",), 3, 4, 204),
+    ],
     "of two deletions one": [delete(0, 3), delete(1, 2, 404)],
     "only what had not changed": [update(1, 0, 1, '"2"'), update(2, 2, 3, '"3"', '"2"')],
 }
@@ -52,6 +57,14 @@ CANNOT_BE = {
     ],
     "a message that nobody sent": [listed("a", began=0, ended=1)],
     "a ghost": [delete(0, 1), retrieve(None, 2, 3, '"1"')],
+    "a message deleted that was not there": [
+        Operation("delete message", ("a",), 0, 1, 204),
+    ],
+    "a message deleted twice": [
+        send("a", 0, 1),
+        Operation("delete message", ("a",), 2, 3, 204),
+        Operation("delete message", ("a",), 4, 5, 204),
+    ],
     "two deletions": [delete(0, 1), delete(2, 3)],
     "sent into what was deleted": [delete(0, 1), send("a", 2, 3)],
     "seen before it was sent": [listed("a", began=0, ended=1), send("a", 2, 3)],

@@ -34,7 +34,7 @@ def test_what_could_outlive_the_invocation_is_not_begun(service: str) -> None:
     connected.meta.events.register_first("before-send", send)
     ask = {"dynamodb": "list_tables", "sqs": "list_queues"}[service]
     of: Any = deadline.of
-    with of(Context(10.5)):
+    with of(Context(20)):
         getattr(connected, ask)()
     assert len(sent) == 1
     # An attempt takes up to 3 s, and botocore may wait for 7 s before it would begin another.

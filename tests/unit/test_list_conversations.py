@@ -1,15 +1,17 @@
 """GET /v1/conversations."""
 
 import itertools
+import json
 import re
 import threading
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 
 from tests.filters import COMBINATIONS, matches
-from tests.handlers import call, create, event, invoke, list_all, update
+from tests.handlers import Context, call, create, event, handler, invoke, list_all, request, update
 from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -231,3 +233,24 @@ def test_the_queries_of_a_filter_are_asked_side_by_side(wire: Wire) -> None:
     wire.fault = wait
     assert call("list_conversations", query={"group_id": ["friends"]}).status == 200
     assert len(wire.requests) == 8
+
+
+def test_a_list_that_was_broken_off_does_not_keep_the_next_one_waiting(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if time was up soon after the requests were sent.
+    monkeypatch.setattr("coherent.client._LAST_ATTEMPT_SECONDS", 0.5)
+    created, released = create(), threading.Event()
+    asked = request("list_conversations", query={"archived": ["false"]})
+
+    def dribble(_request: AWSPreparedRequest) -> None:
+        released.wait(30)
+
+    wire.fault = dribble
+    try:
+        assert handler("list_conversations")(asked, Context(1.5))["statusCode"] == 503
+        wire.fault = None
+        answer = handler("list_conversations")(asked, Context(25))
+        assert (answer["statusCode"], json.loads(answer["body"])["data"]) == (200, [created])
+    finally:
+        released.set()

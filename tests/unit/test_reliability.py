@@ -46,9 +46,15 @@ def test_what_came_of_faults_histories_deliveries_and_attacks_is_counted(tmp_pat
     assert "1 histories: 100 calls, of which 25 met a fault and 3 were not answered, on 5 conversations" in written
     assert "| receive_message | 1 | 12 | 2 |" in written
     assert "| API1 | a foreign id | 5 | 404 |" in written
-    assert "| none in 4 trials, 1 histories of 100 calls | yes |" in written
+    assert "| in 4 trials, and 1 histories of 100 calls | yes |" in written
     assert "Not run yet." in written
     assert "$" not in written
+
+
+def test_what_was_not_tried_does_not_count_as_held(tmp_path: Path) -> None:
+    file = tmp_path / "results.xml"
+    file.write_text("<testsuites/>")
+    assert [enough for _, _, enough in report.targets(report.collected(file))] == [False, False]
 
 
 def test_what_broke_is_named(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ BELOW = {
     "coherent.metrics": set(),
     "coherent.parameters": {"coherent.errors", "coherent.ids"},
     "coherent.release": set(),
-    "coherent.rows": {"coherent.dynamodb", "coherent.errors", "coherent.parameters"},
+    "coherent.rows": {"coherent.client", "coherent.dynamodb", "coherent.errors", "coherent.parameters"},
 }
 MODULES = {
     ".".join(path.relative_to(LAYER).with_suffix("").parts).removesuffix(".__init__"): path

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
 ATTEMPTS = 3
+# Of those since `forget_doubt`, whether one may have been carried out though nobody was told.
+_is_in_doubt = [False]
 _CONNECT_SECONDS, _READ_SECONDS = 1, 2
 # botocore waits up to 1 s after a first throttled attempt and 2 s after a second, and 5 s more where the service asks.
 _WAIT_SECONDS = 2 + 5
@@ -46,10 +48,26 @@ def connect(service: str) -> "BaseClient":
         ),
     )
     client.meta.events.register("before-send", _refuse_what_could_outlive_the_invocation)
+    client.meta.events.register("needs-retry", _note_doubt)
     # Its answer counts, which botocore's stubs do not know.
     client.meta.events.register("needs-retry", _repeat_what_is_torn)  # type: ignore[arg-type]
     client.meta.events.register("after-call", _refuse_what_is_torn)
     return client
+
+
+def forget_doubt() -> None:
+    """Has `is_in_doubt` look at what follows only."""
+    _is_in_doubt[0] = False
+
+
+def is_in_doubt() -> bool:
+    """Whether a request may have been carried out more often than was answered: an attempt had no answer that says."""
+    return _is_in_doubt[0]
+
+
+def _note_doubt(response: "tuple[AWSResponse, object] | None", **_: object) -> None:
+    if response is None or response[0].status_code >= 500 or _is_torn(response[0]):
+        _is_in_doubt[0] = True
 
 
 def _refuse_what_could_outlive_the_invocation(**_: object) -> None:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 # For the answer, which has to be out when Lambda stops the invocation.
 _ANSWER_SECONDS = 1
 
+
+class _Over(BaseException):
+    """Time is up. No `except Exception` of a library on the way may take this for a failure of its own."""
+
+
 # An environment has one invocation at a time.
 _ends_at = [math.inf]
 
@@ -37,6 +42,8 @@ def of(context: "LambdaContext") -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, max(seconds - _ANSWER_SECONDS, 0.001))
     try:
         yield
+    except _Over:
+        raise errors.Unavailable from None
     finally:
         if is_main:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -49,4 +56,4 @@ def seconds_left() -> float:
 
 
 def _break_off(*_: object) -> NoReturn:
-    raise errors.Unavailable
+    raise _Over

@@ -84,8 +84,9 @@ def written(write: Callable[P, T], *arguments: P.args, **parameters: P.kwargs) -
     """What *write*, a method of the client, answers; called again where it met a transaction at work on the same rows.
 
     Neither that nor a throttled transaction is repeated by botocore. Raises `errors.Unavailable` if it does not end,
-    and as `availability` does.
+    and as `availability` does. Afterwards `client.is_in_doubt` tells whether an unanswered attempt may have done it.
     """
+    client.forget_doubt()
     for attempt in range(1, _ATTEMPTS + 1):
         with availability():
             try:
@@ -99,7 +100,7 @@ def written(write: Callable[P, T], *arguments: P.args, **parameters: P.kwargs) -
 
 
 def batch_read(
-    client: "DynamoDBClient", requested: "Mapping[str, KeysAndAttributesTypeDef | KeysAndAttributesOutputTypeDef]"
+    database: "DynamoDBClient", requested: "Mapping[str, KeysAndAttributesTypeDef | KeysAndAttributesOutputTypeDef]"
 ) -> "Mapping[str, Sequence[dict[str, AttributeValueTypeDef]]]":
     """The rows of each table that BatchGetItem finds, called again for what it returns unprocessed.
 
@@ -108,7 +109,7 @@ def batch_read(
     found: dict[str, list[dict[str, AttributeValueTypeDef]]] = {table_name: [] for table_name in requested}
     for attempt in range(1, _ATTEMPTS + 1):
         with availability():
-            answer = client.batch_get_item(RequestItems=requested)
+            answer = database.batch_get_item(RequestItems=requested)
         for table_name, rows in answer["Responses"].items():
             found[table_name] += rows
         requested = answer["UnprocessedKeys"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypedDict, TypeVar, cast
 from botocore.exceptions import ClientError
 
 from coherent import errors
+from coherent.client import is_in_doubt
 from coherent.dynamodb import written
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def change(client: "DynamoDBClient", table_name: str, key: "Attributes", update:
         (row,) = refusing(error)
         if row is not None and is_by(row, update["ExpressionAttributeValues"][":written_by"]):
             return row
-        if error.response["ResponseMetadata"].get("RetryAttempts"):
+        if is_in_doubt():
             # An earlier attempt may have done it, before somebody else came: to say that it was refused could be wrong.
             raise errors.Unavailable from None
         raise unmet(row, noun) from None

@@ -65,8 +65,14 @@ class ConversationRepository:
                 answers = [self._client.query(**requests[0])]
             else:
                 running = [self._threads.submit(self._client.query, **request) for request in requests]
-                # All of them, even where one has failed: none may go on in the background of the next invocation.
-                wait(running)
+                try:
+                    # All of them, even where one has failed: none may go on in the background of the next invocation.
+                    wait(running)
+                except BaseException:
+                    # Time is up. Those that still wait must not keep the next invocation waiting for a thread.
+                    self._threads.shutdown(wait=False, cancel_futures=True)
+                    self._threads = ThreadPoolExecutor(_THREADS)
+                    raise
                 answers = [future.result() for future in running]
         # By id, since a row whose flags change between two of the queries is found by both.
         found = {row["id"]["S"]: row for answer in answers for row in answer["Items"]}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _BATCH = 25
 _BACKOFF_SECONDS = 0.05
 _MOST_BACKOFF_SECONDS = 2.0
-# What the last two requests may take, as `dynamodb.connect` sets it.
+# What the last two requests may take, as `client.connect` sets it.
 _LAST_REQUESTS_SECONDS = 50
 # A transaction may release the conversation before it has written the message, so what was empty is looked at again.
 _SETTLED_SECONDS = 10 * 60
