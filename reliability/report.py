@@ -1,6 +1,7 @@
 """The page that tells what was tried and what came of it, from what suites and load have found."""
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,11 @@ from reliability import load
 # Where attacks are.
 ATTACKS = ("attacks", "forged_tokens", "roles")
 _PAGE = Path(__file__).with_name("page.md")
+
+# Of an outcome that the emulator has no part in.
+_NOT_SHOWN = "not shown"
+# So many attacks of a kind are told in one row.
+_MANY = 4
 
 # How the tables put it.
 _SIGNS = {
@@ -96,8 +102,9 @@ def targets(chaos: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     trials, histories = sum(row[-1] for row in chaos["trials"]), chaos["histories"]
     calls = sum(history["calls"] for history in histories)
     tried = f"in {trials:,} trials, and {len(histories)} histories of {calls:,} calls"
-    attempts = sum(row[-1] for row in chaos["attacks"])
-    attacked = f"none of {attempts:,} attempts of {len(chaos['attacks'])} kinds"
+    open_questions = sum(row[-1] for row in chaos["attacks"] if row[2].startswith(_NOT_SHOWN))
+    attempts = sum(row[-1] for row in chaos["attacks"]) - open_questions
+    attacked = f"none of {attempts:,} attempts; {open_questions} more could not be shown on the emulator"
     return [
         (
             "nothing lost, half done or done twice, whatever fails",
@@ -172,12 +179,25 @@ def _histories(histories: Sequence[Mapping[str, int]]) -> str:
 
 
 def _attacks(attacks: Iterable[Sequence[Any]]) -> str:
+    kinds: dict[tuple[str, str, str], list[tuple[str, int]]] = defaultdict(list)
+    for risk, attack, outcome, count in attacks:
+        kind, _, detail = attack.partition(": ")
+        kinds[risk, kind, outcome].append((detail, count))
     lines = ["| risk | attack | attempts | outcome |", "|---|---|--:|---|"]
     shown = ""
-    for risk, attack, outcome, count in attacks:
-        lines.append(_line(["" if risk == shown else risk, attack, f"{count:,}", outcome]))
-        shown = risk
+    for (risk, kind, outcome), found in sorted(kinds.items(), key=lambda one: (_number(one[0][0]), one[0])):
+        details = [", ".join(detail for detail, _ in found)] if len(found) >= _MANY else [detail for detail, _ in found]
+        counts = [sum(count for _, count in found)] if len(found) >= _MANY else [count for _, count in found]
+        for detail, count in zip(details, counts, strict=True):
+            attack = f"{kind}: {detail}" if detail else kind
+            lines.append(_line(["" if risk == shown else risk, attack, f"{count:,}", outcome]))
+            shown = risk
     return "\n".join(lines) + "\n"
+
+
+def _number(risk: str) -> int:
+    """Ten comes after nine."""
+    return int(re.sub(r"\D", "", risk.partition(":")[0]) or 0)
 
 
 def _line(cells: Iterable[str]) -> str:

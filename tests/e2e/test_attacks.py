@@ -155,7 +155,7 @@ def test_a_foreign_id_looks_like_one_that_never_was(
     else:
         refused(foreign, *secrets)
         outcome = f"{status}, header by header as for an id that never was"
-    attacked(AUTHORIZATION, f"another user's id, {position}", outcome)
+    attacked(AUTHORIZATION, f"another user's id: {position}", outcome)
 
 
 def test_another_users_idempotency_key_gives_nothing_of_theirs(
@@ -498,7 +498,7 @@ def test_what_is_too_much_is_refused_and_not_in_its_length(
     # Neither does it cost the one who is attacked much to answer.
     assert len(answer.content) < 2000
     assert time.monotonic() - started < 10
-    attacked(CONSUMPTION, f"POST /conversations with {size}", f"{expected}, in a short answer")
+    attacked(CONSUMPTION, f"a body of POST /conversations: {size}", f"{expected}, in a short answer")
 
 
 LISTS = [
