@@ -78,15 +78,15 @@ def of_conversations() -> dict[str, bytes]:
     )
 
 
-def of_messages() -> dict[str, bytes]:
-    """The answer to each operation that a call on messages makes; likewise."""
+def of_messages(endpoint: str) -> dict[str, bytes]:
+    """The answer to each operation that a call of this *endpoint* on messages makes; likewise."""
     row = message()
+    read: dict[str, Any] = {"conversations": [{"id": {"S": CONVERSATION_ID}}]}
+    if endpoint != "list_messages":
+        read["messages"] = [row]
     return _encoded(
         {
-            "BatchGetItem": {
-                "Responses": {"messages": [row], "conversations": [{"id": {"S": CONVERSATION_ID}}]},
-                "UnprocessedKeys": {},
-            },
+            "BatchGetItem": {"Responses": read, "UnprocessedKeys": {}},
             "UpdateItem": {"Attributes": row},
             "TransactWriteItems": {},
             "Query": _found([message(id) for id in page_ids(MESSAGE_ID)]),

@@ -336,7 +336,7 @@ def _samples(
 
 
 def _setup(endpoint: str, event: dict[str, Any] | None = None) -> str:
-    given = answers.of_messages() if endpoint in events.OF_MESSAGES else answers.of_conversations()
+    given = answers.of_messages(endpoint) if endpoint in events.OF_MESSAGES else answers.of_conversations()
     setup = {
         "event": event or events.event(endpoint),
         "answers": {name: (answers.headers(content), content.decode()) for name, content in given.items()},
