@@ -36,7 +36,7 @@ help:
 	@echo "make fuzz   looks for faults with Schemathesis for ten minutes; make test does so for 45 seconds"
 	@echo "make bench  measures speed and cost for seven minutes into docs/benchmarks.md, or some of it (PARTS=cold);"
 	@echo "            QUICK=1 only shows in a minute that it works"
-	@echo "make chaos  injects every fault at every request and tries every attack, in twenty minutes, into docs/reliability.md"
+	@echo "make chaos  injects every fault at every request and tries every attack, in 25 minutes, into docs/reliability.md"
 	@echo "make load   has USERS=$(USERS) at work for SECONDS=$(SECONDS), and looks for all that was acknowledged"
 	@echo "make dashboard  draws the dashboard of SECONDS=$(SECONDS) of load into docs/operations/"
 	@echo "make openapi  writes openapi.json anew, after a change of models or routes"
