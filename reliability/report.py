@@ -91,7 +91,10 @@ def _parts(results: Mapping[str, Any]) -> dict[str, str]:
         f"`make {part}` on {found['date']} with {found['cores']} cores" for part, found in sorted(results.items())
     )
     rows = [f"| {what} | {value} | {'yes' if enough else '**no**'} |" for what, value, enough in reached]
-    parts["summary"] = "\n".join([f"Results of {when}.", "", "| wanted | reached | |", "|---|---|---|", *rows, ""])
+    remarks = "".join(f" {found['remark']}" for found in results.values() if "remark" in found)
+    parts["summary"] = "\n".join(
+        [f"Results of {when}.{remarks}", "", "| wanted | reached | |", "|---|---|---|", *rows, ""]
+    )
     return parts
 
 

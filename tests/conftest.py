@@ -51,7 +51,7 @@ for function in FUNCTIONS:
             _wire.listen(repository._client)
 
 
-class BySharing(LoadScopeScheduling):  # type: ignore[misc]  # xdist has none
+class BySharing(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Where there are several processes, has one of them run all tests that share something."""
 
     def _split_scope(self, nodeid: str) -> str:
