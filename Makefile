@@ -44,13 +44,13 @@ help:
 	@echo "make clean  forgets the conversations of make run and all that was built"
 
 run: .tools/installed
-	@$(BIN)/python -m local run --port $(PORT)
+	@$(BIN)/python -m tools.local run --port $(PORT)
 
 token: .tools/installed
-	@$(BIN)/python -m local token $(USER)
+	@$(BIN)/python -m tools.local token $(USER)
 
 sample-data: .tools/installed
-	@PYTHONPATH=layers/shared $(BIN)/python -m local.sample_data \
+	@PYTHONPATH=layers/shared $(BIN)/python -m tools.local.sample_data \
 		$(if $(filter command,$(origin USER)),$(USER),kevin) $(CONVERSATIONS) $(MESSAGES)
 
 test: .tools/installed
@@ -65,15 +65,15 @@ lint: .tools/installed .tools/checks/installed
 	$(BIN)/mypy
 	$(SAM) validate --lint
 	@mkdir -p .local/lint
-	@$(BIN)/python -m checks.transformed > .local/lint/default.json
-	@$(BIN)/python -m checks.transformed $(EVERYTHING) > .local/lint/everything.json
+	@$(BIN)/python -m tools.lint.transformed > .local/lint/default.json
+	@$(BIN)/python -m tools.lint.transformed $(EVERYTHING) > .local/lint/everything.json
 # Not W1028: what SAM makes for one value of a parameter leaves nothing to the branches for others.
 	.tools/sam/bin/cfn-lint --ignore-checks W1028 -- .local/lint/*.json
 	$(CHECKS)/checkov --framework cloudformation --skip-download --quiet --compact \
 		--file template.yaml .local/lint/everything.json
-	$(CHECKS)/python -m checks.guard .local/lint/everything.json
+	$(CHECKS)/python -m tools.lint.guard .local/lint/everything.json
 	$(CHECKS)/bandit --quiet --configfile pyproject.toml --recursive functions layers/shared local
-	$(CHECKS)/python -m checks.audit requirements/*.txt layers/shared/requirements.txt
+	$(CHECKS)/python -m tools.lint.audit requirements/*.txt layers/shared/requirements.txt
 	$(CHECKS)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
 	$(CHECKS)/zizmor --offline --quiet .github
 
@@ -81,29 +81,29 @@ fuzz: .tools/installed
 	@FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/e2e/test_fuzz.py
 
 bench: .tools/installed .tools/bench/installed
-	@PYTHONPATH=layers/shared .tools/bench/bin/python -m bench $(if $(QUICK),--quick --out .local/bench) $(PARTS)
+	@PYTHONPATH=layers/shared .tools/bench/bin/python -m tools.bench $(if $(QUICK),--quick --out .local/bench) $(PARTS)
 
 chaos: .tools/installed .tools/bench/installed
-	@PYTHONPATH=layers/shared .tools/bench/bin/python -m reliability chaos $(if $(QUICK),--quick --out .local/reliability)
+	@PYTHONPATH=layers/shared .tools/bench/bin/python -m tools.results chaos $(if $(QUICK),--quick --out .local/reliability)
 
 load: .tools/installed .tools/bench/installed
-	@PYTHONPATH=layers/shared .tools/bench/bin/python -m reliability load --seconds $(SECONDS) --users $(USERS)
+	@PYTHONPATH=layers/shared .tools/bench/bin/python -m tools.results load --seconds $(SECONDS) --users $(USERS)
 
 dashboard: .tools/installed .tools/bench/installed
-	@PYTHONPATH=layers/shared .tools/bench/bin/python -m bench.dashboard --seconds $(SECONDS)
+	@PYTHONPATH=layers/shared .tools/bench/bin/python -m tools.bench.dashboard --seconds $(SECONDS)
 
 openapi: .tools/installed
-	@PYTHONPATH=layers/shared $(BIN)/python -m reference.openapi > openapi.json
+	@PYTHONPATH=layers/shared $(BIN)/python -m tools.openapi.document > openapi.json
 
 lock: $(UV)
 	$(UV) pip compile $(LOCK) --group layer -o layers/shared/requirements.txt
-	@for group in dev bench contenders; do \
+	@for group in dev bench frameworks; do \
 		$(UV) pip compile $(LOCK) --group $$group -c layers/shared/requirements.txt -o requirements/$$group.txt || exit 1; done
 	@for group in uv sam ministack checks; do \
 		$(UV) pip compile $(LOCK) --group $$group -o requirements/$$group.txt || exit 1; done
 
 clean:
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local clean; else rm -rf .local; fi
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tools.local clean; else rm -rf .local; fi
 	@rm -rf .aws-sam
 
 .tools/bench/installed: requirements/bench.txt

@@ -32,8 +32,8 @@ class Aws:
         # What a new version does instead with an event.
         self.bad: dict[str, Callable[[dict[str, Any]], Any]] = {}
         # The errors that Lambda and CodeDeploy answer with before they do anything: HTTP status and code.
-        self.lambda_refusals: list[tuple[int, str]] = []
-        self.codedeploy_refusals: list[tuple[int, str]] = []
+        self.lambda_errors: list[tuple[int, str]] = []
+        self.codedeploy_errors: list[tuple[int, str]] = []
         # What befalls the invocations of these numbers, counted from 1: see `Fault`.
         self.faults: dict[int, Fault] = {}
         self.requests = 0
@@ -86,8 +86,8 @@ def serving() -> Iterator[tuple[Aws, str]]:
 
         def _report(self, given: dict[str, str]) -> None:
             assert self.headers["X-Amz-Target"] == "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus"
-            if aws.codedeploy_refusals:
-                status, code = aws.codedeploy_refusals.pop(0)
+            if aws.codedeploy_errors:
+                status, code = aws.codedeploy_errors.pop(0)
                 self._answer(status, {"__type": code, "message": "because"})
             else:
                 aws.reported.append(given)
@@ -99,12 +99,12 @@ def serving() -> Iterator[tuple[Aws, str]]:
             if fault == "connection reset":
                 self._reset()
                 return
-            if aws.lambda_refusals:
-                status, code = aws.lambda_refusals.pop(0)
+            if aws.lambda_errors:
+                status, code = aws.lambda_errors.pop(0)
                 self._answer(status, {"Type": "User", "Message": "because"}, {"X-Amzn-ErrorType": code})
                 return
             try:
-                answer = aws.invoke(arn, event)
+                response = aws.invoke(arn, event)
             except Exception as error:  # noqa: BLE001 - Lambda answers for whatever a function raises
                 raised = {"errorType": type(error).__name__, "errorMessage": str(error)}
                 self._answer(200, raised, {"X-Amz-Function-Error": "Unhandled"})
@@ -112,7 +112,7 @@ def serving() -> Iterator[tuple[Aws, str]]:
                 if fault == "done, answer lost":
                     self._reset()
                 else:
-                    self._answer(200, answer, is_torn=fault == "torn answer")
+                    self._answer(200, response, is_truncated=fault == "torn answer")
 
         def _reset(self) -> None:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -120,15 +120,15 @@ def serving() -> Iterator[tuple[Aws, str]]:
             self.close_connection = True
 
         def _answer(
-            self, status: int, body: Any, headers: dict[str, str] | None = None, *, is_torn: bool = False
+            self, status: int, body: Any, headers: dict[str, str] | None = None, *, is_truncated: bool = False
         ) -> None:
             content = json.dumps(body).encode()
             self.send_response(status)
             for name, value in ({"Content-Length": str(len(content))} | (headers or {})).items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if is_torn else content)
-            self.close_connection = is_torn
+            self.wfile.write(content[: len(content) // 2] if is_truncated else content)
+            self.close_connection = is_truncated
 
         def log_message(self, *_: object) -> None:
             """Says nothing."""

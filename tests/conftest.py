@@ -30,11 +30,11 @@ from moto import mock_aws
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from local import stack
 from tests import tables as contents
 from tests import template
 from tests.handlers import FUNCTIONS
 from tests.wire import Wire
+from tools.local import stack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -97,6 +97,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repetitions that come at once."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    monkeypatch.setattr("coherent.dynamodb._WAIT_SECONDS", 0)
+    monkeypatch.setattr("coherent.storage.dynamodb._WAIT_SECONDS", 0)
     monkeypatch.setattr("coherent.messages.purge._BACKOFF_SECONDS", 0)
-    monkeypatch.setattr("coherent.messages.repository._WAITS", (0, 0, 0))
+    monkeypatch.setattr("coherent.messages.repository._INDEX_WAITS", (0, 0, 0))

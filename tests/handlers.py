@@ -14,12 +14,12 @@ _EVENTS = {function: json.loads((ROOT / f"events/{function}.json").read_text()) 
 # Those that answer HTTP.
 ENDPOINTS = [function for function in FUNCTIONS if "httpMethod" in _EVENTS[function]]
 # Those that a user calls, which is all but the page that tells how.
-OF_USERS = [endpoint for endpoint in ENDPOINTS if endpoint != "retrieve_docs"]
+USER_ENDPOINTS = [endpoint for endpoint in ENDPOINTS if endpoint != "retrieve_docs"]
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What the client gets to see."""
 
     status: int
@@ -43,14 +43,14 @@ def handler(function: str) -> Callable[[Any, Any], Any]:
     return called
 
 
-def invoke(endpoint: str, event: dict[str, Any]) -> Answer:
+def invoke(endpoint: str, event: dict[str, Any]) -> Response:
     """Hands *event* to the handler of *endpoint*, and its answer back as JSON would bring it over."""
-    answer = json.loads(json.dumps(handler(endpoint)(event, Context(25))))
-    assert answer.keys() == {"statusCode", "headers", "body"}
-    body = answer["body"] or None
-    if body and answer["headers"]["Content-Type"] == JSON:
+    response = json.loads(json.dumps(handler(endpoint)(event, Context(25))))
+    assert response.keys() == {"statusCode", "headers", "body"}
+    body = response["body"] or None
+    if body and response["headers"]["Content-Type"] == JSON:
         body = json.loads(body)
-    return Answer(answer["statusCode"], body, answer["headers"])
+    return Response(response["statusCode"], body, response["headers"])
 
 
 class Context:
@@ -75,8 +75,8 @@ def purge(*deleted: tuple[str, str], seconds: float = 300) -> list[str]:
         removal["dynamodb"]["Keys"] = {"user_id": {"S": user_id}, "id": {"S": conversation_id}}
         removal["dynamodb"]["SequenceNumber"] = conversation_id
         sample["Records"].append(removal)
-    answer = handler("purge_messages")(sample, Context(seconds))
-    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+    response = handler("purge_messages")(sample, Context(seconds))
+    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
 
 def sweep(seconds: float = 300) -> None:
@@ -113,18 +113,18 @@ def request(
     return made
 
 
-def call(endpoint: str, **given: Any) -> Answer:
+def call(endpoint: str, **given: Any) -> Response:
     """Calls *endpoint* with a `request`."""
     return invoke(endpoint, request(endpoint, **given))
 
 
 def create(user: str = "kevin", **attributes: str) -> dict[str, Any]:
     """A new conversation of *user*, with harry unless *attributes* say otherwise."""
-    answer = call(
+    response = call(
         "create_conversation", user=user, body=json.dumps(attributes or {"contact_id": "harry"}), content_type=JSON
     )
-    assert answer.status == 201, answer
-    conversation: dict[str, Any] = answer.body
+    assert response.status == 201, response
+    conversation: dict[str, Any] = response.body
     return conversation
 
 
@@ -132,34 +132,36 @@ def send(conversation: dict[str, Any], message: str = "hello", user: str = "kevi
     """A new message of *user* in *conversation*."""
     attributes = {"conversation_id": conversation["id"], "message": message, **more}
     body = json.dumps(attributes, ensure_ascii=False)
-    answer = call("create_message", user=user, body=body, content_type=JSON)
-    assert answer.status == 201, answer
-    sent: dict[str, Any] = answer.body
+    response = call("create_message", user=user, body=body, content_type=JSON)
+    assert response.status == 201, response
+    sent: dict[str, Any] = response.body
     return sent
 
 
 def list_messages(user: str = "kevin", **query: str) -> list[dict[str, Any]]:
     """The first hundred messages that *query* lists."""
     given = {"limit": ["100"]} | {name: [value] for name, value in query.items()}
-    answer = call("list_messages", user=user, query=given)
-    assert answer.status == 200, answer
-    messages: list[dict[str, Any]] = answer.body["data"]
+    response = call("list_messages", user=user, query=given)
+    assert response.status == 200, response
+    messages: list[dict[str, Any]] = response.body["data"]
     return messages
 
 
 def update(conversation: dict[str, Any], user: str = "kevin", **changes: object) -> dict[str, Any]:
     """*conversation* with *changes* made to it."""
-    answer = call("update_conversation", user=user, id=conversation["id"], body=json.dumps(changes), content_type=JSON)
-    assert answer.status == 200, answer
-    updated: dict[str, Any] = answer.body
+    response = call(
+        "update_conversation", user=user, id=conversation["id"], body=json.dumps(changes), content_type=JSON
+    )
+    assert response.status == 200, response
+    updated: dict[str, Any] = response.body
     return updated
 
 
 def list_all(user: str = "kevin", **query: str) -> list[dict[str, Any]]:
     """The first hundred conversations that *query* lists."""
-    answer = call(
+    response = call(
         "list_conversations", user=user, query={"limit": ["100"]} | {name: [value] for name, value in query.items()}
     )
-    assert answer.status == 200, answer
-    conversations: list[dict[str, Any]] = answer.body["data"]
+    assert response.status == 200, response
+    conversations: list[dict[str, Any]] = response.body["data"]
     return conversations

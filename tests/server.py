@@ -44,13 +44,13 @@ def serving() -> Iterator[Server]:
             operation = self.headers["X-Amz-Target"].rpartition(".")[2]
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             try:
-                answer = getattr(dynamodb, xform_name(operation))(**request)
+                response = getattr(dynamodb, xform_name(operation))(**request)
             except ClientError as error:
-                refusal: dict[str, Any] = {**error.response}
-                code = f"com.amazonaws.dynamodb.v20120810#{refusal['Error']['Code']}"
-                self._answer(400, refusal | {"__type": code, "message": refusal["Error"]["Message"]})
+                error_response: dict[str, Any] = {**error.response}
+                code = f"com.amazonaws.dynamodb.v20120810#{error_response['Error']['Code']}"
+                self._answer(400, error_response | {"__type": code, "message": error_response["Error"]["Message"]})
             else:
-                self._answer(200, answer)
+                self._answer(200, response)
 
         def _answer(self, status: int, body: dict[str, Any]) -> None:
             content = json.dumps({name: value for name, value in body.items() if name != "ResponseMetadata"}).encode()

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from coherent import ids, rows
+from coherent import ids
+from coherent.storage import rows
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
@@ -30,15 +31,15 @@ def delete_message(key: dict[str, Any]) -> None:
     _client().delete_item(TableName=os.environ["MESSAGES_TABLE_NAME"], Key=key)
 
 
-def orders() -> list[str]:
+def tombstones() -> list[str]:
     """The partitions that are yet to be purged."""
     found = _scanned(os.environ["CONVERSATIONS_TABLE_NAME"])
     return [row["id"]["S"] for row in found if row["user_id"]["S"] == "purge"]
 
 
-def age_orders() -> None:
+def age_tombstones() -> None:
     """Makes all orders to purge as old as they have to be before they are finished for good."""
-    for partition in orders():
+    for partition in tombstones():
         _client().update_item(
             TableName=os.environ["CONVERSATIONS_TABLE_NAME"],
             Key=rows.values({"user_id": "purge", "id": partition}),
@@ -58,7 +59,7 @@ def of_user(user_id: str) -> dict[str, list[dict[str, Any]]]:
     return {
         "conversations": _queried(conversations_table, "user_id = :user", {":user": user_id}),
         "messages": _queried(messages_table, "user_id = :user", {":user": user_id}, IndexName="by_user"),
-        "orders": _queried(
+        "tombstones": _queried(
             conversations_table,
             "user_id = :purge AND begins_with(id, :user)",
             {":purge": "purge", ":user": f"{user_id}#"},
@@ -80,8 +81,8 @@ def forget(user_id: str) -> None:
         for partition in list(table.items):
             if user_id in partition.value.replace("idempotency#", "").split("#"):
                 del table.items[partition]
-    for order in of_user(user_id)["orders"]:
-        key = {name: order[name] for name in ("user_id", "id")}
+    for tombstone in of_user(user_id)["tombstones"]:
+        key = {name: tombstone[name] for name in ("user_id", "id")}
         _client().delete_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Key=key)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from checks.transformed import transformed
+from tools.lint.transformed import transformed
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

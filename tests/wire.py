@@ -12,21 +12,21 @@ from botocore.compat import HTTPHeaders
 Fault = Callable[[AWSPreparedRequest], AWSResponse | None]
 
 
-def refusal(request: AWSPreparedRequest, status: int, code: str, **more: object) -> AWSResponse:
+def error_response(request: AWSPreparedRequest, status: int, code: str, **more: object) -> AWSResponse:
     """An error as DynamoDB answers it."""
     body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "table conversations of kevin", **more}
-    return answer(request, body, status)
+    return response(request, body, status)
 
 
-def answer(request: AWSPreparedRequest, body: dict[str, Any], status: int = 200) -> AWSResponse:
+def response(request: AWSPreparedRequest, body: dict[str, Any], status: int = 200) -> AWSResponse:
     """*body* as DynamoDB answers it."""
     return AWSResponse(request.url, status, HTTPHeaders(), Content(json.dumps(body).encode()))
 
 
-def cancelled(request: AWSPreparedRequest, code: str, second: str = "None", **more: object) -> AWSResponse:
+def cancelled_transaction(request: AWSPreparedRequest, code: str, second: str = "None", **more: object) -> AWSResponse:
     """A transaction of two writes that was cancelled because of the first, or the *second* as well."""
     reasons = [{"Code": code, "Message": "because"}, {"Code": second, **more}]
-    return refusal(request, 400, "TransactionCanceledException", CancellationReasons=reasons)
+    return error_response(request, 400, "TransactionCanceledException", CancellationReasons=reasons)
 
 
 class Content:
@@ -60,17 +60,17 @@ class Wire:
         """Forgets what was counted, and lets everything through again."""
         self.requests: list[str] = []
         self.bodies: list[dict[str, Any]] = []
-        self.answers: list[dict[str, Any]] = []
+        self.responses: list[dict[str, Any]] = []
         self.fault: Fault | None = None
-        self.kill_after_answer: BaseException | None = None
+        self.kill_after_response: BaseException | None = None
         self._loses_answer = False
 
     @property
     def items_read(self) -> int:
         """How many items the queries read, whether or not they returned them."""
-        return sum(answer.get("ScannedCount", 0) for answer in self.answers)
+        return sum(response.get("ScannedCount", 0) for response in self.responses)
 
-    def lose_next_answer(self) -> None:
+    def lose_next_response(self) -> None:
         """Lets the next request do its work, and botocore repeat it as it does when no answer comes."""
         self._loses_answer = True
 
@@ -101,7 +101,7 @@ class Wire:
         return 0 if lost else None
 
     def _after_call(self, parsed: dict[str, Any], **_: object) -> None:
-        self.answers.append(parsed)
-        if self.kill_after_answer:
-            killed, self.kill_after_answer = self.kill_after_answer, None
+        self.responses.append(parsed)
+        if self.kill_after_response:
+            killed, self.kill_after_response = self.kill_after_response, None
             raise killed

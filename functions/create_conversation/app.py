@@ -1,18 +1,17 @@
-"""POST /v1/conversations: a new conversation with a contact, a group or both."""
+"""POST /v1/conversations: creates a conversation with a contact, a group, or a contact in a group."""
 
-import os
-
-from coherent import api, dynamodb
 from coherent.conversations.models import CreateConversation
 from coherent.conversations.repository import ConversationRepository
+from coherent.http.endpoint import endpoint
+from coherent.http.request import Request
+from coherent.http.response import Response, created
+from coherent.storage import dynamodb
 
-conversations = ConversationRepository(
-    dynamodb.connect(), os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]
-)
+conversations = ConversationRepository(dynamodb.connect())
 
 
-@api.endpoint("create_conversation", takes_body=True)
-def handler(request: api.Request) -> api.Response:
+@endpoint("create_conversation", takes_body=True)
+def handler(request: Request) -> Response:
     body = request.body(CreateConversation)
     (conversation, version), is_replay = conversations.create(request.user_id, body, request.idempotency_key)
-    return api.created(request, conversation, version, is_replay=is_replay)
+    return created(request, conversation, version, is_replay=is_replay)

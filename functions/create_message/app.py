@@ -1,18 +1,17 @@
-"""POST /v1/messages: the user says something in a conversation."""
+"""POST /v1/messages: sends a message of the user."""
 
-import os
-
-from coherent import api, dynamodb
+from coherent.http.endpoint import endpoint
+from coherent.http.request import Request
+from coherent.http.response import Response, created
 from coherent.messages.models import CreateMessage
 from coherent.messages.repository import MessageRepository
+from coherent.storage import dynamodb
 
-messages = MessageRepository(
-    dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"]
-)
+messages = MessageRepository(dynamodb.connect())
 
 
-@api.endpoint("create_message", takes_body=True)
-def handler(request: api.Request) -> api.Response:
+@endpoint("create_message", takes_body=True)
+def handler(request: Request) -> Response:
     body = request.body(CreateMessage)
     (message, version), is_replay = messages.create(request.user_id, body, None, request.idempotency_key)
-    return api.created(request, message, version, is_replay=is_replay)
+    return created(request, message, version, is_replay=is_replay)

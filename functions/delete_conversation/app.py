@@ -1,16 +1,15 @@
-"""DELETE /v1/conversations/{id}: gone for good."""
+"""DELETE /v1/conversations/{id}: deletes a conversation with all its messages."""
 
-import os
-
-from coherent import api, dynamodb
 from coherent.conversations.repository import ConversationRepository
+from coherent.http.endpoint import endpoint
+from coherent.http.request import Request
+from coherent.http.response import Response
+from coherent.storage import dynamodb
 
-conversations = ConversationRepository(
-    dynamodb.connect(), os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]
-)
+conversations = ConversationRepository(dynamodb.connect())
 
 
-@api.endpoint("delete_conversation")
-def handler(request: api.Request) -> api.Response:
-    conversations.delete(request.user_id, request.id("conversation"), request.only_versions)
-    return api.Response(204)
+@endpoint("delete_conversation")
+def handler(request: Request) -> Response:
+    conversations.delete(request.user_id, request.id("conversation"), request.expected_versions)
+    return Response(204)

@@ -1,16 +1,15 @@
-"""DELETE /v1/messages/{id}: gone for good, and unpinned."""
+"""DELETE /v1/messages/{id}: deletes and unpins a message."""
 
-import os
-
-from coherent import api, dynamodb
+from coherent.http.endpoint import endpoint
+from coherent.http.request import Request
+from coherent.http.response import Response
 from coherent.messages.repository import MessageRepository
+from coherent.storage import dynamodb
 
-messages = MessageRepository(
-    dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"]
-)
+messages = MessageRepository(dynamodb.connect())
 
 
-@api.endpoint("delete_message")
-def handler(request: api.Request) -> api.Response:
-    messages.delete(request.user_id, request.id("message"), request.only_versions)
-    return api.Response(204)
+@endpoint("delete_message")
+def handler(request: Request) -> Response:
+    messages.delete(request.user_id, request.id("message"), request.expected_versions)
+    return Response(204)

@@ -1,4 +1,4 @@
-"""CodeDeploy's pre-traffic hook: a synthetic user tries the new version of every function before any real one does."""
+"""CodeDeploy pre-traffic hook: exercises the new version of every function as a synthetic user."""
 
 import os
 import time
@@ -8,13 +8,13 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 from coherent import ids
-from coherent.release import SyntheticUser, expect, session
+from synthetic_user import SyntheticUser, expect, session
 
-OF_USERS = [
+USER_ENDPOINTS = [
     *("list_conversations", "create_conversation", "retrieve_conversation", "update_conversation"),
     *("delete_conversation", "list_messages", "create_message", "retrieve_message", "update_message", "delete_message"),
 ]
-# What is kept of the hook's time: for two calls that clean up, and for three attempts to tell CodeDeploy.
+# Reserved at the end: two clean-up calls, and three attempts to report to CodeDeploy.
 CLEANING_SECONDS = 30
 REPORTING_SECONDS = 60
 
@@ -22,13 +22,13 @@ logger = Logger()
 
 
 def exercise(user: SyntheticUser) -> None:
-    """Raises where a version is bad. A look at its work follows each write, so it is one of the last three called."""
-    refusal = {"type": "invalid_request", "documentation_url": f"{os.environ['DOCUMENTATION_URL']}/invalid_request"}
+    """Raises if a version is bad. Each write is followed by a read, so the culprit is among the last three calls."""
+    rejection = {"type": "invalid_request", "documentation_url": f"{os.environ['DOCUMENTATION_URL']}/invalid_request"}
     user.call("retrieve_docs", 200)
-    for endpoint in OF_USERS:
-        user.call(endpoint, 401, refusal, id=ids.new(time.time_ns()), is_stranger=True)
-    refused = user.call("create_conversation", 400, refusal, body={"contact_id": 1})
-    expect(refused["message"].startswith("contact_id: must be "), f"it answered {refused}")
+    for endpoint in USER_ENDPOINTS:
+        user.call(endpoint, 401, rejection, id=ids.new(time.time_ns()), is_anonymous=True)
+    rejected = user.call("create_conversation", 400, rejection, body={"contact_id": 1})
+    expect(rejected["message"].startswith("contact_id: must be "), f"response {rejected}")
 
     contact = {"contact_id": "harry"}
     conversation = user.call("create_conversation", 201, contact, body=contact, key=user.id)
@@ -40,47 +40,47 @@ def exercise(user: SyntheticUser) -> None:
     user.call("update_conversation", 200, {"is_pinned": True}, id=id, body={"is_pinned": True})
     user.await_list("list_conversations", "id", [id], pinned="true")
 
-    said = {"conversation_id": id, "message": "Merry Christmas, Harry"}
-    message = user.call("create_message", 201, said, body=said)
-    # Of all the user's, so of the index by which a message is found from now on.
+    sent = {"conversation_id": id, "message": "Merry Christmas, Harry"}
+    message = user.call("create_message", 201, sent, body=sent)
+    # All messages: this list reads the GSI by which the next calls find the message.
     user.await_list("list_messages", "id", [message["id"]])
     user.call("retrieve_message", 200, message, id=message["id"])
     user.call("update_message", 200, {"read_at": 1}, id=message["id"], body={"read_at": 1})
     user.call("retrieve_message", 200, {"read_at": 1}, id=message["id"])
-    heard = said | {"message": "Keep the change", "contact_id": "harry", "user_id": user.id}
-    user.invoke("receive_message", {"id": f"{user.id}-received", "detail": heard})
-    user.await_list("list_messages", "message", [heard["message"], said["message"]], conversation_id=id)
+    received = sent | {"message": "Keep the change", "contact_id": "harry", "user_id": user.id}
+    user.invoke("receive_message", {"id": f"{user.id}-received", "detail": received})
+    user.await_list("list_messages", "message", [received["message"], sent["message"]], conversation_id=id)
 
     pinned = {"pinned_message_id": message["id"]}
     user.call("update_conversation", 200, pinned, id=id, body=pinned)
     user.call("retrieve_conversation", 200, pinned, id=id)
     user.call("delete_message", 204, id=message["id"])
-    user.call("retrieve_message", 404, refusal, id=message["id"])
+    user.call("retrieve_message", 404, rejection, id=message["id"])
     user.call("retrieve_conversation", 200, {"pinned_message_id": None}, id=id)
     user.call("delete_conversation", 204, id=id)
-    user.call("retrieve_conversation", 404, refusal, id=id)
+    user.call("retrieve_conversation", 404, rejection, id=id)
     user.await_list("list_conversations", "id", [])
     user.await_list("list_messages", "id", [])
     removed = {"Keys": {"user_id": {"S": user.id}, "id": {"S": id}}, "SequenceNumber": "1"}
     record = {"eventName": "REMOVE", "eventSource": "aws:dynamodb", "dynamodb": removed}
-    answer = user.invoke("purge_messages", {"Records": [record]})
-    expect(answer == {"batchItemFailures": []}, f"it answered {answer}")
-    # It takes up to 250 s where there is much to delete, and then ends by itself: the hook has the time to see it.
-    answer = user.invoke("sweep_purges", {"detail-type": "Scheduled Event", "detail": {}})
-    expect(answer is None, f"it answered {answer}")
+    response = user.invoke("purge_messages", {"Records": [record]})
+    expect(response == {"batchItemFailures": []}, f"response {response}")
+    # A sweep ends after 250 s at the latest, well within the hook's timeout.
+    response = user.invoke("sweep_purges", {"detail-type": "Scheduled Event", "detail": {}})
+    expect(response is None, f"response {response}")
 
 
 def clean_up(user: SyntheticUser) -> None:
-    """Deletes what conversations the user has left."""
+    """Deletes the conversations that the user has left."""
     try:
         for conversation in user.call("list_conversations", 200)["data"]:
             user.call("delete_conversation", 204, id=conversation["id"])
     except Exception:
-        logger.exception("A conversation of the synthetic user stays", extra={"user": user.id})
+        logger.exception("A conversation of the synthetic user was not deleted", extra={"user": user.id})
 
 
 def report(event: dict[str, str], status: str) -> None:
-    """Tells CodeDeploy *status*, unless it knows one: botocore and Lambda may both repeat what has been done."""
+    """Reports *status* to CodeDeploy. Ignores 'already reported', which retries can cause."""
     config = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
     client = session.create_client("codedeploy", config=config)
     with closing(client), suppress(client.exceptions.LifecycleEventAlreadyCompletedException):

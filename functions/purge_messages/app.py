@@ -1,6 +1,5 @@
-"""DynamoDB stream of the conversations: purges the messages of those that were deleted."""
+"""DynamoDB stream of the conversations: purges the messages of deleted conversations."""
 
-import os
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -8,27 +7,28 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from coherent import deadline, dynamodb, metrics
+from coherent import deadline, metrics
 from coherent.messages.purge import Purge
+from coherent.storage import dynamodb
 
-purge = Purge(dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"])
+purge = Purge(dynamodb.connect())
 processor = BatchProcessor(EventType.DynamoDBStreams)
 logger = Logger()
 meter = metrics.Meter("purge_messages")
 
 
 def purge_one(record: DynamoDBRecord, lambda_context: LambdaContext) -> None:
-    assert record.dynamodb  # noqa: S101 - for mypy; every record of a stream has it
+    assert record.dynamodb  # noqa: S101 - for mypy; every stream record has it
     keys = record.dynamodb.keys
     try:
-        # What time does not allow is left to the sweep, not to retries, of which there may be too few.
+        # If time runs out, the sweep finishes the purge. Stream retries are limited.
         purge.delete_messages(keys["user_id"], keys["id"], lambda_context.get_remaining_time_in_millis() / 1000)
     except Exception:
-        # The batch goes on with the others, and says no more than which ones failed.
+        # BatchProcessor continues with the other records and reports only which ones failed.
         logger.exception("A purge failed", extra={"conversation": keys["id"]})
         raise
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    with meter.call(), deadline.of(context):
+    with meter.measure(), deadline.of(context):
         return process_partial_response(event, purge_one, processor, context)

@@ -1,32 +1,31 @@
-"""EventBridge `message.received`: somebody says something to a user."""
+"""EventBridge `message.received`: stores a message from a contact."""
 
 import json
 import os
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from coherent import client, deadline, dynamodb, errors, metrics
+from coherent import deadline, errors, metrics
 from coherent.messages.models import ReceiveMessage
 from coherent.messages.repository import MessageRepository
+from coherent.storage import client, dynamodb
 
-messages = MessageRepository(
-    dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"]
-)
+messages = MessageRepository(dynamodb.connect())
 sqs: Any = client.connect("sqs")
 meter = metrics.Meter("receive_message")
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    with meter.call() as call, deadline.of(context):
-        call.request_id = event["id"]
+    with meter.measure() as invocation, deadline.of(context):
+        invocation.request_id = event["id"]
         try:
             received = ReceiveMessage.parse(event["detail"], text=False)
-            call.user_id = received.user_id
+            invocation.user_id = received.user_id
             messages.create(received.user_id, received, received.contact_id, idempotency_key=event["id"])
         except errors.Unavailable:
-            # Lambda repeats the event, and gives it to the same queue in the end.
+            # Lambda retries the event and finally sends it to the same queue.
             raise
         except errors.CoherentError as error:
-            call.error = type(error).__name__
-            letter = json.dumps({"reason": str(error), "event": event})
-            sqs.send_message(QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=letter)
+            invocation.error = type(error).__name__
+            dead_letter = json.dumps({"reason": str(error), "event": event})
+            sqs.send_message(QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=dead_letter)

@@ -1,18 +1,18 @@
-"""GET /v1/conversations/{id}: one conversation."""
+"""GET /v1/conversations/{id}: retrieves a conversation."""
 
-import os
-
-from coherent import api, dynamodb
 from coherent.conversations.repository import ConversationRepository
+from coherent.http import etags
+from coherent.http.endpoint import endpoint
+from coherent.http.request import Request
+from coherent.http.response import Response
+from coherent.storage import dynamodb
 
-conversations = ConversationRepository(
-    dynamodb.connect(), os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]
-)
+conversations = ConversationRepository(dynamodb.connect())
 
 
-@api.endpoint("retrieve_conversation")
-def handler(request: api.Request) -> api.Response:
+@endpoint("retrieve_conversation")
+def handler(request: Request) -> Response:
     conversation, version = conversations.retrieve(request.user_id, request.id("conversation"))
-    if request.has_already(version):
-        return api.Response(304, headers=api.etag(version))
-    return api.Response(200, conversation, api.etag(version))
+    if request.is_not_modified(version):
+        return Response(304, headers=etags.header(version))
+    return Response(200, conversation, etags.header(version))

@@ -1,18 +1,18 @@
-"""GET /v1/messages/{id}: one message."""
+"""GET /v1/messages/{id}: retrieves a message."""
 
-import os
-
-from coherent import api, dynamodb
+from coherent.http import etags
+from coherent.http.endpoint import endpoint
+from coherent.http.request import Request
+from coherent.http.response import Response
 from coherent.messages.repository import MessageRepository
+from coherent.storage import dynamodb
 
-messages = MessageRepository(
-    dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"]
-)
+messages = MessageRepository(dynamodb.connect())
 
 
-@api.endpoint("retrieve_message")
-def handler(request: api.Request) -> api.Response:
+@endpoint("retrieve_message")
+def handler(request: Request) -> Response:
     message, version = messages.retrieve(request.user_id, request.id("message"))
-    if request.has_already(version):
-        return api.Response(304, headers=api.etag(version))
-    return api.Response(200, message, api.etag(version))
+    if request.is_not_modified(version):
+        return Response(304, headers=etags.header(version))
+    return Response(200, message, etags.header(version))

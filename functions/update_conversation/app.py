@@ -1,18 +1,18 @@
-"""PUT /v1/conversations/{id}: pin, mute, archive, mark as opened, or pin a message; what is absent stays as it is."""
+"""PUT /v1/conversations/{id}: pins, mutes or archives a conversation, marks it as opened, or pins a message."""
 
-import os
-
-from coherent import api, dynamodb
 from coherent.conversations.models import UpdateConversation
 from coherent.conversations.repository import ConversationRepository
+from coherent.http import etags
+from coherent.http.endpoint import endpoint
+from coherent.http.request import Request
+from coherent.http.response import Response
+from coherent.storage import dynamodb
 
-conversations = ConversationRepository(
-    dynamodb.connect(), os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]
-)
+conversations = ConversationRepository(dynamodb.connect())
 
 
-@api.endpoint("update_conversation", takes_body=True)
-def handler(request: api.Request) -> api.Response:
+@endpoint("update_conversation", takes_body=True)
+def handler(request: Request) -> Response:
     id, changes = request.id("conversation"), request.body(UpdateConversation)
-    conversation, version = conversations.update(request.user_id, id, changes, request.only_versions)
-    return api.Response(200, conversation, api.etag(version))
+    conversation, version = conversations.update(request.user_id, id, changes, request.expected_versions)
+    return Response(200, conversation, etags.header(version))

@@ -1,18 +1,18 @@
-"""PUT /v1/messages/{id}: edit, react, attach, or mark as read; what is absent stays as it is."""
+"""PUT /v1/messages/{id}: edits a message, sets its reactions, or marks it as read."""
 
-import os
-
-from coherent import api, dynamodb
+from coherent.http import etags
+from coherent.http.endpoint import endpoint
+from coherent.http.request import Request
+from coherent.http.response import Response
 from coherent.messages.models import UpdateMessage
 from coherent.messages.repository import MessageRepository
+from coherent.storage import dynamodb
 
-messages = MessageRepository(
-    dynamodb.connect(), os.environ["MESSAGES_TABLE_NAME"], os.environ["CONVERSATIONS_TABLE_NAME"]
-)
+messages = MessageRepository(dynamodb.connect())
 
 
-@api.endpoint("update_message", takes_body=True)
-def handler(request: api.Request) -> api.Response:
+@endpoint("update_message", takes_body=True)
+def handler(request: Request) -> Response:
     id, changes = request.id("message"), request.body(UpdateMessage)
-    message, version = messages.update(request.user_id, id, changes, request.only_versions)
-    return api.Response(200, message, api.etag(version))
+    message, version = messages.update(request.user_id, id, changes, request.expected_versions)
+    return Response(200, message, etags.header(version))

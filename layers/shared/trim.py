@@ -1,4 +1,4 @@
-"""Takes out of a built layer what no function reads: python trim.py <folder of the layer's packages>."""
+"""Removes from a built layer what no function reads: python trim.py <artifacts folder of the layer>."""
 
 import gzip
 import json
@@ -7,25 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# All that our code calls, with the version of their API; the data of the other 400 services is most of botocore.
+# The services that our code calls, and their API versions. botocore brings data for 400 more.
 SERVICES = {"codedeploy": "2014-10-06", "dynamodb": "2012-08-10", "lambda": "2015-03-31", "sqs": "2012-11-05"}
 
-# DynamoDB's rows, keys and parameters. Their JSON on the wire is what botocore hands out and takes in, but for binary
-# values, of which we have none. As documents they pass as they are, and are not walked through value by value.
-ROWS = {
-    "AttributeMap",
-    "AttributeValue",
-    "ExpressionAttributeValueMap",
-    "Key",
-    "PutItemInputAttributeMap",
-}
-
-# Who owns the roots that the certificates of AWS's endpoints go back to. amazontrust.com/repository recommends Amazon's
-# and Starfield's; DigiCert signed before those, and stays for any partition where it still does. Each new connection
-# reads all that there are, and 126 of them take longer than all else about it.
+# The owners of the root certificates behind AWS endpoints: amazontrust.com/repository recommends Amazon's and
+# Starfield's, and DigiCert signed before those. Loading all 126 roots takes longer than the rest of a new connection.
 AUTHORITIES = ("Amazon", "DigiCert", "Starfield")
-
-_EACH = "# Issuer: "
+# The template sets AWS_CA_BUNDLE to this file below /opt.
+CA_BUNDLE = "aws-ca-bundle.pem"
+_CERTIFICATE = "# Issuer: "
 
 UNUSED = (
     "bin",
@@ -49,17 +39,18 @@ UNUSED = (
     "pydantic/mypy.py",
     "pydantic/v1",
     "urllib3/contrib/emscripten",
-    # All but METADATA, by which scanners such as Amazon Inspector tell what is installed.
+    # Scanners such as Amazon Inspector read METADATA to list the installed packages.
     "*.dist-info/[!M]*",
 )
 
 
-def main(packages: Path) -> None:
-    """Trims *packages*, once. Ends the build where something is no longer where it was."""
+def main(layer: Path) -> None:
+    """Trims *layer* once. Exits with an error if a path has moved, so that no update goes unnoticed."""
+    packages = layer / "python"
     for pattern in UNUSED:
         found = list(packages.glob(pattern))
         if not found:
-            sys.exit(f"trim.py: there is no {pattern} in the layer any more")
+            sys.exit(f"trim.py: the layer no longer has {pattern}")
         for path in found:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in list((packages / "botocore/data").iterdir()):
@@ -69,11 +60,10 @@ def main(packages: Path) -> None:
     described = json.loads(endpoints.read_text())
     for partition in described["partitions"]:
         partition["services"] = {name: service for name, service in partition["services"].items() if name in SERVICES}
-    _write(endpoints, json.dumps(described, separators=(",", ":")))
-    bundle = packages / "botocore/cacert.pem"
-    _, *certificates = bundle.read_text(encoding="utf-8").split(_EACH)
+    endpoints.write_text(json.dumps(described, separators=(",", ":")))
+    _, *certificates = (packages / "botocore/cacert.pem").read_text(encoding="utf-8").split(_CERTIFICATE)
     kept = [certificate for certificate in certificates if certificate.partition(" O=")[2].startswith(AUTHORITIES)]
-    _write(bundle, "".join(_EACH + certificate for certificate in kept))
+    (layer / CA_BUNDLE).write_text("".join(_CERTIFICATE + certificate for certificate in kept), encoding="utf-8")
 
 
 def _trim_service(folder: Path) -> None:
@@ -85,14 +75,8 @@ def _trim_service(folder: Path) -> None:
             shutil.rmtree(version)
     for path in list(folder.glob("*/*.json.gz")):
         description = _without_documentation(json.loads(gzip.decompress(path.read_bytes())))
-        if path.name == "service-2.json.gz" and folder.name == "dynamodb":
-            for name in ROWS:
-                description["shapes"][name] = {"type": "structure", "members": {}, "document": True}
-            # Where to look for ARNs of tables in other accounts. We call ours by name, so each call would look in vain.
-            for operation in description["operations"].values():
-                operation.pop("operationContextParams", None)
-        # Not compressed, since it is read at each start.
-        _write(path.with_suffix(""), json.dumps(description, separators=(",", ":")))
+        # Uncompressed, since every cold start reads it.
+        path.with_suffix("").write_text(json.dumps(description, separators=(",", ":")))
         path.unlink()
 
 
@@ -104,12 +88,6 @@ def _without_documentation(value: Any) -> Any:  # noqa: ANN401 - any part of a d
             if not (name == "documentation" and isinstance(part, str))
         }
     return [_without_documentation(part) for part in value] if isinstance(value, list) else value
-
-
-def _write(path: Path, text: str) -> None:
-    # A new file: the one that is there may be a link into a cache that other environments are made of.
-    path.unlink(missing_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from local.environment import MINISTACK_PYTHON
 from tests import handlers
 from tests.server import Server, serving
 from tests.template import logical_id
+from tools.local.environment import MINISTACK_PYTHON
 
 CALL = """
 import json, sys

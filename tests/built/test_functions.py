@@ -7,7 +7,20 @@ import pytest
 
 from tests import aws, handlers, tables
 from tests.built.conftest import run
-from tests.handlers import JSON, OF_USERS, Context, call, create, event, invoke, list_all, purge, send, sweep, update
+from tests.handlers import (
+    JSON,
+    USER_ENDPOINTS,
+    Context,
+    call,
+    create,
+    event,
+    invoke,
+    list_all,
+    purge,
+    send,
+    sweep,
+    update,
+)
 
 pytestmark = pytest.mark.usefixtures("functions")
 
@@ -19,16 +32,18 @@ def test_conversations_are_created_listed_changed_and_deleted() -> None:
     assert muted == conversation | {"is_muted": True, "archived_at": 1_790_000_000}
     assert list_all() == list_all(muted="true") == list_all(group_id="friends") == [muted]
     assert list_all(muted="false") == []
-    refused = call("update_conversation", id=conversation["id"], body="is_muted=false", headers={"If-Match": '"1"'})
-    assert (refused.status, refused.message[:8]) == (412, "If-Match")
+    rejected = call("update_conversation", id=conversation["id"], body="is_muted=false", headers={"If-Match": '"1"'})
+    assert (rejected.status, rejected.message[:8]) == (412, "If-Match")
     assert call("delete_conversation", id=conversation["id"]).status == 204
     assert call("retrieve_conversation", id=conversation["id"]).status == 404
 
 
 def test_a_key_creates_once() -> None:
-    answers = [call("create_conversation", body="contact_id=harry", headers={"Idempotency-Key": "k"}) for _ in range(2)]
-    assert answers[0].body == answers[1].body
-    assert answers[1].headers["Idempotent-Replayed"] == "true"
+    responses = [
+        call("create_conversation", body="contact_id=harry", headers={"Idempotency-Key": "k"}) for _ in range(2)
+    ]
+    assert responses[0].body == responses[1].body
+    assert responses[1].headers["Idempotent-Replayed"] == "true"
     other = call("create_conversation", body="contact_id=hermione", headers={"Idempotency-Key": "k"})
     assert other.status == 422
 
@@ -55,7 +70,7 @@ def test_the_sweep_finishes_an_order_to_purge() -> None:
     conversation = create()
     send(conversation)
     call("delete_conversation", id=conversation["id"])
-    tables.age_orders()
+    tables.age_tombstones()
     sweep()
     assert tables.everything() == []
 
@@ -83,7 +98,7 @@ def test_the_reference_page_has_its_files() -> None:
         assert invoke("retrieve_docs", request).status == 200
 
 
-@pytest.mark.parametrize("endpoint", OF_USERS)
+@pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
 def test_nobody_unknown_is_let_in(endpoint: str) -> None:
     request = event(endpoint)
     del request["requestContext"]["authorizer"]

@@ -8,10 +8,10 @@ from pathlib import Path
 import snapshot_restore_py
 from coherent import ids
 
-from local.environment import MINISTACK_PYTHON
 from tests.built.conftest import environment
 from tests.handlers import event
 from tests.server import Server
+from tools.local.environment import MINISTACK_PYTHON
 
 # Two forks are two copies of the same init. Python gives each fork a random state of its own, a snapshot does not.
 _COPIES = """
@@ -62,7 +62,7 @@ def test_restored_copies_make_different_ids_and_use_connections_and_credentials_
         copies.stdin.flush()
         first, second = (line for line in map(json.loads, copies.stdout) if "_aws" not in line)
     assert first["statusCode"] == second["statusCode"] == 201
-    made = [json.loads(answer["body"])["id"] for answer in (first, second)]
+    made = [json.loads(response["body"])["id"] for response in (first, second)]
     assert made[0][-7:] != made[1][-7:]
     assert all(ids.is_id(id) for id in made)
     assert first["backoff"] != second["backoff"]

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.e2e.stack import Client, Stack
+from tests.stack import Client, Stack
 
 
 @pytest.fixture(scope="session")
@@ -53,5 +53,5 @@ def attacked(record_property: Callable[[str, object], None]) -> Attacked:
 def _without_conversations(client: Client) -> Iterator[Client]:
     yield client
     for conversation in client.list(limit=100)["data"]:
-        answer = client.send("DELETE", f"/conversations/{conversation['id']}")
-        assert answer.status_code == 204, answer.text
+        response = client.send("DELETE", f"/conversations/{conversation['id']}")
+        assert response.status_code == 204, response.text

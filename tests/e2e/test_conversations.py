@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import requests
 
-from local import users
-from local.environment import aws_session, emulator_url
-from tests.e2e.stack import Client, Stack, error
 from tests.filters import COMBINATIONS, matches
+from tests.stack import Client, Stack, error
+from tools.local import users
+from tools.local.environment import aws_session, emulator_url
 
 ATTRIBUTES = [
     *("id", "contact_id", "group_id", "pinned_message_id", "is_pinned", "is_muted"),
@@ -101,8 +101,8 @@ def test_two_users_never_meet(kevin: Client, harry: Client) -> None:
     theirs = harry.create(contact_id="kevin", group_id="friends")
     foreign, absent = f"/conversations/{mine['id']}", "/conversations/xgQQXg3hrtjh7AvZ"
     for method, body in (("GET", None), ("PUT", {"is_muted": "true"}), ("DELETE", None)):
-        answers = [harry.send(method, path, data=body) for path in (foreign, absent)]
-        assert {error(answer) for answer in answers} == {(404, "id: no such conversation")}
+        responses = [harry.send(method, path, data=body) for path in (foreign, absent)]
+        assert {error(response) for response in responses} == {(404, "id: no such conversation")}
     for query in ({}, {"group_id": "friends"}, {"muted": "false"}, {"group_id": "friends", "archived": "false"}):
         assert harry.list(**query)["data"] == [theirs]
         assert kevin.list(**query)["data"] == [mine]
@@ -118,11 +118,11 @@ def test_links_walk_through_the_pages_with_the_filters_kept(kevin: Client) -> No
     pages: list[list[str]] = []
     url: str | None = "/conversations?limit=2&group_id=friends&muted=false"
     while url and len(pages) < 10:
-        answer = kevin.send("GET", url)
-        pages.append([found["id"] for found in answer.json()["data"]])
-        url = answer.links.get("next", {}).get("url")
+        response = kevin.send("GET", url)
+        pages.append([found["id"] for found in response.json()["data"]])
+        url = response.links.get("next", {}).get("url")
     assert pages == [newest_first[:2], newest_first[2:4], newest_first[4:]]
-    back = kevin.send("GET", answer.links["prev"]["url"])
+    back = kevin.send("GET", response.links["prev"]["url"])
     assert [found["id"] for found in back.json()["data"]] == pages[1]
 
 
@@ -135,21 +135,21 @@ def test_fifty_simultaneous_twins_make_one_conversation_and_fifty_equal_answers(
         client = Client(stack.api_url, token)
         start.wait()
         deadline = time.monotonic() + 60
-        answer = client.send("POST", "/conversations", json=body, headers={"Idempotency-Key": "fifty"})
-        while answer.status_code in (409, 429, 503) and time.monotonic() < deadline:
+        response = client.send("POST", "/conversations", json=body, headers={"Idempotency-Key": "fifty"})
+        while response.status_code in (409, 429, 503) and time.monotonic() < deadline:
             # As a good client does, and not in step with all the others.
             time.sleep(1 + number / 25)
-            answer = client.send("POST", "/conversations", json=body, headers={"Idempotency-Key": "fifty"})
+            response = client.send("POST", "/conversations", json=body, headers={"Idempotency-Key": "fifty"})
         client.close()
-        return answer
+        return response
 
     # Each that runs takes a process of the emulator, and fifty a minute to start; the others are told to come again.
     with at_most(6, "CreateConversation", stack), ThreadPoolExecutor(50) as threads:
-        answers = list(threads.map(post, range(50)))
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({(answer.text, answer.headers["Location"], answer.headers["ETag"]) for answer in answers}) == 1
-    assert [answer.headers.get("Idempotent-Replayed") for answer in answers].count("true") == 49
-    assert kevin.list()["data"] == [answers[0].json()]
+        responses = list(threads.map(post, range(50)))
+    assert {response.status_code for response in responses} == {201}
+    assert len({(response.text, response.headers["Location"], response.headers["ETag"]) for response in responses}) == 1
+    assert [response.headers.get("Idempotent-Replayed") for response in responses].count("true") == 49
+    assert kevin.list()["data"] == [responses[0].json()]
     other = kevin.send("POST", "/conversations", json={"contact_id": "x"}, headers={"Idempotency-Key": "fifty"})
     assert error(other)[0] == 422
 
@@ -192,20 +192,20 @@ def test_of_many_clients_with_the_same_etag_exactly_one_wins(kevin: Client) -> N
     ("method", "path"), [("GET", "/nothing"), ("PATCH", "/conversations"), ("POST", "/conversations/x")]
 )
 def test_there_is_nothing_but_what_there_is(kevin: Client, method: str, path: str) -> None:
-    answer = kevin.send(method, path)
-    assert error(answer) == (404, "There is no such path, or not with this method")
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    response = kevin.send(method, path)
+    assert error(response) == (404, "There is no such path, or not with this method")
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
 @pytest.mark.parametrize("path", ["/conversations", "/conversations/xgQQXg3hrtjh7AvZ", "/messages"])
 def test_a_browser_may_ask_before_it_calls(stack: Stack, path: str) -> None:
     headers = {"Origin": "https://chat.example.com", "Access-Control-Request-Method": "PUT"}
-    answer = Client(stack.api_url, None).send("OPTIONS", path, headers=headers)
-    assert answer.status_code == 200
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    assert answer.headers["Access-Control-Allow-Methods"] == "GET,POST,PUT,DELETE"
+    response = Client(stack.api_url, None).send("OPTIONS", path, headers=headers)
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert response.headers["Access-Control-Allow-Methods"] == "GET,POST,PUT,DELETE"
     allowed = "Authorization,Content-Type,Idempotency-Key,If-Match,If-None-Match"
-    assert answer.headers["Access-Control-Allow-Headers"] == allowed
+    assert response.headers["Access-Control-Allow-Headers"] == allowed
 
 
 CALLS = [
@@ -234,13 +234,13 @@ def test_only_a_token_with_the_scope_opens(stack: Stack, method: str, path: str,
         "nonsense",
         ".".join([header, claims, signature[::-1]]),
     ):
-        answer = Client(stack.api_url, bad).send(method, path)
-        assert error(answer) == (
+        response = Client(stack.api_url, bad).send(method, path)
+        assert error(response) == (
             401,
             "Authorization: must be 'Bearer ' and a valid access token with the scope of this call",
         )
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
-        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
 @pytest.mark.parametrize(
@@ -281,16 +281,16 @@ def test_a_wrong_query_is_told_what_would_be_right(kevin: Client, query: str, me
 def test_a_wrong_body_is_told_what_would_be_right(
     kevin: Client, content_type: str, body: bytes, expected: tuple[int, str]
 ) -> None:
-    answer = kevin.send("POST", "/conversations", data=body, headers={"Content-Type": content_type})
-    assert error(answer) == expected
+    response = kevin.send("POST", "/conversations", data=body, headers={"Content-Type": content_type})
+    assert error(response) == expected
     assert kevin.list()["data"] == []
 
 
 @pytest.mark.parametrize("id", ["x", "%00", "%2e%2e", "xgQQXg3hrtjh7Av%C3%A9", "xgQQXg3hrtjh7AvZ%0A", "a" * 300])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 def test_a_path_that_holds_no_id_is_not_found(kevin: Client, method: str, id: str) -> None:
-    answer = kevin.send(method, f"/conversations/{id}", data={"is_muted": "true"} if method == "PUT" else None)
-    assert error(answer) == (404, "id: no such conversation")
+    response = kevin.send(method, f"/conversations/{id}", data={"is_muted": "true"} if method == "PUT" else None)
+    assert error(response) == (404, "id: no such conversation")
 
 
 def test_simultaneous_changes_of_different_flags_all_last(kevin: Client) -> None:

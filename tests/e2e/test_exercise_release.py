@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from local import stack as deployed
-from local.environment import emulator_url, of_aws_client
 from tests import aws
 from tests.aws import HOOK, RELEASED
 from tests.built.conftest import CALL, run
-from tests.e2e.stack import Stack, awaited
 from tests.handlers import event
+from tests.stack import Stack, wait_until
 from tests.template import TEMPLATE, logical_id
+from tools.local import stack as deployed
+from tools.local.environment import emulator_url, of_aws_client
 
 
 @pytest.fixture(scope="module")
@@ -66,4 +66,4 @@ def test_a_wrong_version_stops_the_release_and_nothing_is_left_behind(stack: Sta
     assert reported(stack, versions | {"UPDATE_MESSAGE": versions["RETRIEVE_MESSAGE"]}) == ["Failed"]
     assert left_behind(stack, "Conversations") == []
     # With their conversation, by the stream.
-    assert awaited(lambda: left_behind(stack, "Messages") == [])
+    assert wait_until(lambda: left_behind(stack, "Messages") == [])

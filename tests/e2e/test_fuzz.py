@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local import users
-from tests.e2e.stack import Stack
+from tests.stack import Stack
 from tests.template import ROOT
+from tools.local import users
 
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "45"))
 # The same requests in each `make test`, so that a failure is the change's; new ones in each `make fuzz`.

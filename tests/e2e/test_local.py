@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.stack import Client, Stack, awaited, free_port
+from tests.stack import Client, Stack, wait_until, free_port
 from tests.template import ROOT
 
 NOT_COPIED = {
@@ -27,7 +27,7 @@ NOT_COPIED = {
 
 def local(*arguments: str | Path, project: Path = ROOT) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "local", *arguments],
+        [sys.executable, "-m", "tools.local", *arguments],
         cwd=project,
         capture_output=True,
         text=True,
@@ -64,15 +64,15 @@ def test_a_fresh_token_is_printed_for_each_demo_user(stack: Stack) -> None:
 
 
 def test_nobody_else_gets_a_token(stack: Stack) -> None:
-    refused = local("--home", stack.home, "token", "root")
-    assert refused.returncode == 1
-    assert refused.stderr == 'There is no demo user "root": say USER=kevin or USER=harry.\n'
+    rejected = local("--home", stack.home, "token", "root")
+    assert rejected.returncode == 1
+    assert rejected.stderr == 'There is no demo user "root": say USER=kevin or USER=harry.\n'
 
 
 def test_without_a_running_stack_there_is_no_token(tmp_path: Path) -> None:
-    refused = local("--home", tmp_path, "token", "kevin")
-    assert refused.returncode == 1
-    assert refused.stderr == "The stack is not running: start it with `make run`.\n"
+    rejected = local("--home", tmp_path, "token", "kevin")
+    assert rejected.returncode == 1
+    assert rejected.stderr == "The stack is not running: start it with `make run`.\n"
 
 
 def sample_data(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -105,17 +105,17 @@ def test_sample_data_is_completed_by_the_same_command_and_written_once(stack: St
 
 
 def test_without_a_running_stack_there_is_no_sample_data(tmp_path: Path) -> None:
-    refused = sample_data(tmp_path, "kevin", "1", "1")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("The stack is not running: start it with `make run`.")
+    rejected = sample_data(tmp_path, "kevin", "1", "1")
+    assert rejected.returncode == 1
+    assert rejected.stderr.startswith("The stack is not running: start it with `make run`.")
 
 
 def test_a_taken_port_is_said_and_left_alone(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        refused = local("--home", tmp_path, "run", "--port", str(port))
-        assert refused.returncode == 1
-        assert refused.stderr == (
+        rejected = local("--home", tmp_path, "run", "--port", str(port))
+        assert rejected.returncode == 1
+        assert rejected.stderr == (
             f"Port {port} is taken: stop what uses it, or choose another one, such as PORT={port + 1}.\n"
         )
         socket.create_connection(("127.0.0.1", port)).close()
@@ -123,9 +123,9 @@ def test_a_taken_port_is_said_and_left_alone(tmp_path: Path) -> None:
 
 def test_two_do_not_work_in_one_folder(stack: Stack) -> None:
     for command in (["run", "--port", str(free_port())], ["clean"]):
-        refused = local("--home", stack.home, *command)
-        assert refused.returncode == 1
-        assert refused.stderr == f"A `make run` is at work in {stack.home}: stop it first, with Ctrl-C.\n"
+        rejected = local("--home", stack.home, *command)
+        assert rejected.returncode == 1
+        assert rejected.stderr == f"A `make run` is at work in {stack.home}: stop it first, with Ctrl-C.\n"
     assert stack.client("kevin").list() == {"has_more": False, "data": []}
 
 
@@ -149,7 +149,7 @@ def test_ctrl_c_stops_everything_and_the_next_start_updates_what_was_kept(stack:
     assert restarted.update(created, is_muted=True) == created | {"is_muted": True}
     restarted.send_message(created)
     restarted.send("DELETE", f"/conversations/{created['id']}")
-    assert awaited(lambda: stack.rows_of(created) == [])
+    assert wait_until(lambda: stack.rows_of(created) == [])
 
 
 def test_clean_forgets_everything(tmp_path: Path) -> None:
@@ -173,9 +173,9 @@ def test_a_failed_deployment_says_where_to_look(tmp_path: Path) -> None:
 def test_a_missing_tool_is_said(tmp_path: Path) -> None:
     project = copy_of_project(tmp_path)
     (project / ".tools").unlink()
-    refused = local("run", project=project)
-    assert refused.returncode == 1
-    assert refused.stderr == (
+    rejected = local("run", project=project)
+    assert rejected.returncode == 1
+    assert rejected.stderr == (
         f"{project}/.tools/sam/bin/sam is missing: remove .tools, and `make run` installs it again.\n"
     )
 
@@ -183,11 +183,11 @@ def test_a_missing_tool_is_said(tmp_path: Path) -> None:
 def test_an_unsupported_python_is_said(tmp_path: Path) -> None:
     project = copy_of_project(tmp_path)
     (project / ".tools").unlink()
-    refused = subprocess.run(
+    rejected = subprocess.run(
         ["make", "run", "PYTHON=false"], cwd=project, capture_output=True, text=True, timeout=60, check=False
     )
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("No Python 3.11 to 3.14 with its venv module is here: install one (")
+    assert rejected.returncode == 2
+    assert rejected.stderr.startswith("No Python 3.11 to 3.14 with its venv module is here: install one (")
 
 
 def copy_of_project(folder: Path) -> Path:

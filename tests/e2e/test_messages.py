@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from coherent import ids
 
-from tests.e2e.stack import Client, Stack, awaited
+from tests.stack import Client, Stack, wait_until
 
 
 @contextmanager
@@ -29,11 +29,11 @@ def nothing_purged(stack: Stack) -> Iterator[None]:
 def test_a_message_lives_and_dies_over_http(kevin: Client) -> None:
     conversation = kevin.create(contact_id="harry")
     form = {"conversation_id": conversation["id"], "message": "Merry\nChristmas, härry!", "attachments[]": ["a", "b"]}
-    answer = kevin.send("POST", "/messages", data=form)
-    sent = answer.json()
-    assert (answer.status_code, answer.headers["ETag"]) == (201, '"1"')
+    response = kevin.send("POST", "/messages", data=form)
+    sent = response.json()
+    assert (response.status_code, response.headers["ETag"]) == (201, '"1"')
     assert (sent["message"], sent["attachments"]) == ("Merry\nChristmas, härry!", ["a", "b"])
-    assert kevin.send("GET", answer.headers["Location"]).json() == sent
+    assert kevin.send("GET", response.headers["Location"]).json() == sent
     path = f"/messages/{sent['id']}"
     changes = {"reactions[heart][]": ["harry", ""], "read_at": "1790000000"}
     changed = kevin.send("PUT", path, data=changes, headers={"If-Match": '"1"'}).json()
@@ -59,9 +59,9 @@ def test_pages_of_messages_walk_to_the_end(kevin: Client) -> None:
         found: list[str] = []
         url: str | None = f"/messages?limit=2{query}"
         while url and len(found) < 10:
-            answer = kevin.send("GET", url)
-            found += [message["id"] for message in answer.json()["data"]]
-            url = answer.links.get("next", {}).get("url")
+            response = kevin.send("GET", url)
+            found += [message["id"] for message in response.json()["data"]]
+            url = response.links.get("next", {}).get("url")
         assert found == expected
 
 
@@ -69,9 +69,9 @@ def test_a_pinned_message_is_one_of_the_conversation_until_it_is_deleted(kevin: 
     conversation, other = kevin.create(contact_id="harry"), kevin.create(contact_id="marv")
     pinned, foreign = kevin.send_message(conversation), kevin.send_message(other)
     path = f"/conversations/{conversation['id']}"
-    refused = kevin.send("PUT", path, data={"pinned_message_id": foreign["id"]})
-    assert refused.status_code == 400
-    assert refused.json()["message"].startswith("pinned_message_id: must be the id of a message of this conversation")
+    rejected = kevin.send("PUT", path, data={"pinned_message_id": foreign["id"]})
+    assert rejected.status_code == 400
+    assert rejected.json()["message"].startswith("pinned_message_id: must be the id of a message of this conversation")
     assert kevin.update(conversation, pinned_message_id=pinned["id"])["pinned_message_id"] == pinned["id"]
     assert kevin.send("DELETE", f"/messages/{pinned['id']}").status_code == 204
     assert kevin.send("GET", path).json()["pinned_message_id"] is None
@@ -90,7 +90,7 @@ def test_two_users_never_meet_in_messages(kevin: Client, harry: Client) -> None:
     for id in (conversation["id"], "xgQQXg3hrtjh7AvZ"):
         post = harry.send("POST", "/messages", json={"conversation_id": id, "message": "hello"})
         listed = harry.send("GET", "/messages", params={"conversation_id": id})
-        assert {answer.json()["message"] for answer in (post, listed)} == {"conversation_id: no such conversation"}
+        assert {response.json()["message"] for response in (post, listed)} == {"conversation_id: no such conversation"}
         assert (post.status_code, listed.status_code) == (404, 404)
     assert harry.messages()["data"] == []
     assert kevin.messages()["data"] == [sent]
@@ -100,8 +100,8 @@ def test_twins_send_one_message(kevin: Client) -> None:
     body = {"conversation_id": kevin.create(contact_id="harry")["id"], "message": "hello"}
 
     def post(_: int) -> tuple[int, str]:
-        answer = kevin.send("POST", "/messages", json=body, headers={"Idempotency-Key": "twins"})
-        return answer.status_code, answer.text
+        response = kevin.send("POST", "/messages", json=body, headers={"Idempotency-Key": "twins"})
+        return response.status_code, response.text
 
     with ThreadPoolExecutor(4) as threads:
         ((status, text),) = set(threads.map(post, range(8)))
@@ -116,19 +116,19 @@ def test_a_delete_racing_with_sends_leaves_no_message_and_no_false_answer(stack:
         if number == 20:
             return kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code, ""
         body = {"conversation_id": conversation["id"], "message": str(number)}
-        answer = kevin.send("POST", "/messages", json=body)
-        return answer.status_code, answer.json().get("id", "")
+        response = kevin.send("POST", "/messages", json=body)
+        return response.status_code, response.json().get("id", "")
 
     with nothing_purged(stack):
         with ThreadPoolExecutor(4) as threads:
-            answers = list(threads.map(post, range(40)))
-        assert answers[20] == (204, "")
-        assert {status for status, _ in answers} == {201, 204, 404}
+            responses = list(threads.map(post, range(40)))
+        assert responses[20] == (204, "")
+        assert {status for status, _ in responses} == {201, 204, 404}
         stored = {row["id"]["S"] for row in stack.rows_of(conversation)}
-        assert stored == {id for status, id in answers if status == 201}
+        assert stored == {id for status, id in responses if status == 201}
         # Gone for the user, though not yet purged.
         assert kevin.messages()["data"] == []
-    assert awaited(lambda: stack.rows_of(conversation) == [])
+    assert wait_until(lambda: stack.rows_of(conversation) == [])
 
 
 def test_a_received_message_is_stored_once_and_a_bad_event_is_a_dead_letter(stack: Stack, kevin: Client) -> None:
@@ -146,17 +146,17 @@ def test_a_received_message_is_stored_once_and_a_bad_event_is_a_dead_letter(stac
         for kind, given in (("message.received", detail), ("message.received", bad), ("message.read", detail))
     ]
     assert stack.aws("events").put_events(Entries=entries)["FailedEntryCount"] == 0
-    assert awaited(lambda: kevin.messages()["data"])
+    assert wait_until(lambda: kevin.messages()["data"])
     (message,) = kevin.messages()["data"]
     assert (message["contact"], message["message"]) == ({"id": "harry"}, "Hi!")
-    letters = stack.aws("sqs").receive_message(QueueUrl=outputs["DeadLettersUrl"], WaitTimeSeconds=20)["Messages"]
-    (letter,) = (json.loads(letter["Body"]) for letter in letters)
-    assert letter["reason"].startswith("message: must be 1 to 10,000 characters")
-    assert letter["event"]["detail"] == bad
-    event = letter["event"] | {"id": "the same", "detail": detail}
+    dead_letters = stack.aws("sqs").receive_message(QueueUrl=outputs["DeadLettersUrl"], WaitTimeSeconds=20)["Messages"]
+    (dead_letter,) = (json.loads(dead_letter["Body"]) for dead_letter in dead_letters)
+    assert dead_letter["reason"].startswith("message: must be 1 to 10,000 characters")
+    assert dead_letter["event"]["detail"] == bad
+    event = dead_letter["event"] | {"id": "the same", "detail": detail}
     for _ in range(2):
-        answer = stack.aws("lambda").invoke(FunctionName=stack.function("ReceiveMessage"), Payload=json.dumps(event))
-        assert "FunctionError" not in answer
+        response = stack.aws("lambda").invoke(FunctionName=stack.function("ReceiveMessage"), Payload=json.dumps(event))
+        assert "FunctionError" not in response
     assert len(kevin.messages()["data"]) == 2
 
 
@@ -173,7 +173,7 @@ def test_ten_thousand_messages_go_with_their_conversation(stack: Stack, kevin: C
     assert len(stack.rows_of(conversation)) > 1000
     assert kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code == 204
     assert kevin.messages() == {"has_more": False, "data": []}
-    assert awaited(lambda: stack.rows_of(conversation) == [])
+    assert wait_until(lambda: stack.rows_of(conversation) == [])
 
 
 def test_the_sweep_finishes_what_the_stream_never_told(stack: Stack, kevin: Client) -> None:
@@ -183,11 +183,11 @@ def test_the_sweep_finishes_what_the_stream_never_told(stack: Stack, kevin: Clie
     with nothing_purged(stack):
         assert kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code == 204
         assert len(stack.rows_of(conversation)) == 3
-        answer = stack.aws("lambda").invoke(FunctionName=stack.function("SweepPurges"), Payload="{}")
-        assert "FunctionError" not in answer
+        response = stack.aws("lambda").invoke(FunctionName=stack.function("SweepPurges"), Payload="{}")
+        assert "FunctionError" not in response
         assert stack.rows_of(conversation) == []
     # The order stays for ten minutes more.
-    assert conversation["id"] in str(stack.orders())
+    assert conversation["id"] in str(stack.tombstones())
 
 
 @pytest.mark.parametrize("body", [{"message": ""}, {"message": "x" * 10_001}, {"attachments": ["x"] * 33}], ids=str)
@@ -199,9 +199,9 @@ def test_a_bad_message_is_refused_and_nothing_changes(kevin: Client, body: dict[
         ("POST", "/messages", {"conversation_id": conversation["id"], "message": "hi"}),
         ("PUT", f"/messages/{sent['id']}", {}),
     ):
-        answer = kevin.send(method, path, json=required | body)
-        assert answer.status_code == 400
-        assert answer.json()["message"].startswith(f"{next(iter(body))}: must be ")
+        response = kevin.send(method, path, json=required | body)
+        assert response.status_code == 400
+        assert response.json()["message"].startswith(f"{next(iter(body))}: must be ")
     assert kevin.messages()["data"] == [sent]
     after = kevin.send("GET", f"/conversations/{conversation['id']}")
     assert (after.json(), after.headers["ETag"]) == (before.json(), before.headers["ETag"])

@@ -15,11 +15,11 @@ import pytest
 import requests
 from samtranslator.yaml_helper import yaml_parse
 
-from local import gaps, users
-from local import stack as local_stack
-from local.environment import emulator_url, of_aws_client
-from tests.e2e.stack import Client, Stack, awaited
+from tests.stack import Client, Stack, wait_until
 from tests.template import FUNCTIONS, ROOT, TEMPLATE
+from tools.local import gaps, users
+from tools.local import stack as local_stack
+from tools.local.environment import emulator_url, of_aws_client
 
 OTHER = "other"
 # Each parameter but those below, with a value that is not its default.
@@ -120,14 +120,14 @@ def token_of(stack: Stack, pool_id: str, domain: str = "theirs") -> str:
         AllowedOAuthFlows=["client_credentials"],
         AllowedOAuthScopes=list(users.SCOPES),
     )["UserPoolClient"]
-    answer = requests.post(
+    response = requests.post(
         f"{emulator_url(stack.port)}/oauth2/token",
         data={"grant_type": "client_credentials", "scope": " ".join(users.SCOPES)},
         auth=(client["ClientId"], client["ClientSecret"]),
         headers={"Host": f"{domain}.auth.us-east-1.amazoncognito.com"},
         timeout=30,
     )
-    return str(answer.json()["access_token"])
+    return str(response.json()["access_token"])
 
 
 def test_every_parameter_is_deployed_with_another_value_than_its_default() -> None:
@@ -151,8 +151,8 @@ def test_answers_show_the_teams_own_urls_and_origin(other: Other) -> None:
     created = other.user.send("POST", "/conversations", json={"contact_id": "harry"})
     assert created.headers["Location"].startswith(SETTINGS["PublicUrl"])
     assert created.headers["Access-Control-Allow-Origin"] == SETTINGS["AllowedOrigin"]
-    refused = other.user.send("GET", "/conversations?limit=0")
-    assert refused.json()["documentation_url"].startswith(SETTINGS["DocumentationUrl"])
+    rejected = other.user.send("GET", "/conversations?limit=0")
+    assert rejected.json()["documentation_url"].startswith(SETTINGS["DocumentationUrl"])
     assert other.outputs["ApiUrl"] == "https://api.example.com/chat"
     assert other.outputs["DocsUrl"] == "https://api.example.com/chat/docs"
     assert other.outputs["DomainTarget"]
@@ -220,23 +220,23 @@ def test_requests_go_on_while_a_new_release_is_deployed(
             (home / "build" / function / "release.txt").write_text("another one")
     before = versions(stack)
     done = threading.Event()
-    answers: Counter[tuple[str, int]] = Counter()
-    at_work = [threading.Thread(target=converse, args=(client, done, answers)) for client in (kevin, harry)]
+    responses: Counter[tuple[str, int]] = Counter()
+    at_work = [threading.Thread(target=converse, args=(client, done, responses)) for client in (kevin, harry)]
     for thread in at_work:
         thread.start()
     try:
         local_stack.apply(home, stack.port, PublicUrl=stack.api_url, **OF_OWN_USER_POOL)
         gaps.fill(stack.port)
         after = versions(stack)
-        answered = sum(answers.values())
-        assert awaited(lambda: sum(answers.values()) > answered + 20)
+        answered = sum(responses.values())
+        assert wait_until(lambda: sum(responses.values()) > answered + 20)
     finally:
         done.set()
         for thread in at_work:
             thread.join()
     assert all(after[function] > before[function] for function in before)
-    assert {status for _, status in answers} == {200, 201, 204}
-    assert {call for call, _ in answers} == {"create", "list", "send", "update", "retrieve", "delete"}
+    assert {status for _, status in responses} == {200, 201, 204}
+    assert {call for call, _ in responses} == {"create", "list", "send", "update", "retrieve", "delete"}
     outputs = stack.outputs()
     app = stack.aws("cognito-idp").describe_user_pool_client(
         UserPoolId=outputs["UserPoolId"], ClientId=outputs["AppClientId"]
@@ -257,13 +257,13 @@ def versions(stack: Stack) -> dict[str, int]:
     return {name: int(alias["FunctionVersion"]) for name, alias in aliases.items()}
 
 
-def converse(client: Client, done: threading.Event, answers: "Counter[tuple[str, int]]") -> None:
+def converse(client: Client, done: threading.Event, responses: "Counter[tuple[str, int]]") -> None:
     """Has conversations until *done*, and counts the *answers*."""
 
     def call(name: str, method: str, path: str, **body: object) -> dict[str, Any]:
-        answer = client.send(method, path, **({"json": body} if body else {}))
-        answers[name, answer.status_code] += 1
-        content: dict[str, Any] = answer.json() if answer.content else {}
+        response = client.send(method, path, **({"json": body} if body else {}))
+        responses[name, response.status_code] += 1
+        content: dict[str, Any] = response.json() if response.content else {}
         return content
 
     while not done.is_set():
@@ -290,12 +290,14 @@ def test_what_was_deleted_is_brought_back_as_the_page_for_operations_says(stack:
         )
         dynamodb.get_waiter("table_exists").wait(TableName=copy)
     assert kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code == 204
-    assert awaited(lambda: not stack.rows_of(conversation))
-    (order,) = [order for order in stack.orders() if order["id"]["S"].endswith(f"#{conversation['id']}")]
-    dynamodb.delete_item(TableName=tables[0], Key={name: order[name] for name in ("user_id", "id")})
+    assert wait_until(lambda: not stack.rows_of(conversation))
+    (tombstone,) = [
+        tombstone for tombstone in stack.tombstones() if tombstone["id"]["S"].endswith(f"#{conversation['id']}")
+    ]
+    dynamodb.delete_item(TableName=tables[0], Key={name: tombstone[name] for name in ("user_id", "id")})
 
     (copy_rows,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/operations.md").read_text(), re.DOTALL)
-    sub = order["id"]["S"].partition("#")[0]
+    sub = tombstone["id"]["S"].partition("#")[0]
     done = subprocess.run(
         [sys.executable, "-c", copy_rows, *tables, sub, conversation["id"]],
         env=of_aws_client(stack.port),

@@ -11,9 +11,9 @@ import pytest
 import requests
 from playwright.sync_api import Page, Request, expect, sync_playwright
 
-from local import users
-from tests.e2e.stack import Client, Stack
+from tests.stack import Client, Stack
 from tests.template import ROOT
+from tools.local import users
 
 OPERATIONS = [
     (method.upper(), path, operation["operationId"])
@@ -58,9 +58,9 @@ def test_the_description_leads_to_the_api_that_serves_it(stack: Stack) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/app.py", "/..%2fapp.py", "/%2e%2e%2fapp.py", "/start.js/x"])
 def test_there_is_no_other_file(stack: Stack, path: str) -> None:
-    answer = get(f"{stack.docs_url}{path}")
-    assert answer.status_code == 404
-    assert answer.json()["message"] == "There is no such path, or not with this method"
+    response = get(f"{stack.docs_url}{path}")
+    assert response.status_code == 404
+    assert response.json()["message"] == "There is no such path, or not with this method"
 
 
 @pytest.fixture
@@ -100,8 +100,8 @@ def test_the_page_shows_every_call(page: Page) -> None:
 @in_chromium
 def test_a_newcomer_with_a_token_lists_conversations(page: Page, kevin: Client, stack: Stack) -> None:
     created = kevin.create(contact_id="harry", group_id="friends")
-    answer = list_conversations(page, users.token(stack.port, "kevin"))
-    assert json.loads(answer) == {"has_more": False, "data": [created]}
+    response = list_conversations(page, users.token(stack.port, "kevin"))
+    assert json.loads(response) == {"has_more": False, "data": [created]}
 
 
 @in_chromium
@@ -123,6 +123,6 @@ def list_conversations(page: Page, token: str) -> str:
     dialog.get_by_text("Close", exact=True).click()
     page.locator(".opblock[id$=list_conversations] .opblock-summary-control").click()
     page.get_by_role("button", name="Execute").click()
-    answer = page.locator(".live-responses-table")
-    expect(answer.locator("tbody .response-col_status")).to_have_text("200")
-    return answer.locator("code.language-json").inner_text()
+    response = page.locator(".live-responses-table")
+    expect(response.locator("tbody .response-col_status")).to_have_text("200")
+    return response.locator("code.language-json").inner_text()

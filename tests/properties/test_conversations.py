@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests import tables
 from tests.filters import COMBINATIONS, matches
-from tests.handlers import JSON, Answer, call, create, update
+from tests.handlers import JSON, Response, call, create, update
 
 USERS = st.sampled_from(["kevin", "harry"])
 QUERIES = st.sampled_from(COMBINATIONS)
@@ -57,23 +57,23 @@ class Service(RuleBasedStateMachine):
         self.ids: list[str] = ["0" * 16, "z" * 16]
         self.walks: list[Walk] = []
         self.versions: dict[str, int] = {}
-        self.first_answers: dict[tuple[str, str], Answer] = {}
+        self.first_responses: dict[tuple[str, str], Response] = {}
 
     @rule(user=USERS, key=st.sampled_from(["a", "b", "c"]), group_id=st.sampled_from([None, "friends"]))
     def create_once(self, user: str, key: str, group_id: str | None) -> None:
         """Somebody starts a conversation in a way that can be repeated."""
         attributes = {"contact_id": "somebody"} | ({"group_id": group_id} if group_id else {})
-        answer = call("create_conversation", user=user, body=urlencode(attributes), headers={"Idempotency-Key": key})
-        first = self.first_answers.get((user, key))
+        response = call("create_conversation", user=user, body=urlencode(attributes), headers={"Idempotency-Key": key})
+        first = self.first_responses.get((user, key))
         if first is None:
-            assert (answer.status, "Idempotent-Replayed" in answer.headers) == (201, False)
-            self.first_answers[user, key] = answer
-            self.remember(user, answer.body)
+            assert (response.status, "Idempotent-Replayed" in response.headers) == (201, False)
+            self.first_responses[user, key] = response
+            self.remember(user, response.body)
         elif first.body["group_id"] != group_id:
-            assert answer.status == 422
+            assert response.status == 422
         else:
-            assert (answer.status, answer.body) == (201, first.body)
-            assert answer.headers == first.headers | {"Idempotent-Replayed": "true"}
+            assert (response.status, response.body) == (201, first.body)
+            assert response.headers == first.headers | {"Idempotent-Replayed": "true"}
 
     @rule(user=USERS, data=st.data(), changes=CHANGES, version=st.integers(1, 4))
     def update_if(self, user: str, data: st.DataObject, changes: dict[str, Any], version: int) -> None:
@@ -81,31 +81,31 @@ class Service(RuleBasedStateMachine):
         id = data.draw(st.sampled_from(self.ids))
         known = self.find(user, id)
         headers = {"If-Match": f'"{version}"'}
-        answer = call(
+        response = call(
             "update_conversation", user=user, id=id, body=json.dumps(changes), content_type=JSON, headers=headers
         )
         if known is None:
-            assert answer.status == 404
+            assert response.status == 404
         elif self.versions[id] != version:
-            assert answer.status == 412
+            assert response.status == 412
         else:
             known |= changes
             self.versions[id] += 1
-            assert (answer.status, answer.body) == (200, known)
-            assert answer.headers["ETag"] == f'"{version + 1}"'
+            assert (response.status, response.body) == (200, known)
+            assert response.headers["ETag"] == f'"{version + 1}"'
 
     @rule(user=USERS, data=st.data(), version=st.integers(1, 4))
     def delete_if(self, user: str, data: st.DataObject, version: int) -> None:
         """Somebody deletes a conversation, provided that it is in the state they know."""
         id = data.draw(st.sampled_from(self.ids))
         known = self.find(user, id)
-        answer = call("delete_conversation", user=user, id=id, headers={"If-Match": f'"{version}"'})
+        response = call("delete_conversation", user=user, id=id, headers={"If-Match": f'"{version}"'})
         if known is None:
-            assert answer.status == 404
+            assert response.status == 404
         elif self.versions[id] != version:
-            assert answer.status == 412
+            assert response.status == 412
         else:
-            assert answer.status == 204
+            assert response.status == 204
             self.model[user] = [kept for kept in self.model[user] if kept is not known]
 
     @rule(user=USERS, group_id=st.sampled_from([None, "friends", "family"]))
@@ -139,12 +139,12 @@ class Service(RuleBasedStateMachine):
         """Somebody looks a conversation up."""
         id = data.draw(st.sampled_from(self.ids))
         known = self.find(user, id)
-        answer = call("retrieve_conversation", user=user, id=id)
+        response = call("retrieve_conversation", user=user, id=id)
         if known is None:
-            assert answer.status == 404
+            assert response.status == 404
         else:
-            assert (answer.status, answer.body) == (200, known)
-            assert answer.headers["ETag"] == f'"{self.versions[id]}"'
+            assert (response.status, response.body) == (200, known)
+            assert response.headers["ETag"] == f'"{self.versions[id]}"'
 
     @rule(
         user=USERS,
@@ -189,7 +189,7 @@ class Service(RuleBasedStateMachine):
     ) -> tuple[bool, list[str]]:
         """A page, after it was found to be exactly the model's."""
         parameters = query | {"limit": str(limit)} | ({cursor_name: cursor} if cursor else {})
-        answer = call("list_conversations", user=user, query={name: [value] for name, value in parameters.items()})
+        response = call("list_conversations", user=user, query={name: [value] for name, value in parameters.items()})
         newest_first = [known for known in reversed(self.model[user]) if matches(known, query)]
         if cursor is None:
             beyond, nearest = newest_first[limit:], newest_first[:limit]
@@ -199,8 +199,8 @@ class Service(RuleBasedStateMachine):
         else:
             newer = [known for known in newest_first if known["id"] > cursor]
             beyond, nearest = newer[:-limit], newer[-limit:]
-        assert answer.status == 200
-        assert answer.body == {"has_more": bool(beyond), "data": nearest}
+        assert response.status == 200
+        assert response.body == {"has_more": bool(beyond), "data": nearest}
         return bool(beyond), [known["id"] for known in nearest]
 
     def remember(self, user: str, created: Conversation) -> None:

@@ -29,8 +29,8 @@ def test_a_page_over_10_000_conversations_reads_no_more_than_one_over_100(wire: 
 def items_read(query: dict[str, str], limit: int, wire: Wire) -> int:
     wire.reset()
     parameters = query | {"limit": str(limit)}
-    answer = call("list_conversations", query={name: [value] for name, value in parameters.items()})
-    assert len(answer.body["data"]) == limit
+    response = call("list_conversations", query={name: [value] for name, value in parameters.items()})
+    assert len(response.body["data"]) == limit
     return wire.items_read
 
 

@@ -70,14 +70,14 @@ class Service(RuleBasedStateMachine):
         body = json.dumps({"conversation_id": id, "message": text})
         # A key of its own for each text and place, so that it is always used for the same.
         headers = {"Idempotency-Key": f"{key} {id} {hash(text)}"} if key else {}
-        answer = call("create_message", user=user, body=body, content_type=JSON, headers=headers)
-        if "Idempotent-Replayed" in answer.headers:
-            assert (answer.status, answer.body["message"]) == (201, text)
+        response = call("create_message", user=user, body=body, content_type=JSON, headers=headers)
+        if "Idempotent-Replayed" in response.headers:
+            assert (response.status, response.body["message"]) == (201, text)
         elif (user, id) not in self.conversations:
-            assert (answer.status, answer.message) == (404, "conversation_id: no such conversation")
+            assert (response.status, response.message) == (404, "conversation_id: no such conversation")
         else:
-            sent = answer.body
-            assert (answer.status, sent["conversation_id"], sent["message"]) == (201, id, text)
+            sent = response.body
+            assert (response.status, sent["conversation_id"], sent["message"]) == (201, id, text)
             assert all(sent["id"] > known for _, known in self.messages)
             self.messages[user, sent["id"]] = sent
             self.versions[sent["id"]] = 1
@@ -91,30 +91,30 @@ class Service(RuleBasedStateMachine):
         id = self.some_message(user, data)
         headers = {} if version is None else {"If-Match": f'"{version}"'}
         body = json.dumps(changes)
-        answer = call("update_message", user=user, id=id, body=body, content_type=JSON, headers=headers)
+        response = call("update_message", user=user, id=id, body=body, content_type=JSON, headers=headers)
         known = self.messages.get((user, id))
         if known is None:
-            assert answer.status == 404
+            assert response.status == 404
         elif version not in (None, self.versions[id]):
-            assert answer.status == 412
+            assert response.status == 412
         else:
-            known |= changes | {"updated_at": answer.body["updated_at"]}
+            known |= changes | {"updated_at": response.body["updated_at"]}
             self.versions[id] += 1
-            assert (answer.status, answer.body, answer.headers["ETag"]) == (200, known, f'"{self.versions[id]}"')
+            assert (response.status, response.body, response.headers["ETag"]) == (200, known, f'"{self.versions[id]}"')
 
     @rule(user=USERS, data=st.data(), version=st.none() | st.integers(1, 3))
     def delete(self, user: str, data: st.DataObject, version: int | None) -> None:
         """Somebody deletes a message, or only if it is in the state they know."""
         id = self.some_message(user, data)
         headers = {} if version is None else {"If-Match": f'"{version}"'}
-        answer = call("delete_message", user=user, id=id, headers=headers)
+        response = call("delete_message", user=user, id=id, headers=headers)
         known = self.messages.get((user, id))
         if known is None:
-            assert answer.status == 404
+            assert response.status == 404
         elif version not in (None, self.versions[id]):
-            assert answer.status == 412
+            assert response.status == 412
         else:
-            assert answer.status == 204
+            assert response.status == 204
             del self.messages[user, id]
             conversation = self.conversations[user, known["conversation_id"]]
             if conversation["pinned_message_id"] == id:
@@ -128,16 +128,16 @@ class Service(RuleBasedStateMachine):
         message = self.messages.get((user, message_id))
         # Mostly where it belongs.
         id = message["conversation_id"] if message and data.draw(st.booleans()) else self.some_conversation(user, data)
-        answer = call("update_conversation", user=user, id=id, body=f"pinned_message_id={message_id}")
+        response = call("update_conversation", user=user, id=id, body=f"pinned_message_id={message_id}")
         conversation = self.conversations.get((user, id))
         if conversation is None:
-            assert answer.status == 404
+            assert response.status == 404
         elif message is None or message["conversation_id"] != id:
-            assert answer.status == 400
+            assert response.status == 400
         else:
             conversation["pinned_message_id"] = message_id
             self.versions[id] += 1
-            assert (answer.status, answer.body) == (200, conversation)
+            assert (response.status, response.body) == (200, conversation)
 
     @precondition(lambda self: len(self.conversations) > 2)
     @rule(user=USERS, data=st.data())
@@ -160,18 +160,18 @@ class Service(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         """The sweep comes by, late."""
-        tables.age_orders()
+        tables.age_tombstones()
         sweep()
-        assert tables.orders() == []
+        assert tables.tombstones() == []
         assert len(tables.messages()) == len(self.messages)
 
     @rule(user=USERS, data=st.data())
     def retrieve(self, user: str, data: st.DataObject) -> None:
         """Somebody looks a message up."""
         id = self.some_message(user, data)
-        answer = call("retrieve_message", user=user, id=id)
+        response = call("retrieve_message", user=user, id=id)
         known = self.messages.get((user, id))
-        assert (answer.status, answer.body) == (200, known) if known else answer.status == 404
+        assert (response.status, response.body) == (200, known) if known else response.status == 404
 
     @rule(
         user=USERS,
@@ -186,9 +186,9 @@ class Service(RuleBasedStateMachine):
         query = {"limit": str(limit)} | ({cursor_name: cursor} if cursor else {})
         if conversation_id:
             query["conversation_id"] = conversation_id
-        answer = call("list_messages", user=user, query={name: [value] for name, value in query.items()})
+        response = call("list_messages", user=user, query={name: [value] for name, value in query.items()})
         if conversation_id and (user, conversation_id) not in self.conversations:
-            assert answer.status == 404
+            assert response.status == 404
             return
         newest_first = [
             known
@@ -203,7 +203,7 @@ class Service(RuleBasedStateMachine):
         else:
             newer = [known for known in newest_first if known["id"] > cursor]
             data_, beyond = newer[-limit:], newer[:-limit]
-        assert (answer.status, answer.body) == (200, {"has_more": bool(beyond), "data": data_})
+        assert (response.status, response.body) == (200, {"has_more": bool(beyond), "data": data_})
 
     def some_conversation(self, user: str, data: st.DataObject) -> str:
         """Mostly one of the user's, else whatever there ever was."""
@@ -222,8 +222,8 @@ class Service(RuleBasedStateMachine):
     def conversations_know_what_happened_in_them(self) -> None:
         """Activity, pin and version are the model's."""
         for (user, id), known in self.conversations.items():
-            answer = call("retrieve_conversation", user=user, id=id)
-            assert (answer.body, answer.headers["ETag"]) == (known, f'"{self.versions[id]}"')
+            response = call("retrieve_conversation", user=user, id=id)
+            assert (response.body, response.headers["ETag"]) == (known, f'"{self.versions[id]}"')
 
 
 @pytest.mark.usefixtures("tables", "no_backoff")

@@ -13,7 +13,7 @@ from coherent import errors
 
 from tests import tables
 from tests.handlers import call, create, list_messages, purge, send, sweep
-from tests.wire import Wire, answer, refusal
+from tests.wire import Wire, response, error_response
 
 SEEDS = int(os.environ.get("PURGE_SEEDS", "25"))
 
@@ -35,15 +35,15 @@ class Chaos:
             return None
         kind = self._random.choice(["throttled", "failed", "timed out", "killed", "killed after", "unprocessed"])
         if kind == "throttled":
-            return refusal(request, 400, "ProvisionedThroughputExceededException")
+            return error_response(request, 400, "ProvisionedThroughputExceededException")
         if kind == "failed":
-            return refusal(request, 500, "InternalServerError")
+            return error_response(request, 500, "InternalServerError")
         if kind == "timed out":
             raise ReadTimeoutError(endpoint_url=request.url)
         if kind == "killed":
             raise KilledError
         if kind == "killed after":
-            self._wire.kill_after_answer = KilledError()
+            self._wire.kill_after_response = KilledError()
             return None
         if self._wire.requests[-1] == "BatchWriteItem":
             return self._part_of(request)
@@ -55,7 +55,7 @@ class Chaos:
         for write in done:
             tables.delete_message(write["DeleteRequest"]["Key"])
         undone = [write for write in writes if write not in done]
-        return answer(request, {"UnprocessedItems": {table_name: undone} if undone else {}})
+        return response(request, {"UnprocessedItems": {table_name: undone} if undone else {}})
 
 
 @pytest.mark.usefixtures("tables", "no_backoff")
@@ -80,12 +80,12 @@ def test_once_the_sweep_has_run_nothing_is_left_of_what_was_deleted(seed: int, w
     existing = {row["id"]["S"] for row in tables.conversations()}
     gone = [("kevin", conversation["id"]) for conversation in conversations if conversation["id"] not in existing]
     # The conversation and the order go together, whatever happened to the function that deleted it.
-    assert sorted(tables.orders()) == sorted(f"kevin#{id}" for _, id in gone)
+    assert sorted(tables.tombstones()) == sorted(f"kevin#{id}" for _, id in gone)
     before = {row["id"]["S"] for row in tables.messages() if row["conversation_id"]["S"] in existing}
 
     wire.fault = chaos
     if chance.random() < 0.5:
-        tables.age_orders()
+        tables.age_tombstones()
     # The stream delivers at least once, in batches that it cuts as it likes, and gives up after a while.
     for _ in range(chance.randint(0, 4)):
         batch = chance.choices(gone, k=chance.randint(1, 4)) if gone else []
@@ -96,8 +96,8 @@ def test_once_the_sweep_has_run_nothing_is_left_of_what_was_deleted(seed: int, w
             sweep(seconds=chance.choice([300, 50.01]))
     wire.reset()
 
-    tables.age_orders()
+    tables.age_tombstones()
     sweep()
-    assert tables.orders() == []
+    assert tables.tombstones() == []
     assert {row["id"]["S"] for row in tables.messages()} == before
     assert kept in list_messages()

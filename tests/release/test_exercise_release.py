@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from tests import tables
 from tests.aws import FAULTS, HOOK, RELEASED, Aws, Fault, serving
-from tests.handlers import ENDPOINTS, JSON, OF_USERS, Context, event, handler, sweep
+from tests.handlers import ENDPOINTS, JSON, USER_ENDPOINTS, Context, event, handler, sweep
 from tests.template import FUNCTIONS, logical_id
 
 # What the hook keeps of its time to clean up and to tell CodeDeploy.
@@ -28,8 +28,8 @@ Bad = Callable[[Event, Good], Any]
 def aws(tables: None, no_backoff: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     """Where the hook finds the functions, and whom it tells."""
     del tables, no_backoff
-    monkeypatch.setattr("coherent.release._INDEX_SECONDS", 0)
-    monkeypatch.setattr("coherent.release._PAUSE_SECONDS", 0)
+    monkeypatch.setattr("synthetic_user._INDEX_SECONDS", 0)
+    monkeypatch.setattr("synthetic_user._PAUSE_SECONDS", 0)
     with serving() as (aws, url):
         for name, value in aws.environment(url).items():
             monkeypatch.setenv(name, value)
@@ -71,7 +71,7 @@ def test_good_versions_get_traffic_and_nothing_is_left_behind(aws: Aws, caplog: 
     assert aws.reported == [told("Succeeded")]
     assert caplog.records == []
     assert tables.messages() == tables.conversations() == []
-    tables.age_orders()
+    tables.age_tombstones()
     sweep()
     # Records of idempotency keys go by themselves.
     assert all("expires_at" in row for row in tables.everything())
@@ -118,7 +118,7 @@ def test_an_endpoint_that_answers_an_error_gets_no_traffic(
     assert tables.conversations() == []
 
 
-@pytest.mark.parametrize("endpoint", OF_USERS)
+@pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
 def test_an_endpoint_that_lets_strangers_in_gets_no_traffic(
     endpoint: str, aws: Aws, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,8 +141,8 @@ def shows(**wrong: object) -> Bad:
     """Is wrong in this."""
 
     def behave(_: Event, good: Good) -> Event:
-        answer = good()
-        return {**answer, "body": json.dumps(json.loads(answer["body"]) | wrong)}
+        response = good()
+        return {**response, "body": json.dumps(json.loads(response["body"]) | wrong)}
 
     return behave
 
@@ -151,8 +151,8 @@ def refuses(**wrong: object) -> Bad:
     """Is wrong in this where it has to refuse something."""
 
     def behave(request: Event, good: Good) -> Any:
-        answer = good()
-        return shows(**wrong)(request, lambda: answer) if answer["statusCode"] == 400 else answer
+        response = good()
+        return shows(**wrong)(request, lambda: response) if response["statusCode"] == 400 else response
 
     return behave
 
@@ -266,7 +266,7 @@ def test_a_version_that_does_not_answer_in_time_gets_no_traffic(
 
 
 def test_an_index_may_follow_in_a_moment(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coherent.release._INDEX_SECONDS", 60)
+    monkeypatch.setattr("synthetic_user._INDEX_SECONDS", 60)
     looks: list[Event] = []
 
     def lag(request: Event) -> Any:
@@ -300,7 +300,7 @@ def test_a_version_that_is_not_known_gets_no_traffic(
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    "error_response",
     [
         (429, "TooManyRequestsException"),
         (409, "ResourceConflictException"),
@@ -309,8 +309,8 @@ def test_a_version_that_is_not_known_gets_no_traffic(
         (403, "AccessDeniedException"),
     ],
 )
-def test_what_lambda_cannot_invoke_yet_is_invoked_in_a_moment(refusal: tuple[int, str], aws: Aws) -> None:
-    aws.lambda_refusals = [refusal] * 3
+def test_what_lambda_cannot_invoke_yet_is_invoked_in_a_moment(error_response: tuple[int, str], aws: Aws) -> None:
+    aws.lambda_errors = [error_response] * 3
     run()
     assert aws.reported == [told("Succeeded")]
 
@@ -318,8 +318,8 @@ def test_what_lambda_cannot_invoke_yet_is_invoked_in_a_moment(refusal: tuple[int
 def test_codedeploy_is_told_even_where_nothing_can_be_invoked_or_cleaned_up(
     aws: Aws, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("coherent.release._GRANT_SECONDS", 0)
-    aws.lambda_refusals = [(403, "AccessDeniedException")] * 2
+    monkeypatch.setattr("synthetic_user._GRANT_SECONDS", 0)
+    aws.lambda_errors = [(403, "AccessDeniedException")] * 2
     run()
     assert aws.invoked == []
     assert aws.reported == [told("Failed")]
@@ -327,7 +327,7 @@ def test_codedeploy_is_told_even_where_nothing_can_be_invoked_or_cleaned_up(
 
 
 def test_a_call_without_an_answer_is_not_repeated(aws: Aws) -> None:
-    aws.lambda_refusals = [(500, "ServiceException")]
+    aws.lambda_errors = [(500, "ServiceException")]
     run()
     assert [function for function, _ in aws.invoked] == ["list_conversations"]
     assert aws.reported == [told("Failed")]
@@ -348,7 +348,7 @@ def test_whatever_befalls_an_invocation_codedeploy_is_told_once_and_nothing_is_l
         assert aws.reported == [told("Failed")]
         assert len(caplog.records) == 1
         assert tables.conversations() == []
-        tables.age_orders()
+        tables.age_tombstones()
         sweep()
         assert tables.messages() == []
         call = f"invocation {number}"
@@ -357,13 +357,13 @@ def test_whatever_befalls_an_invocation_codedeploy_is_told_once_and_nothing_is_l
 
 
 def test_codedeploy_is_told_again_where_it_did_not_hear(aws: Aws) -> None:
-    aws.codedeploy_refusals = [(500, "InternalFailure")] * 2
+    aws.codedeploy_errors = [(500, "InternalFailure")] * 2
     run()
     assert aws.reported == [told("Succeeded")]
 
 
 def test_what_codedeploy_knows_already_need_not_be_told_again(aws: Aws) -> None:
-    aws.codedeploy_refusals = [(400, "LifecycleEventAlreadyCompletedException")]
+    aws.codedeploy_errors = [(400, "LifecycleEventAlreadyCompletedException")]
     run()
     assert aws.reported == []
 
@@ -372,6 +372,6 @@ def test_what_codedeploy_knows_already_need_not_be_told_again(aws: Aws) -> None:
 def test_where_codedeploy_cannot_be_told_the_hook_fails(is_good: bool, aws: Aws) -> None:
     if not is_good:
         aws.bad["retrieve_docs"] = lambda _: says(404, {})
-    aws.codedeploy_refusals = [(400, "InvalidDeploymentIdException")]
+    aws.codedeploy_errors = [(400, "InvalidDeploymentIdException")]
     with pytest.raises(ClientError, match="InvalidDeploymentId"):
         run()

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError, ResponseStreamingError
-from coherent import api
+from coherent.http import endpoint as edge
 
 from tests import tables
-from tests.handlers import OF_USERS, Answer, call, create, event, invoke, send
-from tests.wire import Wire, refusal
+from tests.handlers import USER_ENDPOINTS, Response, call, create, event, invoke, send
+from tests.wire import Wire, error_response
 
-ONE = [endpoint for endpoint in OF_USERS if event(endpoint)["pathParameters"]]
+ONE = [endpoint for endpoint in USER_ENDPOINTS if event(endpoint)["pathParameters"]]
 TAKE_A_QUERY = ["list_conversations", "list_messages"]
 TAKE_A_BODY = ["create_conversation", "create_message", "update_conversation", "update_message"]
 # Every way to DynamoDB: the call, on a conversation and a message of it, and the parameters it takes.
@@ -47,7 +47,7 @@ CALLS: dict[str, Callable[[str, str], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("endpoint", OF_USERS)
+@pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
 @pytest.mark.parametrize(
     "authorizer",
     [
@@ -71,10 +71,10 @@ def test_without_a_user_nothing_is_read(endpoint: str, authorizer: Any, wire: Wi
     request["requestContext"]["authorizer"] = authorizer
     if authorizer == "absent":
         del request["requestContext"]["authorizer"]
-    answer = invoke(endpoint, request)
-    assert answer.status == 401
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert answer.body == {
+    response = invoke(endpoint, request)
+    assert response.status == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.body == {
         "type": "invalid_request",
         "message": "Authorization: must be 'Bearer ' and a valid access token",
         "documentation_url": "https://protocol.chat/docs/errors/invalid_request",
@@ -83,13 +83,13 @@ def test_without_a_user_nothing_is_read(endpoint: str, authorizer: Any, wire: Wi
 
 
 @pytest.mark.usefixtures("tables")
-@pytest.mark.parametrize("endpoint", OF_USERS)
+@pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
 def test_every_answer_carries_the_request_id_and_is_not_for_shared_caches(endpoint: str) -> None:
-    answer = invoke(endpoint, event(endpoint))
-    assert answer.headers["X-Request-Id"] == event(endpoint)["requestContext"]["requestId"]
-    assert answer.headers["Cache-Control"] == "private, no-cache"
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    response = invoke(endpoint, event(endpoint))
+    assert response.headers["X-Request-Id"] == event(endpoint)["requestContext"]["requestId"]
+    assert response.headers["Cache-Control"] == "private, no-cache"
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize("endpoint", ONE)
@@ -97,47 +97,47 @@ def test_every_answer_carries_the_request_id_and_is_not_for_shared_caches(endpoi
     "id", ["", "x", "a" * 17, "xgQQXg3hrtjh7Av%00", "xgQQXg3hrtjh7Av\0", "xgQQXg3hrtjh7Avé", "..", "\ud800" * 16, "a b"]
 )
 def test_a_path_that_holds_no_id_is_not_found_and_not_looked_up(endpoint: str, id: str, wire: Wire) -> None:
-    answer = call(endpoint, id=id, body=event(endpoint)["body"])
-    assert (answer.status, answer.message) == (404, f"id: no such {endpoint.rpartition('_')[2]}")
+    response = call(endpoint, id=id, body=event(endpoint)["body"])
+    assert (response.status, response.message) == (404, f"id: no such {endpoint.rpartition('_')[2]}")
     assert wire.requests == []
 
 
-@pytest.mark.parametrize("endpoint", [name for name in OF_USERS if name not in TAKE_A_QUERY])
+@pytest.mark.parametrize("endpoint", [name for name in USER_ENDPOINTS if name not in TAKE_A_QUERY])
 def test_a_query_is_refused_by_calls_that_take_none(endpoint: str, wire: Wire) -> None:
-    answer = call(endpoint, query={"force": ["true"], "\ud800" * 100: ["1", "2"]})
-    assert answer.status == 400
+    response = call(endpoint, query={"force": ["true"], "\ud800" * 100: ["1", "2"]})
+    assert response.status == 400
     assert (
-        answer.message
+        response.message
         == f"force: unknown; this call takes no query; {chr(0xD800) * 64}: unknown; this call takes no query"
     )
     assert wire.requests == []
 
 
-@pytest.mark.parametrize("endpoint", OF_USERS)
+@pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
 def test_the_documentation_url_is_a_setting(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCUMENTATION_URL", "https://docs.example.com")
-    answer = invoke(endpoint, event(endpoint) | {"requestContext": {"requestId": "r"}})
-    assert answer.body["documentation_url"] == "https://docs.example.com/invalid_request"
+    response = invoke(endpoint, event(endpoint) | {"requestContext": {"requestId": "r"}})
+    assert response.body["documentation_url"] == "https://docs.example.com/invalid_request"
 
 
 def throttled(request: AWSPreparedRequest) -> AWSResponse:
-    return refusal(request, 400, "ProvisionedThroughputExceededException")
+    return error_response(request, 400, "ProvisionedThroughputExceededException")
 
 
 def throttled_by_account(request: AWSPreparedRequest) -> AWSResponse:
-    return refusal(request, 400, "RequestLimitExceeded")
+    return error_response(request, 400, "RequestLimitExceeded")
 
 
 def throttled_by_key(request: AWSPreparedRequest) -> AWSResponse:
-    return refusal(request, 400, "ThrottlingException")
+    return error_response(request, 400, "ThrottlingException")
 
 
 def failing(request: AWSPreparedRequest) -> AWSResponse:
-    return refusal(request, 500, "InternalServerError")
+    return error_response(request, 500, "InternalServerError")
 
 
 def refusing(request: AWSPreparedRequest) -> AWSResponse:
-    return refusal(request, 400, "AccessDeniedException")
+    return error_response(request, 400, "AccessDeniedException")
 
 
 def unreachable(request: AWSPreparedRequest) -> AWSResponse:
@@ -152,18 +152,18 @@ def slow_to_answer(request: AWSPreparedRequest) -> AWSResponse:
     raise ReadTimeoutError(endpoint_url=request.url)
 
 
-def torn(_request: AWSPreparedRequest) -> AWSResponse:
+def truncated(_request: AWSPreparedRequest) -> AWSResponse:
     raise ResponseStreamingError(error="connection broken: 9 bytes read, 70 more expected")
 
 
 FAULTS = [
-    *((name, fault) for name in CALLS for fault in (throttled, failing, slow_to_answer, torn)),
+    *((name, fault) for name in CALLS for fault in (throttled, failing, slow_to_answer, truncated)),
     # More of the same kinds, so not everywhere.
     *(("retrieve_message", fault) for fault in (throttled_by_account, throttled_by_key, unreachable, slow_to_connect)),
 ]
 
 
-def prepared(name: str) -> Callable[[], Answer]:
+def prepared(name: str) -> Callable[[], Response]:
     """The call of CALLS by that *name*, on a new conversation and a message of it."""
     conversation = create()
     parameters = CALLS[name](conversation["id"], send(conversation)["id"])
@@ -180,16 +180,16 @@ def test_a_fault_that_passes_goes_unnoticed_at_each_request(name: str, fault: An
         wire.reset()
         faults = [*[None] * before, fault]
         wire.fault = lambda request, faults=faults: (fault := faults.pop(0)) and fault(request) if faults else None
-        answer = repeat()
-        assert answer.status in (200, 201, 204)
-        assert "Idempotent-Replayed" not in answer.headers
+        response = repeat()
+        assert response.status in (200, 201, 204)
+        assert "Idempotent-Replayed" not in response.headers
         assert not faults
         wire.fault = None
         # One of them was a repetition.
         before, requests = before + 1, len(wire.requests) - 1
 
 
-def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture) -> Iterator[Answer]:
+def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture) -> Iterator[Response]:
     """The answers where *fault* lasts from the first, the second … request on; none of which changes a row."""
     repeat = prepared(name)
     rows = tables.everything()
@@ -197,13 +197,13 @@ def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
         caplog.clear()
         passing = [None] * before
         wire.fault = lambda request, passing=passing: passing.pop() if passing else fault(request)
-        answer = repeat()
-        if answer.status < 500:
+        response = repeat()
+        if response.status < 500:
             # It takes as many requests as were let through.
             assert before >= 1
             return
         assert tables.everything() == rows
-        yield answer
+        yield response
 
 
 @pytest.mark.usefixtures("no_backoff", "tables")
@@ -211,9 +211,9 @@ def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
 def test_a_database_that_does_not_answer_is_a_503_at_each_request_and_changes_nothing(
     name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for answer in failures(name, fault, wire, caplog):
-        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
-        assert answer.body == {
+    for response in failures(name, fault, wire, caplog):
+        assert (response.status, response.headers["Retry-After"]) == (503, "1")
+        assert response.body == {
             "type": "api_error",
             "message": "The service is busy; try again in a moment",
             "documentation_url": "https://protocol.chat/docs/errors/api_error",
@@ -226,44 +226,44 @@ def test_a_database_that_does_not_answer_is_a_503_at_each_request_and_changes_no
 def test_what_nobody_expected_is_a_bare_500_at_each_request_and_changes_nothing(
     name: str, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for answer in failures(name, refusing, wire, caplog):
-        assert (answer.status, answer.message) == (500, "Something went wrong on our side")
+    for response in failures(name, refusing, wire, caplog):
+        assert (response.status, response.message) == (500, "Something went wrong on our side")
         assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
-@pytest.mark.parametrize("endpoint", [name for name in OF_USERS if name not in TAKE_A_BODY])
+@pytest.mark.parametrize("endpoint", [name for name in USER_ENDPOINTS if name not in TAKE_A_BODY])
 @pytest.mark.parametrize("body", ['{"force": true}', "x" * 100_000])
 def test_a_body_is_refused_by_calls_that_take_none(endpoint: str, body: str, wire: Wire) -> None:
-    answer = call(endpoint, body=body, content_type="application/json")
-    assert (answer.status, answer.message) == (400, "body: must be empty; this call takes none")
+    response = call(endpoint, body=body, content_type="application/json")
+    assert (response.status, response.message) == (400, "body: must be empty; this call takes none")
     assert wire.requests == []
 
 
 @pytest.mark.parametrize("endpoint", TAKE_A_BODY)
 def test_many_faults_are_told_in_few_words(endpoint: str) -> None:
-    answer = call(endpoint, body="&".join(f"p{number}=1&p{number}=2" for number in range(3000)))
-    assert answer.status == 400
-    assert answer.message.startswith("p0: must be given only once; p1: must be given only once; ")
-    assert answer.message.endswith(" more")
-    assert len(answer.message) < 1000
+    response = call(endpoint, body="&".join(f"p{number}=1&p{number}=2" for number in range(3000)))
+    assert response.status == 400
+    assert response.message.startswith("p0: must be given only once; p1: must be given only once; ")
+    assert response.message.endswith(" more")
+    assert len(response.message) < 1000
 
 
-@pytest.mark.parametrize("endpoint", OF_USERS)
+@pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
 def test_what_nobody_expected_is_a_bare_500_logged_once(
     endpoint: str, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
     wire.fault = refusing
     request = event(endpoint)
     user = request["requestContext"]["authorizer"]["claims"]["sub"]
-    answer = invoke(endpoint, request)
-    assert answer.status == 500
-    assert answer.body == {
+    response = invoke(endpoint, request)
+    assert response.status == 500
+    assert response.body == {
         "type": "api_error",
         "message": "Something went wrong on our side",
         "documentation_url": "https://protocol.chat/docs/errors/api_error",
     }
     assert len(caplog.records) == 1
-    line = api.logger.registered_handler.format(caplog.records[0])
+    line = edge.logger.registered_handler.format(caplog.records[0])
     logged = json.loads(line)
     assert logged["level"] == "ERROR"
     assert logged["request_id"] == request["requestContext"]["requestId"]
@@ -272,7 +272,7 @@ def test_what_nobody_expected_is_a_bare_500_logged_once(
     assert user not in line
 
 
-@pytest.mark.parametrize("endpoint", OF_USERS)
+@pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
 @pytest.mark.parametrize("request_", [{}, {"requestContext": None}, {"requestContext": {}}], ids=str)
 def test_an_event_that_is_none_of_api_gateways_is_refused(endpoint: str, request_: dict[str, Any]) -> None:
     assert invoke(endpoint, request_).status == 401

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from checks.audit import Report, UnreachableError, report
+from tools.lint.audit import Report, UnreachableError, report
 
 FOUND = {
     "name": "requests",

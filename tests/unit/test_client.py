@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
-from coherent import client, deadline, errors
+from coherent import deadline, errors
+from coherent.storage import client
 
 from tests.handlers import Context
 from tests.template import TEMPLATE
-from tests.wire import Content, answer
+from tests.wire import Content, response
 
 
 def test_the_longest_request_ends_before_the_functions_timeout() -> None:
@@ -28,7 +29,7 @@ def test_what_could_outlive_the_invocation_is_not_begun(service: str) -> None:
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         sent.append(request)
-        return answer(request, {})
+        return response(request, {})
 
     connected: Any = client.connect(service)
     connected.meta.events.register_first("before-send", send)
@@ -44,8 +45,8 @@ def test_what_could_outlive_the_invocation_is_not_begun(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", ["dynamodb", "sqs"])
-@pytest.mark.parametrize(("torn", "is_answered"), [(2, True), (3, False)])
-def test_an_answer_that_ends_too_early_is_asked_for_again(service: str, torn: int, is_answered: bool) -> None:
+@pytest.mark.parametrize(("truncated", "is_answered"), [(2, True), (3, False)])
+def test_an_answer_that_ends_too_early_is_asked_for_again(service: str, truncated: int, is_answered: bool) -> None:
     whole = b'{"TableNames": ["conversations"], "QueueUrls": ["letters"]}'
     sent: list[AWSPreparedRequest] = []
 
@@ -53,7 +54,7 @@ def test_an_answer_that_ends_too_early_is_asked_for_again(service: str, torn: in
         sent.append(request)
         headers = HTTPHeaders()
         headers["Content-Length"] = str(len(whole))
-        return AWSResponse(request.url, 200, headers, Content(whole[:20] if len(sent) <= torn else whole))
+        return AWSResponse(request.url, 200, headers, Content(whole[:20] if len(sent) <= truncated else whole))
 
     connected: Any = client.connect(service)
     connected.meta.events.register_first("before-send", send)

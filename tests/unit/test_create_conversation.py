@@ -10,8 +10,8 @@ import boto3
 import pytest
 from coherent import ids
 
-from tests.handlers import FORM, JSON, Answer, call, create, event, invoke, list_all, update
-from tests.wire import Wire, cancelled
+from tests.handlers import FORM, JSON, Response, call, create, event, invoke, list_all, update
+from tests.wire import Wire, cancelled_transaction
 
 pytestmark = pytest.mark.usefixtures("tables")
 
@@ -22,10 +22,10 @@ NOBODY = "contact_id, group_id: at least one of them must be given"
 
 def test_the_sample_event_creates_a_conversation() -> None:
     before = int(time.time())
-    answer = invoke("create_conversation", event("create_conversation"))
+    response = invoke("create_conversation", event("create_conversation"))
     after = int(time.time())
-    assert answer.status == 201
-    assert list(answer.body.items())[1:8] == [
+    assert response.status == 201
+    assert list(response.body.items())[1:8] == [
         ("contact_id", "harry"),
         ("group_id", "friends"),
         ("pinned_message_id", None),
@@ -34,18 +34,18 @@ def test_the_sample_event_creates_a_conversation() -> None:
         ("last_active_at", None),
         ("last_opened_at", None),
     ]
-    assert list(answer.body) == [*list(answer.body)[:8], "created_at", "archived_at"]
-    assert ids.is_id(answer.body["id"])
-    assert before <= answer.body["created_at"] <= after
-    assert answer.body["archived_at"] is None
+    assert list(response.body) == [*list(response.body)[:8], "created_at", "archived_at"]
+    assert ids.is_id(response.body["id"])
+    assert before <= response.body["created_at"] <= after
+    assert response.body["archived_at"] is None
     url = "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/v1/conversations"
-    assert answer.headers["Location"] == f"{url}/{answer.body['id']}"
+    assert response.headers["Location"] == f"{url}/{response.body['id']}"
 
 
 def test_location_keeps_to_the_public_url_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUBLIC_URL", "https://chat.example.com/api")
-    answer = invoke("create_conversation", event("create_conversation"))
-    assert answer.headers["Location"] == f"https://chat.example.com/api/conversations/{answer.body['id']}"
+    response = invoke("create_conversation", event("create_conversation"))
+    assert response.headers["Location"] == f"https://chat.example.com/api/conversations/{response.body['id']}"
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_form_and_json_say_the_same(content_type: str, body: str, is_base64: boo
     request["multiValueHeaders"]["CONTENT-type"] = [content_type]
     request["body"] = base64.b64encode(body.encode()).decode() if is_base64 else body
     request["isBase64Encoded"] = is_base64
-    answer = invoke("create_conversation", request)
-    assert answer.status == 201
-    assert (answer.body["contact_id"], answer.body["group_id"]) == ("härry&co", None)
-    assert list_all(user=request["requestContext"]["authorizer"]["claims"]["sub"]) == [answer.body]
+    response = invoke("create_conversation", request)
+    assert response.status == 201
+    assert (response.body["contact_id"], response.body["group_id"]) == ("härry&co", None)
+    assert list_all(user=request["requestContext"]["authorizer"]["claims"]["sub"]) == [response.body]
 
 
 def test_names_may_have_up_to_128_characters_of_any_script() -> None:
@@ -84,7 +84,7 @@ def test_a_row_is_only_written_where_there_is_none(wire: Wire) -> None:
 
 
 def test_a_write_whose_answer_is_lost_creates_one_conversation(wire: Wire) -> None:
-    wire.lose_next_answer()
+    wire.lose_next_response()
     created = create()
     assert wire.requests == ["PutItem", "PutItem"]
     assert list_all() == [created]
@@ -94,7 +94,7 @@ def test_a_new_conversation_has_the_first_etag() -> None:
     assert call("create_conversation", body="contact_id=harry").headers["ETag"] == '"1"'
 
 
-def once(key: str, body: str = "contact_id=harry&group_id=friends", user: str = "kevin") -> Answer:
+def once(key: str, body: str = "contact_id=harry&group_id=friends", user: str = "kevin") -> Response:
     return call("create_conversation", user=user, body=body, headers={"Idempotency-Key": key})
 
 
@@ -120,9 +120,9 @@ def test_the_first_answer_is_given_even_when_the_conversation_is_gone() -> None:
 @pytest.mark.parametrize("body", ["contact_id=harry", "contact_id=kevin&group_id=friends", "group_id=friends"])
 def test_the_same_key_with_other_attributes_is_refused(body: str) -> None:
     first = once("a key")
-    answer = once("a key", body)
-    assert answer.status == 422
-    assert answer.message == "Idempotency-Key: must be a new one for new attributes; this one was used with others"
+    response = once("a key", body)
+    assert response.status == 422
+    assert response.message == "Idempotency-Key: must be a new one for new attributes; this one was used with others"
     assert list_all() == [first.body]
 
 
@@ -145,8 +145,8 @@ def test_a_wrong_request_does_not_use_up_its_key() -> None:
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "schlüssel", "a\tb", "a\n", "a\x7f"])
 def test_a_malformed_key_is_refused(key: str) -> None:
-    answer = once(key)
-    assert (answer.status, answer.message) == (400, "Idempotency-Key: must be 1 to 255 printable ASCII characters")
+    response = once(key)
+    assert (response.status, response.message) == (400, "Idempotency-Key: must be 1 to 255 printable ASCII characters")
     assert list_all() == []
 
 
@@ -175,28 +175,28 @@ def rows() -> list[dict[str, Any]]:
 
 
 def test_a_transaction_whose_answer_is_lost_creates_one_conversation(wire: Wire) -> None:
-    wire.lose_next_answer()
-    answer = once("a key")
+    wire.lose_next_response()
+    response = once("a key")
     assert wire.requests == ["TransactWriteItems", "TransactWriteItems"]
-    assert (answer.status, "Idempotent-Replayed" in answer.headers) == (201, False)
-    assert list_all() == [answer.body]
+    assert (response.status, "Idempotent-Replayed" in response.headers) == (201, False)
+    assert list_all() == [response.body]
 
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("endings", [["TransactionConflict"], ["TransactionConflict"] * 5])
 def test_twins_that_meet_try_again(endings: list[str], wire: Wire) -> None:
     codes = iter(endings)
-    wire.fault = lambda request: cancelled(request, code) if (code := next(codes, None)) else None
-    answer = once("a key")
-    assert answer.status == 201
+    wire.fault = lambda request: cancelled_transaction(request, code) if (code := next(codes, None)) else None
+    response = once("a key")
+    assert response.status == 201
     assert wire.requests == ["TransactWriteItems"] * (len(endings) + 1)
 
 
 @pytest.mark.usefixtures("no_backoff")
 def test_twins_that_keep_meeting_are_told_to_come_again(wire: Wire) -> None:
-    wire.fault = lambda request: cancelled(request, "TransactionConflict")
-    answer = once("a key")
-    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    wire.fault = lambda request: cancelled_transaction(request, "TransactionConflict")
+    response = once("a key")
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
 
 
 class Killed(BaseException):
@@ -213,17 +213,17 @@ def crash_before_the_request(wire: Wire) -> None:
 
 def crash_before_the_request_that_follows_a_conflict(wire: Wire) -> None:
     wire.fault = lambda request: (
-        cancelled(request, "TransactionConflict") if len(wire.requests) == 1 else killed(request)
+        cancelled_transaction(request, "TransactionConflict") if len(wire.requests) == 1 else killed(request)
     )
 
 
 def crash_before_the_request_that_follows_a_lost_answer(wire: Wire) -> None:
-    wire.lose_next_answer()
+    wire.lose_next_response()
     wire.fault = lambda request: None if len(wire.requests) == 1 else killed(request)
 
 
 def crash_after_the_answer(wire: Wire) -> None:
-    wire.kill_after_answer = Killed()
+    wire.kill_after_response = Killed()
 
 
 @pytest.mark.parametrize(
@@ -251,10 +251,10 @@ def test_a_crash_leaves_nothing_or_an_answer_to_be_had_again(crash: Any, is_done
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
 def test_a_throttled_transaction_is_tried_again_and_is_a_503_in_the_end(code: str, wire: Wire) -> None:
-    wire.fault = lambda request: cancelled(request, code)
+    wire.fault = lambda request: cancelled_transaction(request, code)
     assert once("a key").status == 503
     wire.reset()
-    wire.fault = lambda request: cancelled(request, code) if len(wire.requests) < 6 else None
+    wire.fault = lambda request: cancelled_transaction(request, code) if len(wire.requests) < 6 else None
     assert once("a key").status == 201
 
 
@@ -284,8 +284,8 @@ def test_a_throttled_transaction_is_tried_again_and_is_a_503_in_the_end(code: st
     ],
 )
 def test_a_wrong_form_is_refused(body: str | None, message: str) -> None:
-    answer = call("create_conversation", body=body)
-    assert (answer.status, answer.message) == (400, message)
+    response = call("create_conversation", body=body)
+    assert (response.status, response.message) == (400, message)
     assert list_all() == []
 
 
@@ -314,8 +314,8 @@ def test_a_wrong_form_is_refused(body: str | None, message: str) -> None:
     ],
 )
 def test_wrong_json_is_refused(body: str, message: str) -> None:
-    answer = call("create_conversation", body=body, content_type=JSON)
-    assert (answer.status, answer.message) == (400, message)
+    response = call("create_conversation", body=body, content_type=JSON)
+    assert (response.status, response.message) == (400, message)
     assert list_all() == []
 
 
@@ -338,21 +338,21 @@ def test_wrong_json_is_refused(body: str, message: str) -> None:
     ids=lambda body: body[:20],
 )
 def test_malformed_json_is_refused(body: str) -> None:
-    answer = call("create_conversation", body=body, content_type=JSON)
-    assert (answer.status, answer.message) == (400, 'body: must be well-formed JSON, such as {"is_pinned": true}')
+    response = call("create_conversation", body=body, content_type=JSON)
+    assert (response.status, response.message) == (400, 'body: must be well-formed JSON, such as {"is_pinned": true}')
 
 
 @pytest.mark.parametrize("body", ["null", "[]", '["contact_id"]', '"contact_id"', "7", "true"])
 def test_json_other_than_an_object_is_refused(body: str) -> None:
-    answer = call("create_conversation", body=body, content_type=JSON)
-    assert (answer.status, answer.message) == (400, 'body: must be a JSON object, such as {"is_pinned": true}')
+    response = call("create_conversation", body=body, content_type=JSON)
+    assert (response.status, response.message) == (400, 'body: must be a JSON object, such as {"is_pinned": true}')
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/xml", "multipart/form-data; boundary=x"])
 def test_a_body_of_another_kind_is_refused(content_type: str) -> None:
-    answer = call("create_conversation", body="contact_id=harry", content_type=content_type)
-    assert answer.status == 415
-    assert answer.message == "Content-Type: must be application/json or application/x-www-form-urlencoded"
+    response = call("create_conversation", body="contact_id=harry", content_type=content_type)
+    assert response.status == 415
+    assert response.message == "Content-Type: must be application/json or application/x-www-form-urlencoded"
     assert list_all() == []
 
 
@@ -363,8 +363,8 @@ def test_a_body_of_64_kib_is_read_and_a_longer_one_refused(is_base64: bool) -> N
         body = "contact_id=" + "a" * (length - len("contact_id="))
         request["body"] = base64.b64encode(body.encode()).decode() if is_base64 else body
         request["isBase64Encoded"] = is_base64
-        answer = invoke("create_conversation", request)
-        return answer.status, answer.message
+        response = invoke("create_conversation", request)
+        return response.status, response.message
 
     assert post(65536) == (400, f"contact_id: {NAME}")
     assert post(65537) == (413, "body: must be at most 65536 bytes")
@@ -376,5 +376,5 @@ def test_a_body_is_measured_in_bytes() -> None:
 
 def test_base64_that_is_none_is_refused() -> None:
     request = event("create_conversation") | {"isBase64Encoded": True, "body": "a"}
-    answer = invoke("create_conversation", request)
-    assert (answer.status, answer.message) == (400, "body: must be UTF-8")
+    response = invoke("create_conversation", request)
+    assert (response.status, response.message) == (400, "body: must be UTF-8")

@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from tests import tables
-from tests.handlers import JSON, Answer, call, create, event, invoke, list_messages, send, update
+from tests.handlers import JSON, Response, call, create, event, invoke, list_messages, send, update
 from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
@@ -22,22 +22,22 @@ ATTACHMENTS = (
 )
 
 
-def post(user: str = "kevin", key: str | None = None, **attributes: object) -> Answer:
+def post(user: str = "kevin", key: str | None = None, **attributes: object) -> Response:
     headers = {} if key is None else {"Idempotency-Key": key}
     return call("create_message", user=user, body=json.dumps(attributes), content_type=JSON, headers=headers)
 
 
 def test_the_sample_event_finds_no_conversation_in_an_empty_table() -> None:
-    answer = invoke("create_message", event("create_message"))
-    assert (answer.status, answer.message) == (404, "conversation_id: no such conversation")
+    response = invoke("create_message", event("create_message"))
+    assert (response.status, response.message) == (404, "conversation_id: no such conversation")
 
 
 def test_a_message_is_sent_and_its_conversation_becomes_active() -> None:
     conversation = create()
     before = int(time.time())
-    answer = post(conversation_id=conversation["id"], message="Merry Christmas!", attachments=["https://x.example/a"])
-    sent = answer.body
-    assert answer.status == 201
+    response = post(conversation_id=conversation["id"], message="Merry Christmas!", attachments=["https://x.example/a"])
+    sent = response.body
+    assert response.status == 201
     assert list(sent) == [
         *("id", "conversation_id", "contact", "message", "reactions", "attachments"),
         *("read_at", "created_at", "updated_at"),
@@ -54,8 +54,8 @@ def test_a_message_is_sent_and_its_conversation_becomes_active() -> None:
         "updated_at": None,
     }
     assert before <= sent["created_at"] <= time.time()
-    assert answer.headers["Location"].endswith(f"/v1/messages/{sent['id']}")
-    assert answer.headers["ETag"] == '"1"'
+    assert response.headers["Location"].endswith(f"/v1/messages/{sent['id']}")
+    assert response.headers["ETag"] == '"1"'
     assert call("retrieve_message", id=sent["id"]).body == sent
     now = call("retrieve_conversation", id=conversation["id"])
     assert now.body == conversation | {"last_active_at": sent["created_at"]}
@@ -129,10 +129,10 @@ def test_a_key_of_a_conversation_is_none_for_a_message() -> None:
 @pytest.mark.parametrize("key", [None, "a key"])
 def test_a_message_whose_answer_is_lost_is_sent_once(key: str | None, wire: Wire) -> None:
     conversation = create()
-    wire.lose_next_answer()
-    answer = post(key=key, conversation_id=conversation["id"], message="hello")
-    assert (answer.status, "Idempotent-Replayed" in answer.headers) == (201, False)
-    assert list_messages() == [answer.body]
+    wire.lose_next_response()
+    response = post(key=key, conversation_id=conversation["id"], message="hello")
+    assert (response.status, "Idempotent-Replayed" in response.headers) == (201, False)
+    assert list_messages() == [response.body]
     assert call("retrieve_conversation", id=conversation["id"]).headers["ETag"] == '"2"'
 
 
@@ -184,8 +184,8 @@ def test_a_message_whose_answer_is_lost_is_sent_once(key: str | None, wire: Wire
     ids=lambda given: json.dumps(given)[:60],
 )
 def test_a_wrong_attribute_is_told_what_would_be_right(given: dict[str, Any], message: str, wire: Wire) -> None:
-    answer = post(**given)
-    assert (answer.status, answer.message) == (400, message)
+    response = post(**given)
+    assert (response.status, response.message) == (400, message)
     assert wire.requests == []
 
 
@@ -203,16 +203,16 @@ def test_a_wrong_attribute_is_told_what_would_be_right(given: dict[str, Any], me
     ],
 )
 def test_a_malformed_array_of_a_form_is_refused(form: str, message: str) -> None:
-    answer = call("create_message", body=f"conversation_id={'a' * 16}&message=hi&{form}")
-    assert answer.status == 400
-    assert answer.message.partition(";")[0] == message.partition(";")[0]
+    response = call("create_message", body=f"conversation_id={'a' * 16}&message=hi&{form}")
+    assert response.status == 400
+    assert response.message.partition(";")[0] == message.partition(";")[0]
 
 
-@pytest.mark.parametrize("letter", ["a", "é", "漢", "🎄", "\n", '"', "\\"])
-def test_the_longest_message_fits_whatever_it_is_made_of(letter: str) -> None:
+@pytest.mark.parametrize("character", ["a", "é", "漢", "🎄", "\n", '"', "\\"])
+def test_the_longest_message_fits_whatever_it_is_made_of(character: str) -> None:
     conversation = create()
-    sent = send(conversation, message=letter * 10_000)
-    assert call("retrieve_message", id=sent["id"]).body["message"] == letter * 10_000
+    sent = send(conversation, message=character * 10_000)
+    assert call("retrieve_message", id=sent["id"]).body["message"] == character * 10_000
 
 
 def test_a_conversation_deleted_at_the_last_moment_gets_no_message(wire: Wire) -> None:

@@ -9,15 +9,15 @@ pytestmark = pytest.mark.usefixtures("tables")
 
 
 def test_the_sample_event_finds_nothing_in_an_empty_table() -> None:
-    answer = invoke("delete_conversation", event("delete_conversation"))
-    assert (answer.status, answer.message) == (404, "id: no such conversation")
+    response = invoke("delete_conversation", event("delete_conversation"))
+    assert (response.status, response.message) == (404, "id: no such conversation")
 
 
 def test_a_deleted_conversation_is_gone_and_the_others_stay() -> None:
     stays, goes = create(), create()
-    answer = call("delete_conversation", id=goes["id"])
-    assert (answer.status, answer.body) == (204, None)
-    assert "Content-Type" not in answer.headers
+    response = call("delete_conversation", id=goes["id"])
+    assert (response.status, response.body) == (204, None)
+    assert "Content-Type" not in response.headers
     assert call("retrieve_conversation", id=goes["id"]).status == 404
     assert list_all() == [stays]
 
@@ -39,7 +39,7 @@ def test_another_users_conversation_looks_like_none_and_stays() -> None:
 
 def test_a_delete_whose_answer_is_lost_succeeds(wire: Wire) -> None:
     created = create()
-    wire.lose_next_answer()
+    wire.lose_next_response()
     assert call("delete_conversation", id=created["id"]).status == 204
     assert list_all() == []
 
@@ -54,8 +54,8 @@ def test_a_conversation_is_deleted_where_the_condition_holds(condition: str) -> 
 @pytest.mark.parametrize("condition", ['"1"', 'W/"2"', '"x"'])
 def test_a_conversation_that_has_changed_stays(condition: str) -> None:
     created = update(create(), is_pinned=True)
-    answer = call("delete_conversation", id=created["id"], headers={"If-Match": condition})
-    assert answer.status == 412
+    response = call("delete_conversation", id=created["id"], headers={"If-Match": condition})
+    assert response.status == 412
     assert list_all() == [created]
 
 

@@ -4,22 +4,22 @@ import pytest
 
 from tests import tables
 from tests.handlers import call, create, event, invoke, list_messages, send, update
-from tests.wire import Wire, cancelled
+from tests.wire import Wire, cancelled_transaction
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 
 def test_the_sample_event_finds_nothing_in_an_empty_table() -> None:
-    answer = invoke("delete_message", event("delete_message"))
-    assert (answer.status, answer.message) == (404, "id: no such message")
+    response = invoke("delete_message", event("delete_message"))
+    assert (response.status, response.message) == (404, "id: no such message")
 
 
 def test_a_deleted_message_is_gone_and_the_others_stay() -> None:
     conversation = create()
     stays, goes = send(conversation), send(conversation)
     before = call("retrieve_conversation", id=conversation["id"]).body
-    answer = call("delete_message", id=goes["id"])
-    assert (answer.status, answer.body) == (204, None)
+    response = call("delete_message", id=goes["id"])
+    assert (response.status, response.body) == (204, None)
     assert call("retrieve_message", id=goes["id"]).status == 404
     assert call("delete_message", id=goes["id"]).status == 404
     assert list_messages() == [stays]
@@ -61,7 +61,7 @@ def test_a_delete_whose_answer_is_lost_succeeds(is_pinned: bool, headers: dict[s
     sent = send(conversation)
     if is_pinned:
         update(conversation, pinned_message_id=sent["id"])
-    wire.before("TransactWriteItems", wire.lose_next_answer)
+    wire.before("TransactWriteItems", wire.lose_next_response)
     assert call("delete_message", id=sent["id"], headers=headers).status == 204
     assert list_messages() == []
     assert call("retrieve_conversation", id=conversation["id"]).body["pinned_message_id"] is None
@@ -102,7 +102,7 @@ def test_a_message_that_is_being_pinned_is_not_taken_for_gone(wire: Wire) -> Non
     wire.reset()
     # The pin is there already, its transaction not yet over.
     wire.fault = lambda request: (
-        cancelled(request, "TransactionConflict", "ConditionalCheckFailed", **row)
+        cancelled_transaction(request, "TransactionConflict", "ConditionalCheckFailed", **row)
         if wire.requests == ["Query", "BatchGetItem", "TransactWriteItems"]
         else None
     )
@@ -113,7 +113,7 @@ def test_a_message_that_is_being_pinned_is_not_taken_for_gone(wire: Wire) -> Non
 def test_a_delete_that_meets_others_for_ever_is_a_503(wire: Wire) -> None:
     sent = send(create())
     wire.fault = lambda request: (
-        cancelled(request, "TransactionConflict") if wire.requests[-1] == "TransactWriteItems" else None
+        cancelled_transaction(request, "TransactionConflict") if wire.requests[-1] == "TransactWriteItems" else None
     )
     assert call("delete_message", id=sent["id"]).status == 503
     wire.fault = None

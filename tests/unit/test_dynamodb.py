@@ -6,18 +6,19 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError
-from coherent import dynamodb, errors
+from coherent import errors
+from coherent.storage import dynamodb
 
-from tests.wire import answer
+from tests.wire import response
 
 
 def test_no_call_pays_for_validation_or_for_a_user_agent_of_its_own() -> None:
-    client = dynamodb.connect()
+    client = dynamodb.connect().client
     user_agents: list[Any] = []
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         user_agents.append(request.headers["User-Agent"])
-        return answer(request, {})
+        return response(request, {})
 
     events: Any = client.meta.events
     events.register_first("before-send.dynamodb", send)
@@ -28,8 +29,8 @@ def test_no_call_pays_for_validation_or_for_a_user_agent_of_its_own() -> None:
 
 
 def refuse() -> None:
-    answer: Any = {"Error": {"Code": "TransactionConflictException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
-    raise ClientError(answer, "UpdateItem")
+    response: Any = {"Error": {"Code": "TransactionConflictException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    raise ClientError(response, "UpdateItem")
 
 
 def test_writes_that_met_come_again_at_random_and_later_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,11 +39,11 @@ def test_writes_that_met_come_again_at_random_and_later_each_time(monkeypatch: p
     def note(seconds: float) -> None:
         waits[-1].append(seconds)
 
-    monkeypatch.setattr("coherent.dynamodb.time.sleep", note)
+    monkeypatch.setattr("coherent.storage.dynamodb.time.sleep", note)
     for _ in range(50):
         waits.append([])
         with pytest.raises(errors.Unavailable):
-            dynamodb.written(refuse)
+            dynamodb.retry_conflicts(refuse)
     longest = [max(nth) for nth in zip(*waits, strict=True)]
     assert [len(each) for each in waits] == [5] * 50
     assert all(after > before for before, after in itertools.pairwise(longest))

@@ -57,6 +57,6 @@ def test_each_call_on_messages_is_one_to_three_requests(wire: Wire) -> None:
 
 @pytest.mark.parametrize("query", COMBINATIONS, ids=str)
 def test_a_list_is_one_query_per_partition_that_may_match(query: dict[str, str], wire: Wire) -> None:
-    answer = call("list_conversations", query={name: [value] for name, value in query.items()})
-    assert answer.status == 200
+    response = call("list_conversations", query={name: [value] for name, value in query.items()})
+    assert response.status == 200
     assert wire.requests == ["Query"] * partitions(query)

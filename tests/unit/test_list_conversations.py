@@ -29,22 +29,22 @@ def ids(conversations: list[dict[str, Any]]) -> list[str]:
 
 
 def page(**query: str) -> tuple[bool, list[str]]:
-    answer = call("list_conversations", query={name: [value] for name, value in query.items()})
-    assert answer.status == 200, answer
-    assert list(answer.body) == ["has_more", "data"]
-    return answer.body["has_more"], ids(answer.body["data"])
+    response = call("list_conversations", query={name: [value] for name, value in query.items()})
+    assert response.status == 200, response
+    assert list(response.body) == ["has_more", "data"]
+    return response.body["has_more"], ids(response.body["data"])
 
 
 def test_the_sample_event_lists_an_empty_table() -> None:
-    answer = invoke("list_conversations", event("list_conversations"))
-    assert (answer.status, answer.body) == (200, {"has_more": False, "data": []})
+    response = invoke("list_conversations", event("list_conversations"))
+    assert (response.status, response.body) == (200, {"has_more": False, "data": []})
 
 
 def test_without_parameters_the_newest_ten_are_listed() -> None:
     created = [create() for _ in range(12)]
-    answer = call("list_conversations")
-    assert answer.body == {"has_more": True, "data": created[:1:-1]}
-    assert list(answer.body["data"][0]) == list(created[0])
+    response = call("list_conversations")
+    assert response.body == {"has_more": True, "data": created[:1:-1]}
+    assert list(response.body["data"][0]) == list(created[0])
 
 
 def test_pages_walk_to_the_end_and_back() -> None:
@@ -219,8 +219,8 @@ def test_links_are_right_behind_a_custom_domain(monkeypatch: pytest.MonkeyPatch)
 )
 def test_a_wrong_query_is_refused(query: dict[str, list[str]], message: str) -> None:
     create()
-    answer = call("list_conversations", query=query)
-    assert (answer.status, answer.message) == (400, message)
+    response = call("list_conversations", query=query)
+    assert (response.status, response.message) == (400, message)
 
 
 def test_the_queries_of_a_filter_are_asked_side_by_side(wire: Wire) -> None:
@@ -239,7 +239,7 @@ def test_a_list_that_was_broken_off_does_not_keep_the_next_one_waiting(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if time was up soon after the requests were sent.
-    monkeypatch.setattr("coherent.client._LAST_ATTEMPT_SECONDS", 0.5)
+    monkeypatch.setattr("coherent.storage.client._LAST_ATTEMPT_SECONDS", 0.5)
     created, released = create(), threading.Event()
     asked = request("list_conversations", query={"archived": ["false"]})
 
@@ -250,7 +250,7 @@ def test_a_list_that_was_broken_off_does_not_keep_the_next_one_waiting(
     try:
         assert handler("list_conversations")(asked, Context(1.5))["statusCode"] == 503
         wire.fault = None
-        answer = handler("list_conversations")(asked, Context(25))
-        assert (answer["statusCode"], json.loads(answer["body"])["data"]) == (200, [created])
+        response = handler("list_conversations")(asked, Context(25))
+        assert (response["statusCode"], json.loads(response["body"])["data"]) == (200, [created])
     finally:
         released.set()

@@ -8,20 +8,20 @@ from coherent import ids
 
 from tests import tables
 from tests.handlers import call, create, event, invoke, list_messages, send
-from tests.wire import Wire, answer
+from tests.wire import Wire, response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 
 def page(**query: str) -> tuple[list[str], bool]:
-    answer = call("list_messages", query={name: [value] for name, value in query.items()})
-    assert answer.status == 200, answer
-    return [message["id"] for message in answer.body["data"]], answer.body["has_more"]
+    response = call("list_messages", query={name: [value] for name, value in query.items()})
+    assert response.status == 200, response
+    return [message["id"] for message in response.body["data"]], response.body["has_more"]
 
 
 def test_the_sample_event_finds_no_conversation_in_an_empty_table() -> None:
-    answer = invoke("list_messages", event("list_messages"))
-    assert (answer.status, answer.message) == (404, "conversation_id: no such conversation")
+    response = invoke("list_messages", event("list_messages"))
+    assert (response.status, response.message) == (404, "conversation_id: no such conversation")
 
 
 def test_a_user_without_messages_has_an_empty_list() -> None:
@@ -61,9 +61,9 @@ def test_a_page_of_a_hundred_holds_a_hundred_of_as_many_conversations() -> None:
 def test_links_keep_the_conversation() -> None:
     conversation = create()
     newest_first = [send(conversation)["id"] for _ in range(2)][::-1]
-    answer = call("list_messages", query={"limit": ["1"], "conversation_id": [conversation["id"]]})
+    response = call("list_messages", query={"limit": ["1"], "conversation_id": [conversation["id"]]})
     next_page = f"/v1/messages?limit=1&conversation_id={conversation['id']}&starting_after={newest_first[0]}"
-    assert answer.headers["Link"].partition(">")[0].endswith(next_page)
+    assert response.headers["Link"].partition(">")[0].endswith(next_page)
 
 
 def test_another_users_conversation_looks_like_none() -> None:
@@ -140,7 +140,7 @@ def test_there_is_more_only_if_something_follows_though_dynamodb_ended_at_a_mega
     found = sorted(tables.messages(), key=lambda row: str(row["id"]), reverse=True)
     # It tells where to go on even where nothing follows.
     ended = {"Items": found, "Count": 2, "LastEvaluatedKey": {"id": found[-1]["id"]}}
-    wire.fault = lambda request: answer(request, ended) if wire.requests[-1] == "Query" else None
+    wire.fault = lambda request: response(request, ended) if wire.requests[-1] == "Query" else None
     assert page(conversation_id=conversation["id"]) == ([newer], True)
     wire.fault = None
     assert page(conversation_id=conversation["id"], starting_after=newer) == ([older], False)
@@ -165,8 +165,8 @@ def test_there_is_more_only_if_something_follows_though_dynamodb_ended_at_a_mega
     ids=str,
 )
 def test_a_wrong_query_is_told_what_would_be_right(query: dict[str, list[str]], message: str, wire: Wire) -> None:
-    answer = call("list_messages", query=query)
-    assert (answer.status, answer.message) == (400, message)
+    response = call("list_messages", query=query)
+    assert (response.status, response.message) == (400, message)
     assert wire.requests == []
 
 
@@ -175,7 +175,7 @@ def test_what_dynamodb_leaves_unread_is_a_503(of_one: bool, wire: Wire) -> None:
     conversation = create()
     send(conversation)
     unread: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {"conversations": {"Keys": []}}}
-    wire.fault = lambda request: answer(request, unread) if wire.requests[-1] == "BatchGetItem" else None
+    wire.fault = lambda request: response(request, unread) if wire.requests[-1] == "BatchGetItem" else None
     query = {"conversation_id": [conversation["id"]]} if of_one else {}
     busy = call("list_messages", query=query)
     assert (busy.status, busy.headers["Retry-After"]) == (503, "1")
@@ -183,4 +183,4 @@ def test_what_dynamodb_leaves_unread_is_a_503(of_one: bool, wire: Wire) -> None:
 
 def test_ids_tell_when_they_were_made() -> None:
     for now in itertools.chain([0], (10**exponent for exponent in range(4, 20))):
-        assert ids.made_at(ids.new(now)) == now // 1000 / 1_000_000
+        assert ids.created_at(ids.new(now)) == now // 1000 / 1_000_000

@@ -12,7 +12,7 @@ from tests import tables as contents
 from tests.handlers import (
     ENDPOINTS,
     FUNCTIONS,
-    OF_USERS,
+    USER_ENDPOINTS,
     Context,
     call,
     create,
@@ -22,7 +22,7 @@ from tests.handlers import (
     list_all,
     sweep,
 )
-from tests.wire import Wire, cancelled, refusal
+from tests.wire import Wire, cancelled_transaction, error_response
 
 MEASURES = {
     "ApiError": "Count",
@@ -36,11 +36,11 @@ MEASURES = {
 
 
 def throttling(request: AWSPreparedRequest) -> AWSResponse:
-    return refusal(request, 400, "ThrottlingException")
+    return error_response(request, 400, "ThrottlingException")
 
 
 def refusing(request: AWSPreparedRequest) -> AWSResponse:
-    return refusal(request, 400, "AccessDeniedException")
+    return error_response(request, 400, "AccessDeniedException")
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def test_a_call_is_told_in_one_line_of_the_embedded_metric_format(
 ) -> None:
     del tables
     request = event(endpoint)
-    answer = invoke(endpoint, request)
+    response = invoke(endpoint, request)
     (line,) = told(capsys)
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "CoherentConversations"
@@ -72,13 +72,13 @@ def test_a_call_is_told_in_one_line_of_the_embedded_metric_format(
     units = {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
     assert {"Requests", "Latency"} <= units.keys()
     assert units.items() <= MEASURES.items()
-    assert line["status"] == answer.status
-    assert line["request_id"] == request["requestContext"]["requestId"] == answer.headers["X-Request-Id"]
+    assert line["status"] == response.status
+    assert line["request_id"] == request["requestContext"]["requestId"] == response.headers["X-Request-Id"]
     assert line["Requests"] == 1
     assert line["Latency"] > 0
 
 
-@pytest.mark.parametrize("endpoint", OF_USERS)
+@pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
 def test_a_line_has_the_hash_of_the_user_and_nothing_else_of_the_call(
     endpoint: str, tables: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,7 +173,7 @@ def test_repetitions_of_a_throttled_transaction_are_counted(
     del no_backoff
     conversation = create()
     told(capsys)
-    wire.fault = lambda request: cancelled(request, "ThrottlingError")
+    wire.fault = lambda request: cancelled_transaction(request, "ThrottlingError")
     body = json.dumps({"conversation_id": conversation["id"], "message": "hello"})
     assert call("create_message", body=body, content_type="application/json").status == 503
     (line,) = told(capsys)
@@ -184,8 +184,8 @@ def test_the_next_call_does_not_pay_for_the_one_before(tables: None, capsys: pyt
     del tables
     create()
     call("list_conversations", query={"limit": ["0"]})
-    _, refused = told(capsys)
-    assert (values(refused)["ReadUnits"], values(refused)["WriteUnits"]) == (0, 0)
+    _, rejected = told(capsys)
+    assert (values(rejected)["ReadUnits"], values(rejected)["WriteUnits"]) == (0, 0)
 
 
 @pytest.mark.parametrize("function", sorted(set(FUNCTIONS) - set(ENDPOINTS) - {"exercise_release"}))
@@ -220,7 +220,7 @@ def test_the_sweep_tells_how_long_the_oldest_purge_has_waited(tables: None, caps
     del tables
     sweep()
     call("delete_conversation", id=create()["id"])
-    contents.age_orders()
+    contents.age_tombstones()
     call("delete_conversation", id=create()["id"])
     sweep()
     none, oldest = [values(line)["PurgeAge"] for line in told(capsys) if line["endpoint"] == "sweep_purges"]

@@ -10,9 +10,9 @@ from urllib.parse import urljoin
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from reference.openapi import ROUTES, document, scope_of
-from tests.handlers import OF_USERS
+from tests.handlers import USER_ENDPOINTS
 from tests.template import FUNCTIONS, ROOT, TEMPLATE, logical_id
+from tools.openapi.document import ROUTES, document, scope_of
 
 DOCUMENT = document()
 
@@ -33,7 +33,7 @@ def test_a_route_is_the_templates(route: Any) -> None:
 
 
 def test_every_endpoint_has_a_route_but_the_one_that_shows_them() -> None:
-    assert sorted(route.endpoint for route in ROUTES) == OF_USERS
+    assert sorted(route.endpoint for route in ROUTES) == USER_ENDPOINTS
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)

@@ -8,7 +8,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from tests import tables
 from tests.handlers import Context, call, create, event, handler, list_messages, purge, send
-from tests.wire import Wire, answer, refusal
+from tests.wire import Wire, response, error_response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
@@ -31,9 +31,9 @@ def test_the_messages_of_a_deleted_conversation_are_purged_and_no_others(count: 
     stays = send(create())
     harrys = send(create("harry"), user="harry")
     gone = deleted(count)
-    assert (len(tables.messages()), len(tables.orders())) == (count + 2, 1)
+    assert (len(tables.messages()), len(tables.tombstones())) == (count + 2, 1)
     assert purge(gone) == []
-    assert len(tables.orders()) == 1
+    assert len(tables.tombstones()) == 1
     assert list_messages() == [stays]
     assert list_messages("harry") == [harrys]
     assert len(tables.messages()) == 2
@@ -53,7 +53,7 @@ def test_what_dynamodb_leaves_undone_is_asked_for_again(wire: Wire) -> None:
     def fault(request: AWSPreparedRequest) -> AWSResponse | None:
         if wire.requests[-1] != "BatchWriteItem" or not undone or not undone.pop(0):
             return None
-        return answer(request, {"UnprocessedItems": wire.bodies[-1]["RequestItems"]})
+        return response(request, {"UnprocessedItems": wire.bodies[-1]["RequestItems"]})
 
     wire.fault = fault
     assert purge(gone) == []
@@ -67,9 +67,11 @@ def test_what_dynamodb_leaves_undone_is_asked_for_again(wire: Wire) -> None:
 
 def test_a_batch_that_meets_a_transaction_is_written_again(wire: Wire) -> None:
     gone = deleted(2)
-    refusals = ["TransactionConflictException"] * 2
+    error_responses = ["TransactionConflictException"] * 2
     wire.fault = lambda request: (
-        refusal(request, 400, refusals.pop()) if refusals and wire.requests[-1] == "BatchWriteItem" else None
+        error_response(request, 400, error_responses.pop())
+        if error_responses and wire.requests[-1] == "BatchWriteItem"
+        else None
     )
     assert purge(gone) == []
     assert tables.messages() == []
@@ -82,7 +84,7 @@ def test_one_that_fails_is_told_and_the_others_are_purged(wire: Wire) -> None:
     def fault(request: AWSPreparedRequest) -> AWSResponse | None:
         body = wire.bodies[-1]
         is_second = gone[1][1] in str(body.get("ExpressionAttributeValues"))
-        return refusal(request, 400, "ThrottlingException") if is_second else None
+        return error_response(request, 400, "ThrottlingException") if is_second else None
 
     wire.fault = fault
     assert purge(*gone) == [gone[1][1]]
@@ -94,18 +96,18 @@ def test_one_that_fails_is_told_and_the_others_are_purged(wire: Wire) -> None:
 
 def test_if_all_fail_the_function_does(wire: Wire) -> None:
     gone = deleted(2)
-    wire.fault = lambda request: refusal(request, 500, "InternalServerError")
+    wire.fault = lambda request: error_response(request, 500, "InternalServerError")
     with pytest.raises(BatchProcessingError):
         purge(gone)
     wire.fault = None
-    assert len(tables.orders()) == 1
+    assert len(tables.tombstones()) == 1
 
 
 @pytest.mark.parametrize("seconds", [0, 49])
 def test_what_time_does_not_allow_is_left_to_the_sweep(seconds: float) -> None:
     gone = deleted(2)
     assert purge(gone, seconds=seconds) == []
-    assert (len(tables.messages()), len(tables.orders())) == (2, 1)
+    assert (len(tables.messages()), len(tables.tombstones())) == (2, 1)
 
 
 def test_it_stops_in_the_middle_when_time_is_up(wire: Wire) -> None:
@@ -113,4 +115,4 @@ def test_it_stops_in_the_middle_when_time_is_up(wire: Wire) -> None:
     wire.fault = lambda _: time.sleep(0.3) if wire.requests[-1] == "BatchWriteItem" else None
     assert purge(gone, seconds=50.5) == []
     assert 0 < len(tables.messages()) < 60
-    assert len(tables.orders()) == 1
+    assert len(tables.tombstones()) == 1

@@ -10,7 +10,7 @@ from coherent import errors
 
 from tests import tables
 from tests.handlers import Context, call, create, event, handler, list_messages
-from tests.wire import Wire, refusal
+from tests.wire import Wire, error_response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
@@ -40,7 +40,7 @@ def received(**detail: object) -> dict[str, Any]:
 
 def dead_letters(url: str) -> list[dict[str, Any]]:
     found = boto3.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-    return [json.loads(letter["Body"]) for letter in found]
+    return [json.loads(dead_letter["Body"]) for dead_letter in found]
 
 
 def test_a_received_message_is_stored_as_somebody_elses(queue: str) -> None:
@@ -88,9 +88,9 @@ def test_a_bad_event_is_a_dead_letter_with_its_reason(queue: str, detail: dict[s
     conversation = create()
     bad = received(**{"conversation_id": conversation["id"]} | detail)
     receive(bad)
-    (letter,) = dead_letters(queue)
-    assert letter["event"] == bad
-    assert letter["reason"].startswith(reason)
+    (dead_letter,) = dead_letters(queue)
+    assert dead_letter["event"] == bad
+    assert dead_letter["reason"].startswith(reason)
     assert tables.messages() == []
 
 
@@ -98,21 +98,21 @@ def test_the_same_event_id_with_another_message_is_a_dead_letter(queue: str) -> 
     conversation = create()
     receive(received(conversation_id=conversation["id"]))
     receive(received(conversation_id=conversation["id"], contact_id="marv"))
-    (letter,) = dead_letters(queue)
-    assert letter["reason"].startswith("Idempotency-Key: ")
+    (dead_letter,) = dead_letters(queue)
+    assert dead_letter["reason"].startswith("Idempotency-Key: ")
 
 
 def test_somebody_elses_conversation_is_as_absent(queue: str) -> None:
     conversation = create("harry")
     receive(received(conversation_id=conversation["id"]))
-    (letter,) = dead_letters(queue)
-    assert letter["reason"] == "conversation_id: no such conversation"
+    (dead_letter,) = dead_letters(queue)
+    assert dead_letter["reason"] == "conversation_id: no such conversation"
     assert tables.messages() == []
 
 
 def test_an_event_that_the_database_cannot_take_now_is_left_to_lambda_to_repeat(queue: str, wire: Wire) -> None:
     conversation = create()
-    wire.fault = lambda request: refusal(request, 500, "InternalServerError")
+    wire.fault = lambda request: error_response(request, 500, "InternalServerError")
     with pytest.raises(errors.Unavailable):
         receive(received(conversation_id=conversation["id"]))
     wire.fault = None

@@ -4,7 +4,7 @@ import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from reliability import report
+from tools.results import report
 
 TRIALS = [
     ["list_messages", "list all messages", "500", False, 1, "as if nothing had happened"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.handlers import Answer, event, invoke
+from tests.handlers import Response, event, invoke
 from tests.template import ROOT
 
 PAGE = {None: "text/html; charset=utf-8"}
@@ -20,7 +20,7 @@ FILES = {
 ASSETS: dict[str | None, str] = PAGE | FILES
 
 
-def get(asset: str | None = None, headers: dict[str, str] | None = None, **more: Any) -> Answer:
+def get(asset: str | None = None, headers: dict[str, str] | None = None, **more: Any) -> Response:
     request = event("retrieve_docs") | more
     if asset is not None:
         request |= {"resource": "/docs/{asset}", "path": f"/docs/{asset}", "pathParameters": {"asset": asset}}
@@ -31,12 +31,12 @@ def get(asset: str | None = None, headers: dict[str, str] | None = None, **more:
 
 @pytest.mark.parametrize("asset", ASSETS)
 def test_everybody_gets_it_as_what_it_is(asset: str | None) -> None:
-    answer = get(asset)
-    assert answer.status == 200
-    assert answer.body
-    assert answer.headers["Content-Type"] == ASSETS[asset]
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["X-Request-Id"] == event("retrieve_docs")["requestContext"]["requestId"]
+    response = get(asset)
+    assert response.status == 200
+    assert response.body
+    assert response.headers["Content-Type"] == ASSETS[asset]
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["X-Request-Id"] == event("retrieve_docs")["requestContext"]["requestId"]
 
 
 def test_the_page_asks_for_nothing_but_its_own_files_and_all_of_them_are_there() -> None:
@@ -77,9 +77,9 @@ def test_files_that_differ_have_different_etags() -> None:
     ["", "nothing", "start.js/", "app.py", "page.html", "../app.py", "..", "/etc/passwd", "start.js\0", "STYLE.CSS"],
 )
 def test_there_is_no_other_file(asset: str) -> None:
-    answer = get(asset)
-    assert (answer.status, answer.message) == (404, "There is no such path, or not with this method")
-    assert answer.headers["Content-Type"] == "application/json"
+    response = get(asset)
+    assert (response.status, response.message) == (404, "There is no such path, or not with this method")
+    assert response.headers["Content-Type"] == "application/json"
 
 
 def test_there_is_no_page_where_its_files_would_not_be_found() -> None:
@@ -87,10 +87,10 @@ def test_there_is_no_page_where_its_files_would_not_be_found() -> None:
 
 
 def test_a_query_is_refused() -> None:
-    answer = get(multiValueQueryStringParameters={"format": ["json"]})
-    assert (answer.status, answer.message) == (400, "format: unknown; this call takes no query")
+    response = get(multiValueQueryStringParameters={"format": ["json"]})
+    assert (response.status, response.message) == (400, "format: unknown; this call takes no query")
 
 
 def test_a_body_is_refused() -> None:
-    answer = get(body="x")
-    assert (answer.status, answer.message) == (400, "body: must be empty; this call takes none")
+    response = get(body="x")
+    assert (response.status, response.message) == (400, "body: must be empty; this call takes none")

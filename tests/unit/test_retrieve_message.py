@@ -9,7 +9,7 @@ from coherent import ids
 
 from tests import tables
 from tests.handlers import call, create, event, invoke, send
-from tests.wire import Wire, answer
+from tests.wire import Wire, response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
@@ -59,7 +59,7 @@ def test_a_message_of_this_moment_is_looked_for_again(age_seconds: int, looks: i
 def test_a_message_that_the_index_does_not_know_yet_is_found(wire: Wire) -> None:
     sent = send(create())
     wire.reset()
-    wire.fault = lambda request: answer(request, {"Items": [], "Count": 0}) if len(wire.requests) < 4 else None
+    wire.fault = lambda request: response(request, {"Items": [], "Count": 0}) if len(wire.requests) < 4 else None
     assert call("retrieve_message", id=sent["id"]).body == sent
     assert wire.requests == ["Query"] * 4 + ["BatchGetItem"]
 
@@ -67,7 +67,7 @@ def test_a_message_that_the_index_does_not_know_yet_is_found(wire: Wire) -> None
 def test_what_dynamodb_leaves_unread_is_a_503(wire: Wire) -> None:
     sent = send(create())
     unread: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {"messages": {"Keys": []}}}
-    wire.fault = lambda request: answer(request, unread) if wire.requests[-1] == "BatchGetItem" else None
+    wire.fault = lambda request: response(request, unread) if wire.requests[-1] == "BatchGetItem" else None
     assert call("retrieve_message", id=sent["id"]).status == 503
 
 
@@ -80,7 +80,7 @@ def test_what_dynamodb_reads_in_parts_is_put_together(wire: Wire) -> None:
             return None
         wire.fault = None
         unread = {"conversations": wire.bodies[-1]["RequestItems"]["conversations"]}
-        return answer(request, {"Responses": {"messages": tables.messages()}, "UnprocessedKeys": unread})
+        return response(request, {"Responses": {"messages": tables.messages()}, "UnprocessedKeys": unread})
 
     wire.fault = read_one_table
     assert call("retrieve_message", id=sent["id"]).body == sent

@@ -135,7 +135,7 @@ def test_a_function_imports_the_layer_and_no_other_function(function: str) -> No
 
 
 @pytest.mark.parametrize(
-    "path", [*MODULES.values(), *sorted((ROOT / "local").glob("*.py"))], ids=lambda path: path.stem
+    "path", [*MODULES.values(), *sorted((ROOT / "tools/local").glob("*.py"))], ids=lambda path: path.stem
 )
 def test_a_module_opens_with_a_sentence_on_what_it_is_for(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text()))

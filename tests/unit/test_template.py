@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.handlers import OF_USERS
+from tests.handlers import USER_ENDPOINTS
 from tests.template import FUNCTIONS, ROOT, TABLES, TEMPLATE, logical_id, references
 
 SCOPES = {"conversations/read", "conversations/write", "messages/read", "messages/write"}
@@ -112,7 +112,7 @@ def test_users_calls_start_from_snapshots_unless_a_parameter_says_otherwise() ->
     assert TEMPLATE["Parameters"]["SnapStart"]["Default"] == "PublishedVersions"
     assert TEMPLATE["Globals"]["Function"]["SnapStart"] == {"ApplyOn": {"Ref": "SnapStart"}}
     without = {name for name, function in FUNCTIONS.items() if function.get("SnapStart") == {"ApplyOn": "None"}}
-    assert without == FUNCTIONS.keys() - {logical_id(endpoint) for endpoint in OF_USERS}
+    assert without == FUNCTIONS.keys() - {logical_id(endpoint) for endpoint in USER_ENDPOINTS}
     # Else each version that was ever published would go on costing.
     assert TEMPLATE["Globals"]["Function"]["VersionDeletionPolicy"] == "Delete"
 

@@ -12,9 +12,9 @@ import pytest
 
 from tests import tables as contents
 from tests.handlers import FUNCTIONS as HANDLERS
-from tests.handlers import JSON, OF_USERS, call, create, list_all, send, sweep, update
+from tests.handlers import JSON, USER_ENDPOINTS, call, create, list_all, send, sweep, update
 from tests.template import FUNCTIONS, ROOT, TABLES, TEMPLATE, logical_id, references, resolved, transform
-from tests.wire import Wire, refusal
+from tests.wire import Wire, error_response
 
 DOMAIN = {"DomainName": "api.example.com", "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1"}
 DEFAULTS: dict[str, str] = {}
@@ -228,7 +228,7 @@ OF_AWS: set[Kind] = {
 MEASURED = {
     # The API is named after the stack.
     "ApiName": {"AWS::StackName"},
-    "endpoint": set(OF_USERS),
+    "endpoint": set(USER_ENDPOINTS),
     "FunctionName": set(FUNCTIONS),
     "QueueName": {"DeadLetters.QueueName"},
     "service": {"AWS::StackName"},
@@ -333,7 +333,7 @@ def granted(role: Any) -> dict[str, set[str]]:
     return found
 
 
-def refused(text: str) -> tuple[str, str]:
+def rejected(text: str) -> tuple[str, str]:
     """The type of an error that is answered for us, and where it points to."""
     # API Gateway puts a message of its own there, in quotes.
     error = json.loads(text.replace("$context.error.messageString", '"message"'))
@@ -381,7 +381,7 @@ def emitted(tables: None, wire: Wire, no_backoff: None, capsys: pytest.CaptureFi
     list_all()
     sweep()
     call("list_conversations", query={"limit": ["0"]})
-    wire.fault = lambda request: refusal(request, 400, "ThrottlingException")
+    wire.fault = lambda request: error_response(request, 400, "ThrottlingException")
     call("list_conversations")
     units: dict[Kind, str | None] = {}
     for line in capsys.readouterr().out.splitlines():
@@ -436,7 +436,7 @@ def test_what_api_gateway_answers_by_itself_is_in_the_shape_of_all_errors(respon
     status = int(told.get("statusCode", 400))
     kind = "api_error" if status >= 500 else "invalid_request"
     assert content_type == "application/json"
-    assert refused(text) == (kind, f"{OTHERS['DocumentationUrl']}/{kind}")
+    assert rejected(text) == (kind, f"{OTHERS['DocumentationUrl']}/{kind}")
     headers = {name.rpartition(".")[2]: value for name, value in told["responseParameters"].items()}
     assert headers["X-Request-Id"] == "context.requestId"
     assert headers["Access-Control-Allow-Origin"] == f"'{OTHERS['AllowedOrigin']}'"
@@ -530,9 +530,9 @@ def test_a_function_is_told_what_it_has_to_know_and_no_secret(function: str) -> 
 
 def test_the_environment_of_the_tests_is_that_of_the_functions() -> None:
     told = of_type("defaults", "Lambda::Function")["ListConversations"]["Environment"]["Variables"]
-    answer = call("list_conversations", query={"limit": ["0"]})
-    assert answer.headers["Access-Control-Allow-Origin"] == told["ALLOWED_ORIGIN"]
-    assert answer.body["documentation_url"].startswith(told["DOCUMENTATION_URL"])
+    response = call("list_conversations", query={"limit": ["0"]})
+    assert response.headers["Access-Control-Allow-Origin"] == told["ALLOWED_ORIGIN"]
+    assert response.body["documentation_url"].startswith(told["DOCUMENTATION_URL"])
 
 
 @pytest.mark.parametrize("settings", STACKS)
@@ -594,8 +594,8 @@ def test_only_records_of_idempotency_keys_expire(tables: None) -> None:
     conversation = create()
     said = json.dumps({"conversation_id": conversation["id"], "message": "hello"})
     for endpoint, body in (("create_conversation", '{"contact_id": "harry"}'), ("create_message", said)):
-        answer = call(endpoint, body=body, content_type=JSON, headers={"Idempotency-Key": endpoint})
-        assert answer.status == 201
+        response = call(endpoint, body=body, content_type=JSON, headers={"Idempotency-Key": endpoint})
+        assert response.status == 201
     update(conversation, archived_at=1)
     send(conversation)
     call("delete_conversation", id=create()["id"])
@@ -706,11 +706,11 @@ def test_the_firewall_keeps_no_tokens() -> None:
 @pytest.mark.parametrize(("rule", "status"), [("rate", 429), ("size", 413)])
 def test_what_the_firewall_answers_is_in_the_shape_of_all_errors(rule: str, status: int) -> None:
     firewall = the_only("others", "WAFv2::WebACL")
-    (answer,) = [given["Action"]["Block"]["CustomResponse"] for given in firewall["Rules"] if given["Name"] == rule]
-    body = firewall["CustomResponseBodies"][answer["CustomResponseBodyKey"]]
-    assert (answer["ResponseCode"], body["ContentType"]) == (status, "APPLICATION_JSON")
-    assert refused(body["Content"]) == ("invalid_request", f"{OTHERS['DocumentationUrl']}/invalid_request")
-    headers = {header["Name"]: header["Value"] for header in answer.get("ResponseHeaders", [])}
+    (response,) = [given["Action"]["Block"]["CustomResponse"] for given in firewall["Rules"] if given["Name"] == rule]
+    body = firewall["CustomResponseBodies"][response["CustomResponseBodyKey"]]
+    assert (response["ResponseCode"], body["ContentType"]) == (status, "APPLICATION_JSON")
+    assert rejected(body["Content"]) == ("invalid_request", f"{OTHERS['DocumentationUrl']}/invalid_request")
+    headers = {header["Name"]: header["Value"] for header in response.get("ResponseHeaders", [])}
     # Else a page in a browser could not read it.
     assert headers["Access-Control-Allow-Origin"] == OTHERS["AllowedOrigin"]
     assert ("Retry-After" in headers) == (status == 429)
@@ -778,7 +778,9 @@ def test_the_dashboard_shows_what_is_measured(emitted: dict[Kind, str | None]) -
 @pytest.mark.parametrize("name", ["Requests", "Latency", "ReadUnits", "WriteUnits"])
 def test_the_dashboard_shows_every_endpoint(name: str) -> None:
     metrics = [metric for widget in widgets() for metric in shown(widget) if metric.name == name]
-    assert sorted(metric.dimensions["endpoint"] for metric in metrics if "endpoint" in metric.dimensions) == OF_USERS
+    assert (
+        sorted(metric.dimensions["endpoint"] for metric in metrics if "endpoint" in metric.dimensions) == USER_ENDPOINTS
+    )
 
 
 def test_the_dashboard_shows_every_alarm() -> None:

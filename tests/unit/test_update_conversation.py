@@ -8,7 +8,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from tests import tables
 from tests.handlers import JSON, call, create, event, invoke, list_all, send, update
-from tests.wire import Wire, cancelled, refusal
+from tests.wire import Wire, cancelled_transaction, error_response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
@@ -27,8 +27,8 @@ def everything(conversation: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_sample_event_finds_nothing_in_an_empty_table_and_makes_nothing() -> None:
-    answer = invoke("update_conversation", event("update_conversation"))
-    assert (answer.status, answer.message) == (404, "id: no such conversation")
+    response = invoke("update_conversation", event("update_conversation"))
+    assert (response.status, response.message) == (404, "id: no such conversation")
     assert list_all(user=event("update_conversation")["requestContext"]["authorizer"]["claims"]["sub"]) == []
 
 
@@ -66,7 +66,7 @@ def test_only_a_message_of_the_conversation_can_be_pinned() -> None:
     foreign = create(user="harry")
     gone = send(conversation)
     call("delete_message", id=gone["id"])
-    refused = "pinned_message_id: must be the id of a message of this conversation, or null"
+    rejected = "pinned_message_id: must be the id of a message of this conversation, or null"
     for id in (
         send(other)["id"],
         send(foreign, user="harry")["id"],
@@ -74,8 +74,8 @@ def test_only_a_message_of_the_conversation_can_be_pinned() -> None:
         "xgQQXg3hrtjh7AvZ",
         conversation["id"],
     ):
-        answer = call("update_conversation", id=conversation["id"], body=f"pinned_message_id={id}&is_muted=true")
-        assert (answer.status, answer.message) == (400, refused)
+        response = call("update_conversation", id=conversation["id"], body=f"pinned_message_id={id}&is_muted=true")
+        assert (response.status, response.message) == (400, rejected)
     now = call("retrieve_conversation", id=conversation["id"]).body
     assert (now["pinned_message_id"], now["is_muted"]) == (None, False)
 
@@ -85,19 +85,19 @@ def test_pinning_is_conditional_too() -> None:
     body = f"pinned_message_id={send(conversation)['id']}"
     update(conversation, is_muted=True)
     assert call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"2"'}).status == 412
-    answer = call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"3"'})
-    assert (answer.status, answer.headers["ETag"]) == (200, '"4"')
-    assert call("retrieve_conversation", id=conversation["id"]).body == answer.body
+    response = call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"3"'})
+    assert (response.status, response.headers["ETag"]) == (200, '"4"')
+    assert call("retrieve_conversation", id=conversation["id"]).body == response.body
     assert call("update_conversation", user="harry", id=conversation["id"], body=body).status == 404
 
 
 def test_a_message_whose_pinning_lost_its_answer_is_pinned_once(wire: Wire) -> None:
     conversation = create()
     message = send(conversation)
-    wire.before("TransactWriteItems", wire.lose_next_answer)
+    wire.before("TransactWriteItems", wire.lose_next_response)
     body = f"pinned_message_id={message['id']}"
-    answer = call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"2"'})
-    assert (answer.body["pinned_message_id"], answer.headers["ETag"]) == (message["id"], '"3"')
+    response = call("update_conversation", id=conversation["id"], body=body, headers={"If-Match": '"2"'})
+    assert (response.body["pinned_message_id"], response.headers["ETag"]) == (message["id"], '"3"')
 
 
 @pytest.mark.parametrize("condition", [None, '"2"'])
@@ -109,9 +109,9 @@ def test_a_conversation_changed_while_a_message_is_pinned_keeps_both_or_neither(
     wire.before("TransactWriteItems", lambda: update(conversation, is_muted=True))
     headers = {"If-Match": condition} if condition else {}
     body = f"pinned_message_id={message['id']}&archived_at="
-    answer = call("update_conversation", id=conversation["id"], body=body, headers=headers)
+    response = call("update_conversation", id=conversation["id"], body=body, headers=headers)
     now = call("retrieve_conversation", id=conversation["id"]).body
-    assert answer.status == (412 if condition else 200)
+    assert response.status == (412 if condition else 200)
     assert (now["is_muted"], now["pinned_message_id"]) == (True, None if condition else message["id"])
 
 
@@ -119,12 +119,12 @@ def test_what_is_no_message_is_told_though_somebody_writes_to_the_conversation(w
     conversation = create()
     wire.reset()
     wire.fault = lambda request: (
-        cancelled(request, "TransactionConflict", "ConditionalCheckFailed")
+        cancelled_transaction(request, "TransactionConflict", "ConditionalCheckFailed")
         if wire.requests == ["GetItem", "TransactWriteItems"]
         else None
     )
-    answer = call("update_conversation", id=conversation["id"], body=f"pinned_message_id={'a' * 16}")
-    assert answer.status == 400
+    response = call("update_conversation", id=conversation["id"], body=f"pinned_message_id={'a' * 16}")
+    assert response.status == 400
 
 
 def test_pinning_that_is_always_overtaken_is_a_503(wire: Wire) -> None:
@@ -145,14 +145,14 @@ def test_pinning_that_is_always_overtaken_is_a_503(wire: Wire) -> None:
 @pytest.mark.parametrize("code", ["TransactionConflictException", "TransactionInProgressException"])
 def test_an_update_that_meets_a_transaction_tries_again(code: str, wire: Wire) -> None:
     created = create()
-    refusals = [code, code]
-    wire.fault = lambda request: refusal(request, 400, refusals.pop()) if refusals else None
+    error_responses = [code, code]
+    wire.fault = lambda request: error_response(request, 400, error_responses.pop()) if error_responses else None
     assert update(created, is_muted=True) == created | {"is_muted": True}
 
 
 def test_an_update_that_meets_transactions_for_ever_is_a_503(wire: Wire) -> None:
     created = create()
-    wire.fault = lambda request: refusal(request, 400, "TransactionConflictException")
+    wire.fault = lambda request: error_response(request, 400, "TransactionConflictException")
     assert call("update_conversation", id=created["id"], body="is_muted=true").status == 503
 
 
@@ -222,8 +222,8 @@ def test_a_deleted_conversation_stays_deleted() -> None:
 )
 def test_wrong_json_is_refused_and_changes_nothing(body: str, message: str) -> None:
     created = create()
-    answer = call("update_conversation", id=created["id"], body=body, content_type=JSON)
-    assert (answer.status, answer.message) == (400, message)
+    response = call("update_conversation", id=created["id"], body=body, content_type=JSON)
+    assert (response.status, response.message) == (400, message)
     assert list_all() == [created]
 
 
@@ -250,8 +250,8 @@ def test_wrong_json_is_refused_and_changes_nothing(body: str, message: str) -> N
 )
 def test_a_wrong_form_is_refused_and_changes_nothing(body: str | None, message: str) -> None:
     created = create()
-    answer = call("update_conversation", id=created["id"], body=body)
-    assert (answer.status, answer.message) == (400, message)
+    response = call("update_conversation", id=created["id"], body=body)
+    assert (response.status, response.message) == (400, message)
     assert list_all() == [created]
 
 
@@ -267,24 +267,24 @@ CHANGED = "If-Match: must name the conversation's present ETag; it has changed, 
 @pytest.mark.parametrize("condition", ['"2"', '"1", "2"', "*", '"x","2"', ", ".join([f'"{n}"' for n in range(2, 102)])])
 def test_an_update_is_made_where_the_condition_holds(condition: str) -> None:
     created = update(create(), is_pinned=True)
-    answer = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
-    assert (answer.status, answer.body) == (200, created | {"is_muted": True})
-    assert answer.headers["ETag"] == '"3"'
+    response = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
+    assert (response.status, response.body) == (200, created | {"is_muted": True})
+    assert response.headers["ETag"] == '"3"'
 
 
 @pytest.mark.parametrize("condition", ['"1"', '"3"', 'W/"2"', '"x"', '""', '"0"', f'"{"9" * 400}"'])
 def test_an_update_is_not_made_where_the_condition_fails(condition: str) -> None:
     created = update(create(), is_pinned=True)
-    answer = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
-    assert (answer.status, answer.message) == (412, CHANGED)
+    response = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
+    assert (response.status, response.message) == (412, CHANGED)
     assert list_all() == [created]
 
 
 @pytest.mark.parametrize("condition", ["", "2", '"2', "*,*", ", ".join(['"2"'] * 101)])
 def test_a_malformed_condition_is_refused(condition: str) -> None:
     created = update(create(), is_pinned=True)
-    answer = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
-    assert (answer.status, answer.message) == (400, 'If-Match: must be * or up to 100 ETags, such as "3", "4"')
+    response = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
+    assert (response.status, response.message) == (400, 'If-Match: must be * or up to 100 ETags, such as "3", "4"')
     assert list_all() == [created]
 
 
@@ -306,16 +306,16 @@ def test_of_two_clients_with_the_same_etag_one_wins() -> None:
 
 def test_an_update_that_changes_nothing_succeeds() -> None:
     created = create()
-    answer = call("update_conversation", id=created["id"], body="is_muted=false", headers={"If-Match": '"1"'})
-    assert (answer.status, answer.body) == (200, created)
+    response = call("update_conversation", id=created["id"], body="is_muted=false", headers={"If-Match": '"1"'})
+    assert (response.status, response.body) == (200, created)
 
 
 def test_a_conditional_update_whose_answer_is_lost_is_made_once(wire: Wire) -> None:
     created = create()
-    wire.lose_next_answer()
-    answer = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": '"1"'})
-    assert (answer.status, answer.body) == (200, created | {"is_muted": True})
-    assert answer.headers["ETag"] == '"2"'
+    wire.lose_next_response()
+    response = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": '"1"'})
+    assert (response.status, response.body) == (200, created | {"is_muted": True})
+    assert response.headers["ETag"] == '"2"'
 
 
 IN_BETWEEN = {
@@ -335,7 +335,7 @@ def test_an_update_is_not_called_refused_if_it_may_have_been_made_before_another
 
     def fail_and_then_interfere(request: AWSPreparedRequest) -> AWSResponse | None:
         if code := next(left, None):
-            return refusal(request, 500 if code == "InternalServerError" else 400, code)
+            return error_response(request, 500 if code == "InternalServerError" else 400, code)
         wire.fault = None
         (row,) = tables.conversations()
         tables.put({"conversations": [row | {"is_pinned": {"N": "1"}, "version": {"N": "2"}}]})
@@ -343,13 +343,13 @@ def test_an_update_is_not_called_refused_if_it_may_have_been_made_before_another
 
     wire.fault = fail_and_then_interfere
     headers = {"If-Match": '"1"'}
-    answer = call("update_conversation", id=created["id"], body="is_muted=true", headers=headers)
-    assert answer.status == status
+    response = call("update_conversation", id=created["id"], body="is_muted=true", headers=headers)
+    assert response.status == status
     assert call("update_conversation", id=created["id"], body="is_muted=true", headers=headers).status == 412
 
 
 def test_an_update_whose_answer_is_lost_is_made_once(wire: Wire) -> None:
     created = create()
-    wire.lose_next_answer()
+    wire.lose_next_response()
     assert update(created, is_muted=True) == created | {"is_muted": True}
     assert list_all() == [created | {"is_muted": True}]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import tables
-from tests.handlers import JSON, Answer, call, create, event, invoke, send
+from tests.handlers import JSON, Response, call, create, event, invoke, send
 from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
@@ -38,13 +38,13 @@ BAD_REACTIONS: list[Any] = [
 ]
 
 
-def put(id: str, /, user: str = "kevin", headers: dict[str, str] | None = None, **changes: object) -> Answer:
+def put(id: str, /, user: str = "kevin", headers: dict[str, str] | None = None, **changes: object) -> Response:
     return call("update_message", user=user, id=id, body=json.dumps(changes), content_type=JSON, headers=headers)
 
 
 def test_the_sample_event_finds_nothing_in_an_empty_table_and_makes_nothing() -> None:
-    answer = invoke("update_message", event("update_message"))
-    assert (answer.status, answer.message) == (404, "id: no such message")
+    response = invoke("update_message", event("update_message"))
+    assert (response.status, response.message) == (404, "id: no such message")
     assert tables.messages() == []
 
 
@@ -55,11 +55,11 @@ def test_one_attribute_changes_and_the_others_stay(name: str) -> None:
     changed = put(sent["id"], **{name: EVERYTHING[name]}).body
     assert before <= changed["updated_at"] <= time.time()
     assert changed == sent | {name: EVERYTHING[name], "updated_at": changed["updated_at"]}
-    answer = put(sent["id"], **EVERYTHING)
-    assert answer.body == sent | EVERYTHING | {"updated_at": answer.body["updated_at"]}
-    assert (answer.headers["ETag"], list(answer.body)) == ('"3"', list(sent))
+    response = put(sent["id"], **EVERYTHING)
+    assert response.body == sent | EVERYTHING | {"updated_at": response.body["updated_at"]}
+    assert (response.headers["ETag"], list(response.body)) == ('"3"', list(sent))
     back = put(sent["id"], **{name: sent[name]}).body
-    assert back == answer.body | {name: sent[name], "updated_at": back["updated_at"]}
+    assert back == response.body | {name: sent[name], "updated_at": back["updated_at"]}
     assert call("retrieve_message", id=sent["id"]).body == back
 
 
@@ -103,10 +103,10 @@ def test_a_message_of_a_deleted_conversation_is_not_changed() -> None:
 @pytest.mark.parametrize(("condition", "status"), [('"1"', 200), ('"2", "1"', 200), ("*", 200), ('"2"', 412)])
 def test_a_condition_decides(condition: str, status: int) -> None:
     sent = send(create())
-    answer = put(sent["id"], headers={"If-Match": condition}, message="hi")
-    assert answer.status == status
+    response = put(sent["id"], headers={"If-Match": condition}, message="hi")
+    assert response.status == status
     if status == 412:
-        assert answer.message == (
+        assert response.message == (
             "If-Match: must name the message's present ETag; it has changed, so retrieve it again"
         )
 
@@ -115,10 +115,10 @@ def test_a_condition_decides(condition: str, status: int) -> None:
 def test_an_update_whose_answer_is_lost_succeeds(condition: str | None, wire: Wire) -> None:
     sent = send(create())
     wire.reset()
-    wire.before("UpdateItem", wire.lose_next_answer)
-    answer = put(sent["id"], headers={"If-Match": condition} if condition else None, message="hi")
+    wire.before("UpdateItem", wire.lose_next_response)
+    response = put(sent["id"], headers={"If-Match": condition} if condition else None, message="hi")
     assert wire.requests == ["Query", "BatchGetItem", "UpdateItem", "UpdateItem"]
-    assert (answer.status, answer.body["message"]) == (200, "hi")
+    assert (response.status, response.body["message"]) == (200, "hi")
 
 
 @pytest.mark.parametrize(
@@ -136,22 +136,22 @@ def test_an_update_whose_answer_is_lost_succeeds(condition: str | None, wire: Wi
     ids=lambda given: json.dumps(given)[:60],
 )
 def test_a_wrong_attribute_is_told_what_would_be_right(changes: dict[str, Any], message: str, wire: Wire) -> None:
-    answer = put("a" * 16, **changes)
-    assert answer.status == 400
-    assert answer.message.startswith(message)
-    assert answer.message.count("must be") <= 1
+    response = put("a" * 16, **changes)
+    assert response.status == 400
+    assert response.message.startswith(message)
+    assert response.message.count("must be") <= 1
     assert wire.requests == []
 
 
-@pytest.mark.parametrize("letter", ["a", "🎄"])
-def test_the_largest_message_fits_a_row(letter: str) -> None:
+@pytest.mark.parametrize("character", ["a", "🎄"])
+def test_the_largest_message_fits_a_row(character: str) -> None:
     conversation = create()
-    id = tables.put_message("kevin", conversation["id"], letter * 10_000, [letter * 2048] * 32)
+    id = tables.put_message("kevin", conversation["id"], character * 10_000, [character * 2048] * 32)
     # Near the 64 KiB of a body, far from the 400 KB of a row.
-    reactions = [{"reaction": letter * 64, "contact_id": letter * 128}] * 64
+    reactions = [{"reaction": character * 64, "contact_id": character * 128}] * 64
     body = json.dumps({"reactions": reactions}, ensure_ascii=False)
-    answer = call("update_message", id=id, body=body, content_type=JSON)
-    assert (answer.status, answer.body["reactions"]) == (200, reactions)
+    response = call("update_message", id=id, body=body, content_type=JSON)
+    assert (response.status, response.body["reactions"]) == (200, reactions)
 
 
 def test_a_message_deleted_at_the_last_moment_is_not_found(wire: Wire) -> None:

@@ -1,1 +1,1 @@
-"""What every function of the service shares: the edge, the models and the repositories."""
+"""The code that all functions share: HTTP handling, request models and DynamoDB repositories."""

@@ -1,4 +1,4 @@
-"""Ids: 16 characters of `[0-9A-Za-z]` that sort by the time they were made."""
+"""Ids: 16 characters of `[0-9A-Za-z]` that sort by creation time."""
 
 import re
 import secrets
@@ -13,21 +13,21 @@ RULE = "an id of 16 letters and digits"
 
 
 def new(now_ns: int) -> str:
-    """An id made at *now_ns* (nanoseconds since 1970, as of `time.time_ns`).
+    """Returns a new id for the time *now_ns* (nanoseconds since 1970, as `time.time_ns` returns).
 
-    Nine digits of microseconds, which last until the year 2398, then seven random ones: ids of one microsecond collide
-    once in 3.5 million million. The alphabet is in ASCII order, so DynamoDB sorts ids by time.
+    Nine digits hold the microseconds and last until the year 2398. Seven digits are random: two ids of the same
+    microsecond collide once in 3.5 million million. The alphabet is in ASCII order, so DynamoDB sorts ids by time.
     """
     return _digits(now_ns // 1000, _TIME_DIGITS) + _digits(secrets.randbelow(_BASE**_RANDOM_DIGITS), _RANDOM_DIGITS)
 
 
 def is_id(text: object) -> bool:
-    """Whether *text* has the shape of an id."""
+    """Returns whether *text* is a well-formed id."""
     return isinstance(text, str) and re.fullmatch(PATTERN, text) is not None
 
 
-def made_at(id: str) -> float:
-    """When *id* was made, in seconds since 1970."""
+def created_at(id: str) -> float:
+    """Returns the creation time of *id* in seconds since 1970."""
     microseconds = 0
     for digit in id[:_TIME_DIGITS]:
         microseconds = microseconds * _BASE + _ALPHABET.index(digit)

@@ -1,4 +1,4 @@
-"""What each call took, told in a line that people search and CloudWatch makes metrics of (embedded metric format)."""
+"""One log line per invocation, in CloudWatch's embedded metric format (EMF)."""
 
 import hashlib
 import json
@@ -6,7 +6,8 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from aws_lambda_powertools import Metrics
@@ -15,28 +16,19 @@ _UNITS = {"Latency": "Milliseconds", "PurgeAge": "Seconds"}
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-class Spent(NamedTuple):
-    """What one request to DynamoDB cost: units of its capacity, and repetitions by botocore."""
+class RequestCost(NamedTuple):
+    """The capacity units that one request to DynamoDB consumed, and its retries."""
 
     read_units: float
     write_units: float
     retries: int
 
 
-# Of the call that is running: an environment has one at a time. Threads add to it, which a list allows.
-_spent: list[Spent] = []
-
-
-def spend(spent: Spent) -> None:
-    """Adds to what the running call has used of DynamoDB."""
-    _spent.append(spent)
-
-
 @dataclass
-class Call:
-    """One call, as far as it is known yet.
+class Invocation:
+    """One invocation, as far as it is known yet.
 
-    *error* is the name of the exception that ended it, *purge_age* for how many seconds the oldest purge has waited.
+    *error* is the name of the exception that ended it, *purge_age* the age of the oldest tombstone in seconds.
     """
 
     status: int | None = None
@@ -44,27 +36,39 @@ class Call:
     request_id: str = ""
     user_id: str | None = None
     purge_age: float | None = None
+    # Threads append to it, which a list allows.
+    costs: list[RequestCost] = field(default_factory=list)
 
     @property
     def details(self) -> Mapping[str, object]:
-        """What can be searched but makes no metric. Nobody can tell a user from it, but their calls from others'."""
+        """The log fields that are not metrics. User ids are hashed: calls can be grouped, not attributed."""
         known = {"status": self.status, "error": self.error, "request_id": self.request_id, "user": None}
         if self.user_id is not None:
             known["user"] = hashed(self.user_id)
         return {name: value for name, value in known.items() if value}
 
 
+_current: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
+
+
+def add_cost(cost: RequestCost) -> None:
+    """Adds *cost* to the running invocation; does nothing outside one."""
+    invocation = _current.get()
+    if invocation is not None:
+        invocation.costs.append(cost)
+
+
 def hashed(user_id: str) -> str:
-    """What stands for a user in logs: the first 16 hexadecimal digits of a SHA-256."""
+    """Returns the first 16 hexadecimal digits of the SHA-256 of *user_id*."""
     return hashlib.sha256(user_id.encode()).hexdigest()[:16]
 
 
 class Meter:
-    """Measures the calls of one function, and tells each in one line when it ends, be it by an exception.
+    """Measures the invocations of one function and writes one log line for each, also after an exception.
 
-    Metrics are per service (the stack) and per endpoint of it (the function): `Requests`, `InvalidRequest` and
-    `ApiError` (the types of the contract's errors), `Latency` in milliseconds, DynamoDB's `ReadUnits` and `WriteUnits`,
-    and `Retries` of requests to it.
+    Metrics have the dimensions `service` (the stack) and `endpoint` (the function): `Requests`, `InvalidRequest` and
+    `ApiError` (the error types of the API), `Latency` in milliseconds, DynamoDB's `ReadUnits`, `WriteUnits` and
+    `Retries`, and `PurgeAge` in seconds.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -73,34 +77,35 @@ class Meter:
         self._metrics.add_dimensions(service=self._service, endpoint=endpoint)
 
     @contextmanager
-    def call(self) -> Iterator[Call]:
-        """Measures what runs in the block."""
-        call = Call()
-        _spent.clear()
+    def measure(self) -> Iterator[Invocation]:
+        """Measures the block as one invocation."""
+        invocation = Invocation()
+        token = _current.set(invocation)
         started = time.perf_counter()
         try:
-            yield call
+            yield invocation
         except BaseException as error:
-            call.status, call.error = 500, type(error).__name__
+            invocation.status, invocation.error = 500, type(error).__name__
             raise
         finally:
-            self._tell(call, (time.perf_counter() - started) * 1000)
+            _current.reset(token)
+            self._write(invocation, (time.perf_counter() - started) * 1000)
 
-    def _tell(self, call: Call, milliseconds: float) -> None:
-        status = call.status or 0
+    def _write(self, invocation: Invocation, milliseconds: float) -> None:
+        status = invocation.status or 0
         counts = {
             "InvalidRequest": int(400 <= status < 500),
             "ApiError": int(status >= 500),
-            "ReadUnits": sum(spent.read_units for spent in _spent),
-            "WriteUnits": sum(spent.write_units for spent in _spent),
-            "Retries": sum(spent.retries for spent in _spent),
+            "ReadUnits": sum(cost.read_units for cost in invocation.costs),
+            "WriteUnits": sum(cost.write_units for cost in invocation.costs),
+            "Retries": sum(cost.retries for cost in invocation.costs),
         }
-        values: dict[str, float] = {"Requests": 1, "Latency": round(milliseconds, 1)}
-        # CloudWatch adds up the same without zeros, and bills for each metric that it ever sees.
+        values: dict[str, float] = {"Requests": 1, "Latency": round(milliseconds, 2)}
+        # Zeros are omitted: sums stay the same, and CloudWatch bills only the metrics that it receives.
         values |= {name: count for name, count in counts.items() if count}
-        if call.purge_age is not None:
-            values["PurgeAge"] = round(call.purge_age)
-        # All at once: to add them one by one takes five times as long, a fifth of a call.
+        if invocation.purge_age is not None:
+            values["PurgeAge"] = round(invocation.purge_age)
+        # One call for all metrics: `add_metric` for each takes five times as long, a fifth of an invocation.
         measured = {name: {"Unit": _UNITS.get(name, "Count"), "Value": value} for name, value in values.items()}
-        line = self._metrics.serialize_metric_set(measured, {"service": self._service}, dict(call.details))
+        line = self._metrics.serialize_metric_set(measured, {"service": self._service}, dict(invocation.details))
         print(_encode(line))

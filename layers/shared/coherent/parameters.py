@@ -1,4 +1,4 @@
-"""What request models share: strict types, a closed set of parameters, and faults that say what would be right."""
+"""The base of all request models: strict types, no unknown parameters, and messages that say what would be right."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from coherent import errors, ids
 
 _BOOLEANS = {"true": True, "false": False}
 _INTEGER = re.compile("0|[1-9][0-9]{0,18}")
-_SHOWN = 64
 _YEAR_10000 = 253_402_300_800
 
 NAME_RULE = "1 to 128 characters without white space or control characters"
@@ -19,50 +18,50 @@ SECONDS_RULE = "a whole number of Unix seconds before the year 10000, or null"
 
 
 class Context(TypedDict):
-    """What validators are told: whether values come from a query or form, where all is text."""
+    """The validation context: whether all values are text, as in a query string or form."""
 
     text: bool
 
 
-def _boolean_of_text(value: object, info: ValidationInfo[Context]) -> object:
+def _parse_boolean(value: object, info: ValidationInfo[Context]) -> object:
     return _BOOLEANS.get(value, value) if info.context["text"] and isinstance(value, str) else value
 
 
-def _integer_of_text(value: object, info: ValidationInfo[Context]) -> object:
+def _parse_integer(value: object, info: ValidationInfo[Context]) -> object:
     if info.context["text"] and isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
     return value
 
 
-def _null_of_text(value: object, info: ValidationInfo[Context]) -> object:
+def _parse_null(value: object, info: ValidationInfo[Context]) -> object:
     return None if info.context["text"] and value == "" else value
 
 
-Boolean = Annotated[bool, BeforeValidator(_boolean_of_text)]
-IntegerOfText = BeforeValidator(_integer_of_text)
-EmptyIsNull = BeforeValidator(_null_of_text)
+Boolean = Annotated[bool, BeforeValidator(_parse_boolean)]
+IntegerFromText = BeforeValidator(_parse_integer)
+EmptyIsNull = BeforeValidator(_parse_null)
 Id = Annotated[str, Field(pattern=ids.PATTERN)]
 Name = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f-\x9f]{1,128}$")]
-Seconds = Annotated[int, Field(ge=0, lt=_YEAR_10000), IntegerOfText]
+Seconds = Annotated[int, Field(ge=0, lt=_YEAR_10000), IntegerFromText]
 
 
 class Parameters(BaseModel):
-    """The parameters that one call takes, as attributes. A field's description completes the sentence "must be …"."""
+    """The parameters of one call. A field's description completes the sentence "must be …"."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     @classmethod
     def parse(cls, given: Mapping[str, object], *, text: bool) -> Self:
-        """The parameters in *given*. With *text* they come from a query or form, and `true`, `12` or nothing are read.
+        """Validates *given*. With *text* all values are strings, and `true`, `12` and the empty string are converted.
 
-        Raises `errors.InvalidRequest` with every fault that was found.
+        Raises `errors.InvalidRequest` with every fault.
         """
         conflicts = cls.conflicts(given, text=text)
         try:
             parameters = cls.model_validate(given, context=Context(text=text))
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False)
-            # An array with several faults is still one parameter.
+            # An array with several faults is one parameter.
             faults = dict.fromkeys(map(cls._fault, found))
             raise errors.InvalidRequest(*faults, *conflicts) from None
         if conflicts:
@@ -71,7 +70,7 @@ class Parameters(BaseModel):
 
     @classmethod
     def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:  # noqa: ARG003 - for subclasses
-        """What is wrong with the parameters in *given* taken together, whatever their values."""
+        """Returns the faults of the combination of parameters in *given*, whatever their values."""
         return []
 
     @classmethod
@@ -80,33 +79,34 @@ class Parameters(BaseModel):
             return "parameter names: must be valid Unicode"
         name = str(error["loc"][0])
         if name not in cls.model_fields:
-            return f"{name[:_SHOWN]}: unknown or read-only; this call takes {', '.join(cls.model_fields)}"
+            shown = name[: errors.MAX_ECHOED_NAME_LENGTH]
+            return f"{shown}: unknown or read-only; this call takes {', '.join(cls.model_fields)}"
         return f"{name}: must be {cls.model_fields[name].description}"
 
 
 class PageParameters(Parameters):
-    """Which part of a list to show: so many, on one side of a position."""
+    """The size and position of a page."""
 
-    limit: Annotated[int, Field(ge=1, le=100), IntegerOfText] = Field(10, description="an integer between 1 and 100")
+    limit: Annotated[int, Field(ge=1, le=100), IntegerFromText] = Field(10, description="an integer between 1 and 100")
     starting_after: Id | None = Field(None, description=ids.RULE)
     ending_before: Id | None = Field(None, description=ids.RULE)
 
     @property
     def is_backwards(self) -> bool:
-        """Whether it is the page before a position, not the one after it."""
+        """Whether the page ends before its cursor instead of starting after it."""
         return self.ending_before is not None
 
     @classmethod
     def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:  # noqa: ARG003
-        """A page has one direction."""
+        """Allows only one cursor."""
         both = {"starting_after", "ending_before"} <= given.keys()
         return ["starting_after, ending_before: only one of them may be given"] if both else []
 
 
 class Changes(Parameters):
-    """What to change of something: the fields that were set (`model_fields_set`); what is absent stays as it is."""
+    """A partial update: `model_fields_set` names the attributes to change; the others stay as they are."""
 
     @classmethod
     def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:  # noqa: ARG003
-        """There is something to change."""
+        """Requires at least one attribute."""
         return [] if given else [f"{', '.join(cls.model_fields)}: at least one of them must be given"]

@@ -1,1 +1,1 @@
-"""Conversations: what a client may say about them, and where they are kept."""
+"""Conversations: request models and repository."""

@@ -1,4 +1,4 @@
-"""What clients may say about conversations: the parameters of the calls that take any."""
+"""The parameters of the conversation calls."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -21,7 +21,7 @@ from coherent.parameters import (
 
 
 class ListConversations(PageParameters):
-    """Which conversations to list: those that match every filter given, on one side of a position."""
+    """The filters and the position of a page. Filters combine with AND."""
 
     muted: Boolean | None = Field(None, description="true or false")
     archived: Boolean | None = Field(None, description="true or false")
@@ -30,21 +30,21 @@ class ListConversations(PageParameters):
 
 
 class CreateConversation(Parameters):
-    """Whom a new conversation is with: a contact, a group, or a contact in a group."""
+    """A new conversation with a contact, a group, or a contact in a group."""
 
     contact_id: Annotated[Name | None, EmptyIsNull] = Field(None, description=f"{NAME_RULE}, or null")
     group_id: Annotated[Name | None, EmptyIsNull] = Field(None, description=f"{NAME_RULE}, or null")
 
     @classmethod
     def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:
-        """A conversation is with somebody."""
-        nothing = (None, "") if text else (None,)
-        nobody = all(given.get(name) in nothing for name in cls.model_fields)
-        return ["contact_id, group_id: at least one of them must be given"] if nobody else []
+        """Requires a contact or a group."""
+        nulls = (None, "") if text else (None,)
+        is_empty = all(given.get(name) in nulls for name in cls.model_fields)
+        return ["contact_id, group_id: at least one of them must be given"] if is_empty else []
 
 
 class UpdateConversation(Changes):
-    """What to change of a conversation."""
+    """A partial update of a conversation."""
 
     pinned_message_id: Annotated[Id | None, EmptyIsNull] = Field(None, description=f"{ids.RULE}, or null")
     is_pinned: Boolean = Field(False, description="true or false")

@@ -1,30 +1,33 @@
-"""Where conversations are kept: one DynamoDB table, in which the id is sort key, cursor and order."""
+"""The conversations in DynamoDB. The id is the sort key, the cursor and the order."""
 
+import contextvars
 import itertools
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from coherent import errors, idempotency, ids, rows
-from coherent.dynamodb import availability, written
-from coherent.rows import Creation, Page, Version
+from coherent import errors, ids
+from coherent.storage import idempotency, rows
+from coherent.storage.dynamodb import retry_conflicts, translate_errors
+from coherent.storage.rows import Creation, Page, Version
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, QueryOutputTypeDef, TransactWriteItemTypeDef
 
     from coherent.conversations.models import CreateConversation, ListConversations, UpdateConversation
-    from coherent.rows import Attributes
+    from coherent.storage.dynamodb import Tables
+    from coherent.storage.rows import Attributes
 
-# With the processor of 512 MB more of them hardly answer sooner, and each has a connection of its own to make at first.
+# At 512 MB more threads add connection cost without lowering latency (docs/results/benchmarks.md).
 _THREADS = 4
 _ATTEMPTS = 5
 
 
 class Conversation(TypedDict):
-    """A conversation as every answer shows it; times are Unix seconds."""
+    """A conversation as the API shows it. Times are Unix seconds."""
 
     id: str
     contact_id: str | None
@@ -39,52 +42,40 @@ class Conversation(TypedDict):
 
 
 class ConversationRepository:
-    """The conversations of every user, each of whom sees only their own; a user is the `sub` of their token.
+    """The conversations of all users. Each method reads and changes those of one user, the `sub` of their token.
 
-    Every method raises `errors.Unavailable` when DynamoDB throttles or does not answer.
+    Every method raises `errors.Unavailable` if DynamoDB throttles or does not respond.
     """
 
-    def __init__(self, client: "DynamoDBClient", table_name: str, messages_table_name: str) -> None:
-        self._client = client
-        self._table_name = table_name
-        self._messages_table_name = messages_table_name
+    def __init__(self, tables: "Tables") -> None:
+        self._client = tables.client
+        self._table_name = tables.conversations
+        self._messages_table_name = tables.messages
         self._threads = ThreadPoolExecutor(_THREADS)
 
     def list(self, user_id: str, query: "ListConversations") -> Page[Conversation]:
-        """The page that *query* asks for, exact whatever was created or deleted since the page before it.
+        """Returns the page that *query* selects. Cursor pagination is stable under concurrent inserts and deletes.
 
-        Makes one Query, or one per flag partition in parallel; each reads at most `limit + 1` items, of which the last
-        only tells whether there are more. 101 rows of 2 KB stay far below the 1 MB at which DynamoDB cuts an answer.
+        Makes one Query, or one for each flag partition in parallel, of at most `limit + 1` rows each. 101 rows of 2 KB
+        stay far below the 1 MB at which DynamoDB ends a response.
         """
         requests = [
             rows.page_query(self._table_name, partition.key, query, partition.index_name)
             for partition in _partitions(user_id, query)
         ]
-        with availability():
-            if len(requests) == 1:
-                answers = [self._client.query(**requests[0])]
-            else:
-                running = [self._threads.submit(self._client.query, **request) for request in requests]
-                try:
-                    # All of them, even where one has failed: none may go on in the background of the next invocation.
-                    wait(running)
-                except BaseException:
-                    # Time is up. Those that still wait must not keep the next invocation waiting for a thread.
-                    self._threads.shutdown(wait=False, cancel_futures=True)
-                    self._threads = ThreadPoolExecutor(_THREADS)
-                    raise
-                answers = [future.result() for future in running]
-        # By id, since a row whose flags change between two of the queries is found by both.
-        found = {row["id"]["S"]: row for answer in answers for row in answer["Items"]}
+        with translate_errors():
+            responses = [self._client.query(**requests[0])] if len(requests) == 1 else self._query_all(requests)
+        # By id: two queries find the same row if its flags change between them.
+        found = {row["id"]["S"]: row for response in responses for row in response["Items"]}
         nearest = sorted(found, reverse=not query.is_backwards)[: query.limit]
         newest_first = sorted(nearest, reverse=True)
         return Page([_conversation(found[id]) for id in newest_first], has_more=len(found) > query.limit)
 
     def create(self, user_id: str, new: "CreateConversation", idempotency_key: str | None) -> Creation[Conversation]:
-        """The conversation just created. Unfiltered lists have it from now on, filtered ones a moment later.
+        """Creates a conversation. Unfiltered lists show it at once, filtered lists within moments.
 
-        With an *idempotency_key* that the user gave in the last 24 hours, nothing is created and the answer is that of
-        the first time. Raises `errors.IdempotencyKeyReused` if the attributes were others then.
+        If the user sent *idempotency_key* in the last 24 hours, nothing is created and the first conversation is
+        returned. Raises `errors.IdempotencyKeyReused` if the attributes differ.
         """
         now_ns = time.time_ns()
         given = new.model_dump(exclude_none=True)
@@ -101,53 +92,54 @@ class ConversationRepository:
         if new.group_id is not None:
             row["owner_group"] = rows.value(_owner_group(user_id, new.group_id))
         if idempotency_key is None:
-            # botocore repeats a write whose answer was lost. What it then meets is this row: no id is made twice.
-            written_before = self._client.exceptions.ConditionalCheckFailedException
-            with suppress(written_before):
-                written(self._client.put_item, TableName=self._table_name, Item=row, ConditionExpression=rows.IS_NEW)
+            # botocore retries a write whose response was lost. The condition then fails on this very row.
+            with suppress(self._client.exceptions.ConditionalCheckFailedException):
+                retry_conflicts(
+                    self._client.put_item, TableName=self._table_name, Item=row, ConditionExpression=rows.IS_NEW
+                )
             return Creation(_version(row), is_replay=False)
-        record = idempotency.record(user_id, idempotency_key, given, row, self._table_name)
+        record = idempotency.put_record(user_id, idempotency_key, given, row, self._table_name)
         put: TransactWriteItemTypeDef = {
             "Put": {"TableName": self._table_name, "Item": row, "ConditionExpression": rows.IS_NEW}
         }
         try:
-            written(self._client.transact_write_items, TransactItems=[record, put])
+            retry_conflicts(self._client.transact_write_items, TransactItems=[record, put])
         except self._client.exceptions.TransactionCanceledException as error:
-            earlier, _ = rows.refusing(error)
+            earlier, _ = rows.conflicting_rows(error)
             if earlier is None:
                 raise
-            first = idempotency.first_made(earlier, record)
-            # It is this very row where botocore repeated the request because the answer was lost.
+            first = idempotency.first_created(earlier, record)
+            # The record names this row if botocore retried the request because the response was lost.
             return Creation(_version(row | first), is_replay=first["id"] != row["id"])
         return Creation(_version(row), is_replay=False)
 
     def retrieve(self, user_id: str, id: str) -> Version[Conversation]:
-        """The conversation as it now is. Raises `errors.NotFound`."""
+        """Returns the conversation. Raises `errors.NotFound`."""
         return _version(self._row(user_id, id))
 
     def update(
-        self, user_id: str, id: str, changes: "UpdateConversation", only_versions: Collection[int] | None
+        self, user_id: str, id: str, changes: "UpdateConversation", expected_versions: Collection[int] | None
     ) -> Version[Conversation]:
-        """The conversation with *changes* made to it and all else as it was.
+        """Applies *changes* and returns the conversation.
 
-        Raises `errors.NotFound`, `errors.Changed` if its version is none of *only_versions* (None is any), and
-        `errors.InvalidRequest` if the message to pin is none of the conversation's.
+        Raises `errors.NotFound`, `errors.Changed` if its version is not one of *expected_versions* (None allows any),
+        and `errors.InvalidRequest` if the message to pin does not belong to the conversation.
         """
         attributes = changes.model_dump(exclude_unset=True)
         if "archived_at" in attributes:
             attributes["is_archived"] = attributes["archived_at"] is not None
-        # Tells a repetition of this very write from a write by somebody else.
+        # Tells a retry of this write from a write of another request.
         attributes["written_by"] = ids.new(time.time_ns())
         if changes.pinned_message_id is not None:
-            return self._pin(user_id, id, changes.pinned_message_id, attributes, only_versions)
+            return self._pin(user_id, id, changes.pinned_message_id, attributes, expected_versions)
         key = _key(user_id, id)
-        update = rows.update(attributes, only_versions)
-        return _version(rows.change(self._client, self._table_name, key, update, "conversation"))
+        update = rows.update(attributes, expected_versions)
+        return _version(rows.update_row(self._client, self._table_name, key, update, "conversation"))
 
-    def delete(self, user_id: str, id: str, only_versions: Collection[int] | None) -> None:
-        """Deletes the conversation for good, and orders its messages to be purged. Raises as `update` does."""
+    def delete(self, user_id: str, id: str, expected_versions: Collection[int] | None) -> None:
+        """Deletes the conversation and leaves a tombstone for the purge of its messages. Raises as `update` does."""
         now_ns = time.time_ns()
-        order = rows.values(
+        tombstone = rows.values(
             {
                 "user_id": "purge",
                 "id": rows.user_conversation(user_id, id),
@@ -158,18 +150,18 @@ class ConversationRepository:
         put: TransactWriteItemTypeDef = {
             "Put": {
                 "TableName": self._table_name,
-                "Item": order,
+                "Item": tombstone,
                 "ConditionExpression": rows.IS_NEW,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
-        delete = rows.delete(self._table_name, _key(user_id, id), only_versions)
+        delete = rows.delete(self._table_name, _key(user_id, id), expected_versions)
         try:
-            written(self._client.transact_write_items, TransactItems=[delete, put])
+            retry_conflicts(self._client.transact_write_items, TransactItems=[delete, put])
         except self._client.exceptions.TransactionCanceledException as error:
-            row, ordered = rows.refusing(error)
-            if not rows.is_by(ordered, order["written_by"]):
-                raise rows.unmet(row, "conversation") from None
+            row, existing_tombstone = rows.conflicting_rows(error)
+            if not rows.is_written_by(existing_tombstone, tombstone["written_by"]):
+                raise rows.condition_error(row, "conversation") from None
 
     def _pin(
         self,
@@ -177,12 +169,11 @@ class ConversationRepository:
         id: str,
         message_id: str,
         attributes: dict[str, Any],
-        only_versions: Collection[int] | None,
+        expected_versions: Collection[int] | None,
     ) -> Version[Conversation]:
-        """As `update`, in a transaction with a look at the message.
+        """Updates as `update` does, in a transaction that checks that the message exists.
 
-        A transaction does not tell what it made of a row. So the row is read before, and written only if it is still
-        the same: what follows the write cannot fail.
+        Reads the row first and writes it conditionally, because transactions return no item.
         """
         message: TransactWriteItemTypeDef = {
             "ConditionCheck": {
@@ -194,7 +185,7 @@ class ConversationRepository:
         for _ in range(_ATTEMPTS):
             row = self._row(user_id, id)
             version = int(row["version"]["N"])
-            if only_versions is not None and version not in only_versions:
+            if expected_versions is not None and version not in expected_versions:
                 raise errors.Changed("conversation")
             update = rows.update(attributes, {version})
             change: TransactWriteItemTypeDef = {
@@ -208,36 +199,46 @@ class ConversationRepository:
                 }
             }
             try:
-                written(self._client.transact_write_items, TransactItems=[change, message])
+                retry_conflicts(self._client.transact_write_items, TransactItems=[change, message])
             except self._client.exceptions.TransactionCanceledException as error:
                 if error.response["CancellationReasons"][0]["Code"] == "None":
                     raise errors.InvalidRequest(
                         "pinned_message_id: must be the id of a message of this conversation, or null"
                     ) from None
-                met, _ = rows.refusing(error)
-                if met is not None and rows.is_by(met, rows.value(attributes["written_by"])):
-                    return _version(met)
+                current, _ = rows.conflicting_rows(error)
+                if current is not None and rows.is_written_by(current, rows.value(attributes["written_by"])):
+                    return _version(current)
             else:
-                return _version(rows.updated(row, attributes))
+                return _version(rows.apply(row, attributes))
         raise errors.Unavailable
 
     def _row(self, user_id: str, id: str) -> "Attributes":
-        with availability():
-            answer = self._client.get_item(TableName=self._table_name, Key=_key(user_id, id), ConsistentRead=True)
-        if "Item" not in answer:
+        with translate_errors():
+            response = self._client.get_item(TableName=self._table_name, Key=_key(user_id, id), ConsistentRead=True)
+        if "Item" not in response:
             raise errors.NotFound("conversation")
-        return answer["Item"]
+        return response["Item"]
+
+    def _query_all(self, requests: "Sequence[QueryInputTypeDef]") -> "Sequence[QueryOutputTypeDef]":
+        running = [
+            # Threads do not inherit the deadline and the metrics of the invocation by themselves.
+            self._threads.submit(contextvars.copy_context().run, partial(self._client.query, **request))
+            for request in requests
+        ]
+        # Waits for all, even if one failed: none may run on into the next invocation.
+        wait(running)
+        return [future.result() for future in running]
 
 
 class _Partition(NamedTuple):
-    """A partition of the table (`index_name` None) or of one of its indexes."""
+    """A partition of the table, or of one of its indexes."""
 
     index_name: str | None
     key: "Attributes"
 
 
 def _partitions(user_id: str, query: "ListConversations") -> Iterator[_Partition]:
-    """The partitions that together hold all that matches the filters of *query*, and nothing else."""
+    """Yields the partitions that hold exactly the conversations that match the filters of *query*."""
     flags = {"is_archived": query.archived, "is_pinned": query.pinned, "is_muted": query.muted}
     owner = {"user_id": user_id}
     index_name = "by_flags"
@@ -252,7 +253,7 @@ def _partitions(user_id: str, query: "ListConversations") -> Iterator[_Partition
 
 
 def _owner_group(user_id: str, group_id: str) -> str:
-    # A Cognito `sub` has no "#", so no two users share a value whatever their groups are called.
+    # A Cognito `sub` has no "#", so the values of two users never collide.
     return f"{user_id}#{group_id}"
 
 

@@ -1,1 +1,1 @@
-"""Messages: what a client may say about them, where they are kept, and how they are purged."""
+"""Messages: request models, repository and purge."""

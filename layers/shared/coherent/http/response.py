@@ -1,0 +1,64 @@
+"""HTTP responses and the statuses of errors."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from coherent import errors
+from coherent.http import etags
+from coherent.http.body import JSON
+from coherent.http.request import Request
+
+_STATUSES = {
+    errors.InvalidRequest: 400,
+    errors.Unauthenticated: 401,
+    errors.PathNotFound: 404,
+    errors.NotFound: 404,
+    errors.Changed: 412,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.IdempotencyKeyReused: 422,
+    errors.Unavailable: 503,
+}
+_EXTRA_HEADERS: dict[type[Exception], dict[str, str]] = {
+    errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
+    errors.Unavailable: {"Retry-After": "1"},
+}
+
+
+class Response(NamedTuple):
+    """A handler's response. *body* is sent as JSON, or as it is if it is text; None sends an empty body."""
+
+    status: int
+    body: Mapping[str, object] | str | None = None
+    headers: Mapping[str, str] = {}
+
+
+def created(request: Request, resource: Mapping[str, object], version: int, *, is_replay: bool) -> Response:
+    """Returns 201 for a new *resource*, or for one that an earlier request with the same key created."""
+    headers = {"Location": f"{request.url}/{resource['id']}"} | etags.header(version)
+    if is_replay:
+        headers["Idempotent-Replayed"] = "true"
+    return Response(201, resource, headers)
+
+
+def of_error(error: Exception) -> Response:
+    """Returns the response for *error*: 500 unless it is a `errors.CoherentError`."""
+    status = _STATUSES.get(type(error), 500)
+    message = str(error) if isinstance(error, errors.CoherentError) else "Something went wrong on our side"
+    kind = "invalid_request" if status < 500 else "api_error"
+    documentation_url = f"{os.environ['DOCUMENTATION_URL']}/{kind}"
+    body = {"type": kind, "message": message, "documentation_url": documentation_url}
+    return Response(status, body, _EXTRA_HEADERS.get(type(error), {}))
+
+
+def proxy_response(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Returns *response*, with *headers* added, as API Gateway expects it from a function."""
+    sent = {**headers, **response.headers}
+    content = response.body or ""
+    if not isinstance(content, str):
+        sent["Content-Type"] = JSON
+        # The line feed is for people who read it in a terminal.
+        content = json.dumps(content) + "\n"
+    return {"statusCode": response.status, "headers": sent, "body": content}

@@ -1,0 +1,147 @@
+"""The DynamoDB client: consumed capacity, retries and error classification."""
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
+
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
+
+from coherent import errors, metrics
+from coherent.storage import client
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import (
+        AttributeValueTypeDef,
+        KeysAndAttributesOutputTypeDef,
+        KeysAndAttributesTypeDef,
+    )
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_THROTTLED = {
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottlingException",
+    "TransactionInProgressException",
+}
+_CONFLICT = "TransactionConflict"
+# The reasons for which DynamoDB cancels a whole transaction and botocore does not retry it.
+_RETRYABLE_REASONS = {_CONFLICT, "ProvisionedThroughputExceeded", "ThrottlingError"}
+_READS = {"BatchGetItem", "GetItem", "Query"}
+_ATTEMPTS = 6
+_WAIT_SECONDS = 0.05
+
+
+class Tables(NamedTuple):
+    """A DynamoDB client and the names of the stack's tables."""
+
+    client: "DynamoDBClient"
+    conversations: str
+    messages: str
+
+
+def connect() -> Tables:
+    """Returns the tables that the environment names. The client records what its requests consume."""
+    connected = client.connect("dynamodb")
+    connected.meta.events.register("provide-client-params.dynamodb", _request_consumed_capacity)
+    connected.meta.events.register("after-call.dynamodb", _record_consumed_capacity)
+    return Tables(
+        cast("DynamoDBClient", connected), os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]
+    )
+
+
+def _request_consumed_capacity(params: dict[str, Any], **_: object) -> None:
+    params["ReturnConsumedCapacity"] = "TOTAL"
+
+
+def _record_consumed_capacity(parsed: Mapping[str, Any], model: "OperationModel", **_: object) -> None:
+    consumed = parsed.get("ConsumedCapacity", [])
+    units = sum(each["CapacityUnits"] for each in (consumed if isinstance(consumed, list) else [consumed]))
+    retries = parsed["ResponseMetadata"].get("RetryAttempts", 0)
+    is_read = model.name in _READS
+    metrics.add_cost(metrics.RequestCost(units if is_read else 0, 0 if is_read else units, retries))
+
+
+def count_retry() -> None:
+    """Counts a retry that this service makes, in addition to those of botocore."""
+    metrics.add_cost(metrics.RequestCost(0, 0, 1))
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Raises `errors.Unavailable` if DynamoDB throttles, fails or does not respond. Other errors pass unchanged."""
+    try:
+        yield
+    except (BotocoreConnectionError, HTTPClientError) as error:
+        # There is no response metadata here; botocore has used all its attempts.
+        for _ in range(client.ATTEMPTS - 1):
+            count_retry()
+        raise errors.Unavailable from error
+    except ClientError as error:
+        throttled = error.response["Error"]["Code"] in _THROTTLED
+        failed = error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
+        if throttled or failed:
+            raise errors.Unavailable from error
+        raise
+
+
+def retry_conflicts(write: Callable[P, T], *arguments: P.args, **parameters: P.kwargs) -> T:
+    """Calls *write*, a method of the client, and retries transaction conflicts, which botocore does not.
+
+    Raises as `translate_errors` does, and `errors.Unavailable` if the conflicts continue. `client.is_ambiguous` of an
+    error covers all attempts.
+    """
+    is_ambiguous = False
+    for attempt in range(1, _ATTEMPTS + 1):
+        with translate_errors():
+            try:
+                return write(*arguments, **parameters)
+            except ClientError as error:
+                is_ambiguous = is_ambiguous or client.is_ambiguous(error)
+                if is_ambiguous:
+                    client.mark_ambiguous(error)
+                if not _is_retryable(error):
+                    raise
+        if attempt < _ATTEMPTS:
+            _wait(attempt)
+    raise errors.Unavailable
+
+
+def batch_read(
+    database: "DynamoDBClient", requested: "Mapping[str, KeysAndAttributesTypeDef | KeysAndAttributesOutputTypeDef]"
+) -> "Mapping[str, Sequence[dict[str, AttributeValueTypeDef]]]":
+    """Returns the rows that BatchGetItem finds in each table. Retries unprocessed keys.
+
+    Raises as `translate_errors` does, and `errors.Unavailable` if keys stay unprocessed.
+    """
+    found: dict[str, list[dict[str, AttributeValueTypeDef]]] = {table_name: [] for table_name in requested}
+    for attempt in range(1, _ATTEMPTS + 1):
+        with translate_errors():
+            response = database.batch_get_item(RequestItems=requested)
+        for table_name, rows in response["Responses"].items():
+            found[table_name] += rows
+        requested = response["UnprocessedKeys"]
+        if not requested:
+            return found
+        if attempt < _ATTEMPTS:
+            _wait(attempt)
+    raise errors.Unavailable
+
+
+def _wait(attempt: int) -> None:
+    count_retry()
+    # Jitter from the OS: SnapStart copies the state of `random`.
+    time.sleep(secrets.SystemRandom().uniform(0, _WAIT_SECONDS * 2**attempt))
+
+
+def _is_retryable(error: ClientError) -> bool:
+    # A cancelled transaction has one reason for each of its writes.
+    reasons = {reason["Code"] for reason in error.response.get("CancellationReasons", [])}
+    return bool(reasons & _RETRYABLE_REASONS) or error.response["Error"]["Code"] == f"{_CONFLICT}Exception"

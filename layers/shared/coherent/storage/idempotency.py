@@ -1,0 +1,57 @@
+"""Idempotency records: what a user's key created, kept for 24 hours beside the conversations."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from coherent import errors
+from coherent.storage import rows
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+    from coherent.storage.rows import Attributes
+
+_SECONDS = 24 * 60 * 60
+
+# TTL deletion may lag by days, so expired records count as absent.
+_IS_NEW_OR_EXPIRED = f"{rows.IS_NEW} OR expires_at <= :now"
+
+
+def put_record(
+    user_id: str, key: str, attributes: Mapping[str, object], created: "Attributes", table_name: str
+) -> "TransactWriteItemTypeDef":
+    """Returns the write that records *key* together with the row *created* from *attributes*.
+
+    The write's condition fails if the key is in use.
+    """
+    now = int(created["created_at"]["N"])
+    item = rows.values(
+        {
+            # A partition of its own: lists of conversations never read it.
+            "user_id": f"idempotency#{user_id}",
+            "id": key,
+            "digest": hashlib.sha256(json.dumps(attributes, sort_keys=True).encode()).hexdigest(),
+            "expires_at": now + _SECONDS,
+        }
+    )
+    return {
+        "Put": {
+            "TableName": table_name,
+            "Item": item | {"made_id": created["id"], "created_at": created["created_at"]},
+            "ConditionExpression": _IS_NEW_OR_EXPIRED,
+            "ExpressionAttributeValues": {":now": rows.value(now)},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+    }
+
+
+def first_created(record: "Attributes", write: "TransactWriteItemTypeDef") -> "Attributes":
+    """Returns the id and creation time of the resource that the key created first.
+
+    *record* is the record that made *write* fail. Raises `errors.IdempotencyKeyReused` if its attributes differ.
+    """
+    if record["digest"] != write["Put"]["Item"]["digest"]:
+        raise errors.IdempotencyKeyReused
+    return {"id": record["made_id"], "created_at": record["created_at"]}

@@ -1,0 +1,223 @@
+"""What the rows of both tables share: attribute values, versions, conditions and pages."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypedDict, TypeVar, cast
+
+from botocore.exceptions import ClientError
+
+from coherent import errors
+from coherent.storage.client import is_ambiguous
+from coherent.storage.dynamodb import retry_conflicts
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, QueryInputTypeDef, TransactWriteItemTypeDef
+
+    from coherent.parameters import PageParameters
+
+    Attributes = dict[str, AttributeValueTypeDef]
+
+R = TypeVar("R")
+
+# Without this condition an update would create a missing row, and a delete of one would look like success.
+EXISTS = "attribute_exists(id)"
+IS_NEW = "attribute_not_exists(id)"
+
+
+class Page(NamedTuple, Generic[R]):
+    """The resources of a page, newest first, and whether another page follows in the same direction."""
+
+    data: list[R]
+    has_more: bool
+
+
+class Version(NamedTuple, Generic[R]):
+    """A resource and its version number, which starts at 1 and grows by 1 with each change."""
+
+    resource: R
+    number: int
+
+
+class Creation(NamedTuple, Generic[R]):
+    """A created resource, and whether an earlier request with the same idempotency key created it."""
+
+    version: Version[R]
+    is_replay: bool
+
+
+class Update(TypedDict):
+    """The expressions and values of an UpdateItem."""
+
+    UpdateExpression: str
+    ConditionExpression: str
+    ExpressionAttributeValues: "Attributes"
+
+
+def value(plain: object) -> "AttributeValueTypeDef":
+    """Returns *plain*, JSON with whole numbers, as an attribute value.
+
+    Booleans become the numbers 0 and 1, since a key attribute cannot be a BOOL.
+    """
+    if plain is None:
+        return {"NULL": True}
+    if isinstance(plain, str):
+        return {"S": plain}
+    if isinstance(plain, list):
+        return {"L": [value(element) for element in plain]}
+    if isinstance(plain, dict):
+        return {"M": values(plain)}
+    return {"N": str(int(cast("int", plain)))}
+
+
+def values(plain: Mapping[str, object]) -> "Attributes":
+    """Returns each value of *plain* as `value` does."""
+    return {name: value(element) for name, element in plain.items()}
+
+
+def text(row: "Attributes", name: str) -> str | None:
+    """Returns the string attribute *name* of *row*, or None if it is absent."""
+    return row[name]["S"] if name in row else None
+
+
+def number(row: "Attributes", name: str) -> int | None:
+    """Returns the integer attribute *name* of *row*, or None if it is absent."""
+    return int(row[name]["N"]) if name in row else None
+
+
+def plain(attribute: "AttributeValueTypeDef") -> object:
+    """Returns *attribute* as JSON: the inverse of `value`, except for booleans."""
+    ((kind, content),) = attribute.items()
+    if kind == "N":
+        return int(cast("str", content))
+    if kind == "L":
+        return [plain(element) for element in cast("Iterable[AttributeValueTypeDef]", content)]
+    if kind == "M":
+        return {name: plain(element) for name, element in cast("Attributes", content).items()}
+    return None if kind == "NULL" else content
+
+
+def user_conversation(user_id: str, conversation_id: str) -> str:
+    """Returns the partition key of a conversation's messages.
+
+    It includes the user id, so users cannot read each other's rows.
+    """
+    return f"{user_id}#{conversation_id}"
+
+
+def condition(expected_versions: Collection[int] | None) -> "tuple[str, Attributes]":
+    """Returns a ConditionExpression and its values: the row exists and has one of *expected_versions* (None: any)."""
+    if expected_versions is None:
+        return EXISTS, {}
+    versions = {f":version{number}": value(number) for number in expected_versions}
+    return f"{EXISTS} AND version IN ({', '.join(versions)})", versions
+
+
+def update(changes: Mapping[str, object], expected_versions: Collection[int] | None) -> Update:
+    """Returns an update that sets *changes*, removes those that are None, and increments the version.
+
+    Its condition is that of `condition`.
+    """
+    assigned = {name: given for name, given in changes.items() if given is not None}
+    removed = changes.keys() - assigned.keys()
+    expression = "SET " + ", ".join(["version = version + :one", *(f"{name} = :{name}" for name in assigned)])
+    if removed:
+        expression += " REMOVE " + ", ".join(removed)
+    condition_expression, versions = condition(expected_versions)
+    return {
+        "UpdateExpression": expression,
+        "ConditionExpression": condition_expression,
+        "ExpressionAttributeValues": values({":one": 1} | {f":{name}": given for name, given in assigned.items()})
+        | versions,
+    }
+
+
+def update_row(client: "DynamoDBClient", table_name: str, key: "Attributes", update: Update, noun: str) -> "Attributes":
+    """Applies *update* and returns the new row.
+
+    The update must set `written_by` to an id of this attempt, so that a retry recognises its own write. Raises as
+    `condition_error` if the condition fails, and `errors.Unavailable`.
+    """
+    try:
+        response = retry_conflicts(
+            client.update_item,
+            TableName=table_name,
+            Key=key,
+            ReturnValues="ALL_NEW",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            **update,
+        )
+    except client.exceptions.ConditionalCheckFailedException as error:
+        (row,) = conflicting_rows(error)
+        if row is not None and is_written_by(row, update["ExpressionAttributeValues"][":written_by"]):
+            return row
+        if is_ambiguous(error):
+            # An earlier attempt may have been applied before another client changed the row: 412 could be wrong.
+            raise errors.Unavailable from None
+        raise condition_error(row, noun) from None
+    return response["Attributes"]
+
+
+def apply(row: "Attributes", changes: Mapping[str, object]) -> "Attributes":
+    """Returns *row* as an `update` with *changes* leaves it."""
+    kept = {name: attribute for name, attribute in row.items() if name not in changes}
+    assigned = values({name: given for name, given in changes.items() if given is not None})
+    return kept | assigned | {"version": value(int(row["version"]["N"]) + 1)}
+
+
+def delete(table_name: str, key: "Attributes", expected_versions: Collection[int] | None) -> "TransactWriteItemTypeDef":
+    """Returns the write of a transaction that deletes a row under `condition`."""
+    condition_expression, versions = condition(expected_versions)
+    write: TransactWriteItemTypeDef = {
+        "Delete": {
+            "TableName": table_name,
+            "Key": key,
+            "ConditionExpression": condition_expression,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+    }
+    if versions:
+        write["Delete"]["ExpressionAttributeValues"] = versions
+    return write
+
+
+def conflicting_rows(error: ClientError) -> "list[Attributes | None]":
+    """Returns the row on which the condition failed, for each write of the request; None where it did not fail."""
+    reasons = error.response.get("CancellationReasons", [error.response])
+    return [cast("Attributes | None", reason.get("Item")) for reason in reasons]
+
+
+def condition_error(row: "Attributes | None", noun: str) -> errors.CoherentError:
+    """Returns the error for a condition that failed on *row*: the *noun* does not exist, or it has changed."""
+    return errors.NotFound(noun) if row is None else errors.Changed(noun)
+
+
+def is_written_by(row: "Attributes | None", write_id: "AttributeValueTypeDef") -> bool:
+    """Returns whether the write with that id was the last one to change *row*.
+
+    botocore retries a write whose response was lost. The condition then fails because of the write itself.
+    """
+    return row is not None and row.get("written_by") == write_id
+
+
+def page_query(
+    table_name: str, key: "Attributes", page: "PageParameters", index_name: str | None = None
+) -> "QueryInputTypeDef":
+    """Returns a Query of one partition for `limit + 1` rows: the last one only tells whether another page follows."""
+    conditions = [f"{name} = :{name}" for name in key]
+    bound = {f":{name}": attribute for name, attribute in key.items()}
+    cursor = page.ending_before or page.starting_after
+    if cursor is not None:
+        conditions.append("id > :cursor" if page.is_backwards else "id < :cursor")
+        bound[":cursor"] = value(cursor)
+    query: QueryInputTypeDef = {
+        "TableName": table_name,
+        "KeyConditionExpression": " AND ".join(conditions),
+        "ExpressionAttributeValues": bound,
+        "ScanIndexForward": page.is_backwards,
+        "Limit": page.limit + 1,
+    }
+    if index_name is None:
+        query["ConsistentRead"] = True
+    else:
+        query["IndexName"] = index_name
+    return query
