@@ -39,11 +39,12 @@ class NotFound(CoherentError):
         super().__init__(f"{parameter}: no such {noun}")
 
 
-class Changed(CoherentError):
-    """The *noun* does not have the ETag that If-Match requires."""
+class Forbidden(CoherentError):
+    """The user may read the resource but not make this change."""
 
-    def __init__(self, noun: str) -> None:
-        super().__init__(f"If-Match: must name the {noun}'s present ETag; it has changed, so retrieve it again")
+
+class PreconditionFailed(CoherentError):
+    """If-Match or If-None-Match does not hold."""
 
 
 class IdempotencyKeyReused(CoherentError):

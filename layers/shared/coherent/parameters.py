@@ -14,7 +14,7 @@ _INTEGER = re.compile("0|[1-9][0-9]{0,18}")
 _YEAR_10000 = 253_402_300_800
 
 NAME_RULE = "1 to 128 characters without white space or control characters"
-SECONDS_RULE = "a whole number of Unix seconds before the year 10000, or null"
+SECONDS_RULE = "a whole number of Unix seconds, from 0 to 253402300799 (the end of the year 9999), or null"
 
 
 class Context(TypedDict):

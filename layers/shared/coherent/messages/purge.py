@@ -3,10 +3,11 @@
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from coherent.storage import rows
+from coherent.storage import rows, tombstones
 from coherent.storage.dynamodb import count_retry, retry_conflicts, translate_errors
+from coherent.storage.tombstones import Tombstone
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import WriteRequestOutputTypeDef, WriteRequestTypeDef
@@ -18,17 +19,9 @@ _BATCH_SIZE = 25
 _BACKOFF_SECONDS = 0.05
 _MAX_BACKOFF_SECONDS = 2.0
 # The longest that the last two requests can take with the timeouts of `client.connect`.
-_LAST_REQUESTS_SECONDS = 50
+LAST_REQUESTS_SECONDS = 50
 # A transaction may release the conversation before it has written its message, so a tombstone outlives the first purge.
 _SETTLED_SECONDS = 10 * 60
-
-
-class Tombstone(NamedTuple):
-    """The record that a conversation was deleted at *created_at* (Unix seconds) and its messages may remain."""
-
-    user_id: str
-    conversation_id: str
-    created_at: int
 
 
 class Purge:
@@ -42,40 +35,33 @@ class Purge:
         self._messages_table_name = tables.messages
         self._conversations_table_name = tables.conversations
 
-    def pending(self) -> Iterator[Tombstone]:
-        """Yields the tombstones that remain."""
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._conversations_table_name,
-            KeyConditionExpression="user_id = :purge",
-            ExpressionAttributeValues=rows.values({":purge": "purge"}),
-            ConsistentRead=True,
-        )
-        with translate_errors():
-            for page in pages:
-                for row in page["Items"]:
-                    user_id, _, conversation_id = row["id"]["S"].rpartition("#")
-                    yield Tombstone(user_id, conversation_id, int(row["created_at"]["N"]))
+    def pending(self) -> list[Tombstone]:
+        """Returns the tombstones that remain, oldest first."""
+        found = [tombstone for partition in tombstones.PARTITIONS for tombstone in self._partition(partition)]
+        return sorted(found, key=lambda tombstone: tombstone.created_at)
 
-    def finish(self, tombstone: Tombstone, seconds_left: float) -> bool:
+    def finish(self, tombstone: Tombstone, until: float) -> bool:
         """Deletes the messages and, ten minutes after the deletion, the tombstone.
 
-        Returns False if *seconds_left* did not suffice.
+        Returns False if there was no time for it until *until* (of `time.monotonic`).
         """
-        if not self.delete_messages(tombstone.user_id, tombstone.conversation_id, seconds_left):
+        if not self.delete_messages(tombstone.user_id, tombstone.conversation_id, until):
             return False
         if time.time() - tombstone.created_at > _SETTLED_SECONDS:
-            key = {"user_id": "purge", "id": rows.user_conversation(tombstone.user_id, tombstone.conversation_id)}
-            retry_conflicts(self._client.delete_item, TableName=self._conversations_table_name, Key=rows.values(key))
+            key = rows.values({"user_id": tombstone.partition, "id": tombstone.sort_key})
+            retry_conflicts(self._client.delete_item, TableName=self._conversations_table_name, Key=key)
         return True
 
-    def delete_messages(self, user_id: str, conversation_id: str, seconds_left: float) -> bool:
-        """Deletes the messages and returns True, or stops well within *seconds_left* and returns False.
+    def delete_messages(self, user_id: str, conversation_id: str, until: float) -> bool:
+        """Deletes the messages of a deleted conversation, and nothing while the conversation exists.
 
-        No message can arrive meanwhile: the transaction that writes one requires its conversation, which is gone.
+        Starts no request after *until* (of `time.monotonic`); returns whether nothing is left to do. No message can
+        arrive meanwhile: the transaction that writes one requires its conversation.
         """
-        until = time.monotonic() + seconds_left - _LAST_REQUESTS_SECONDS
         partition = rows.user_conversation(user_id, conversation_id)
         while time.monotonic() < until:
+            if self._exists(user_id, conversation_id):
+                return True
             with translate_errors():
                 response = self._client.query(
                     TableName=self._messages_table_name,
@@ -90,6 +76,29 @@ class Purge:
             for start in range(0, len(keys), _BATCH_SIZE):
                 self._delete([{"DeleteRequest": {"Key": key}} for key in keys[start : start + _BATCH_SIZE]], until)
         return False
+
+    def _partition(self, partition: str) -> Iterator[Tombstone]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._conversations_table_name,
+            KeyConditionExpression="user_id = :partition",
+            ExpressionAttributeValues=rows.values({":partition": partition}),
+            ProjectionExpression="id",
+            ConsistentRead=True,
+        )
+        with translate_errors():
+            for page in pages:
+                for row in page["Items"]:
+                    yield tombstones.parse(partition, row["id"]["S"])
+
+    def _exists(self, user_id: str, conversation_id: str) -> bool:
+        with translate_errors():
+            response = self._client.get_item(
+                TableName=self._conversations_table_name,
+                Key=rows.values({"user_id": user_id, "id": conversation_id}),
+                ProjectionExpression="id",
+                ConsistentRead=True,
+            )
+        return "Item" in response
 
     def _delete(self, requests: "Sequence[WriteRequestTypeDef | WriteRequestOutputTypeDef]", until: float) -> None:
         """Sends *requests*, and sends again what DynamoDB returns unprocessed, but starts nothing after *until*."""

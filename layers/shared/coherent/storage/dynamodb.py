@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         AttributeValueTypeDef,
         KeysAndAttributesOutputTypeDef,
         KeysAndAttributesTypeDef,
+        TransactWriteItemTypeDef,
     )
 
 T = TypeVar("T")
@@ -112,6 +113,16 @@ def retry_conflicts(write: Callable[P, T], *arguments: P.args, **parameters: P.k
         if attempt < _ATTEMPTS:
             _wait(attempt)
     raise errors.Unavailable
+
+
+def transact(database: "DynamoDBClient", writes: "Sequence[TransactWriteItemTypeDef]") -> None:
+    """Makes *writes* in one transaction, and retries conflicts.
+
+    All attempts carry one client request token: DynamoDB applies the transaction once, even if its response was lost
+    and another request has undone it since. Raises as `retry_conflicts` does.
+    """
+    token = secrets.token_hex(16)
+    retry_conflicts(database.transact_write_items, TransactItems=writes, ClientRequestToken=token)
 
 
 def batch_read(
