@@ -192,7 +192,7 @@ def test_a_fault_that_passes_goes_unnoticed_at_each_request(name: str, fault: An
 def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture) -> Iterator[Response]:
     """The answers where *fault* lasts from the first, the second … request on; none of which changes a row."""
     repeat = prepared(name)
-    rows = tables.everything()
+    rows = tables.all_rows()
     for before in itertools.count():
         caplog.clear()
         passing = [None] * before
@@ -202,7 +202,7 @@ def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
             # It takes as many requests as were let through.
             assert before >= 1
             return
-        assert tables.everything() == rows
+        assert tables.all_rows() == rows
         yield response
 
 

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from coherent import ids
 
-from tests.handlers import FORM, JSON, Response, call, create, event, invoke, list_all, update
+from tests.handlers import FORM, JSON, Response, call, create, event, invoke, list_conversations, update
 from tests.wire import Wire, cancelled_transaction
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -69,13 +69,13 @@ def test_form_and_json_say_the_same(content_type: str, body: str, is_base64: boo
     response = invoke("create_conversation", request)
     assert response.status == 201
     assert (response.body["contact_id"], response.body["group_id"]) == ("härry&co", None)
-    assert list_all(user=request["requestContext"]["authorizer"]["claims"]["sub"]) == [response.body]
+    assert list_conversations(user=request["requestContext"]["authorizer"]["claims"]["sub"]) == [response.body]
 
 
 def test_names_may_have_up_to_128_characters_of_any_script() -> None:
     longest = "漢" * 128
     assert create(contact_id=longest, group_id=longest)["group_id"] == longest
-    assert [found["contact_id"] for found in list_all(group_id=longest)] == [longest]
+    assert [found["contact_id"] for found in list_conversations(group_id=longest)] == [longest]
 
 
 def test_a_row_is_only_written_where_there_is_none(wire: Wire) -> None:
@@ -87,7 +87,7 @@ def test_a_write_whose_answer_is_lost_creates_one_conversation(wire: Wire) -> No
     wire.lose_next_response()
     created = create()
     assert wire.requests == ["PutItem", "PutItem"]
-    assert list_all() == [created]
+    assert list_conversations() == [created]
 
 
 def test_a_new_conversation_has_the_first_etag() -> None:
@@ -107,14 +107,14 @@ def test_the_same_key_creates_once_and_answers_the_same_again() -> None:
         again = once("a key", body)
         assert (again.status, again.body) == (201, first.body)
         assert again.headers == first.headers | {"Idempotent-Replayed": "true"}
-    assert list_all() == [first.body | {"is_muted": True}]
+    assert list_conversations() == [first.body | {"is_muted": True}]
 
 
 def test_the_first_answer_is_given_even_when_the_conversation_is_gone() -> None:
     first = once("a key")
     call("delete_conversation", id=first.body["id"])
     assert once("a key").body == first.body
-    assert list_all() == []
+    assert list_conversations() == []
 
 
 @pytest.mark.parametrize("body", ["contact_id=harry", "contact_id=kevin&group_id=friends", "group_id=friends"])
@@ -123,19 +123,19 @@ def test_the_same_key_with_other_attributes_is_refused(body: str) -> None:
     response = once("a key", body)
     assert response.status == 422
     assert response.message == "Idempotency-Key: must be a new one for new attributes; this one was used with others"
-    assert list_all() == [first.body]
+    assert list_conversations() == [first.body]
 
 
 def test_keys_are_the_users_own() -> None:
     mine, theirs = once("a key", user="kevin"), once("a key", user="harry")
     assert mine.body["id"] != theirs.body["id"]
-    assert list_all(user="kevin") == [mine.body]
-    assert list_all(user="harry") == [theirs.body]
+    assert list_conversations(user="kevin") == [mine.body]
+    assert list_conversations(user="harry") == [theirs.body]
 
 
 def test_another_key_creates_another_conversation() -> None:
     assert [once(key).status for key in ("a key", "A key", "~" * 255, "!")] == [201] * 4
-    assert len(list_all()) == 4
+    assert len(list_conversations()) == 4
 
 
 def test_a_wrong_request_does_not_use_up_its_key() -> None:
@@ -147,7 +147,7 @@ def test_a_wrong_request_does_not_use_up_its_key() -> None:
 def test_a_malformed_key_is_refused(key: str) -> None:
     response = once(key)
     assert (response.status, response.message) == (400, "Idempotency-Key: must be 1 to 255 printable ASCII characters")
-    assert list_all() == []
+    assert list_conversations() == []
 
 
 def test_a_key_is_remembered_for_24_hours() -> None:
@@ -164,7 +164,7 @@ def test_a_key_is_remembered_for_24_hours() -> None:
     second = once("a key", "contact_id=somebody")
     assert second.status == 201
     assert "Idempotent-Replayed" not in second.headers
-    assert list_all() == [second.body, first]
+    assert list_conversations() == [second.body, first]
 
 
 def rows() -> list[dict[str, Any]]:
@@ -179,7 +179,7 @@ def test_a_transaction_whose_answer_is_lost_creates_one_conversation(wire: Wire)
     response = once("a key")
     assert wire.requests == ["TransactWriteItems", "TransactWriteItems"]
     assert (response.status, "Idempotent-Replayed" in response.headers) == (201, False)
-    assert list_all() == [response.body]
+    assert list_conversations() == [response.body]
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -240,11 +240,11 @@ def test_a_crash_leaves_nothing_or_an_answer_to_be_had_again(crash: Any, is_done
     with pytest.raises(Killed):
         once("a key")
     wire.reset()
-    left = list_all()
+    left = list_conversations()
     assert (len(left), len(rows())) == ((1, 2) if is_done else (0, 0))
     repeated = once("a key")
     assert (repeated.status, "Idempotent-Replayed" in repeated.headers) == (201, is_done)
-    assert list_all() == (left or [repeated.body])
+    assert list_conversations() == (left or [repeated.body])
     assert once("a key").body == repeated.body
 
 
@@ -286,7 +286,7 @@ def test_a_throttled_transaction_is_tried_again_and_is_a_503_in_the_end(code: st
 def test_a_wrong_form_is_refused(body: str | None, message: str) -> None:
     response = call("create_conversation", body=body)
     assert (response.status, response.message) == (400, message)
-    assert list_all() == []
+    assert list_conversations() == []
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_a_wrong_form_is_refused(body: str | None, message: str) -> None:
 def test_wrong_json_is_refused(body: str, message: str) -> None:
     response = call("create_conversation", body=body, content_type=JSON)
     assert (response.status, response.message) == (400, message)
-    assert list_all() == []
+    assert list_conversations() == []
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_a_body_of_another_kind_is_refused(content_type: str) -> None:
     response = call("create_conversation", body="contact_id=harry", content_type=content_type)
     assert response.status == 415
     assert response.message == "Content-Type: must be application/json or application/x-www-form-urlencoded"
-    assert list_all() == []
+    assert list_conversations() == []
 
 
 @pytest.mark.parametrize("is_base64", [False, True])

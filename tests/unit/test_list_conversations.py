@@ -11,7 +11,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
 from tests.filters import COMBINATIONS, matches
-from tests.handlers import Context, call, create, event, handler, invoke, list_all, request, update
+from tests.handlers import Context, call, create, event, handler, invoke, list_conversations, request, update
 from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -99,25 +99,25 @@ def test_each_filter_keeps_those_that_match_and_all_combine() -> None:
             update(conversation, is_muted=flag["is_muted"], is_pinned=flag["is_pinned"], archived_at=archived_at)
         )
     for query in COMBINATIONS:
-        assert list_all(**query) == [found for found in reversed(created) if matches(found, query)], query
+        assert list_conversations(**query) == [found for found in reversed(created) if matches(found, query)], query
 
 
 def test_a_user_never_lists_what_another_one_has() -> None:
     theirs = update(create(user="harry", contact_id="kevin", group_id="friends"), user="harry", is_muted=True)
-    assert list_all(user="harry", group_id="friends") == [theirs]
+    assert list_conversations(user="harry", group_id="friends") == [theirs]
     for query in ({}, {"group_id": "friends"}, {"muted": "true"}, {"group_id": "friends", "muted": "true"}):
-        assert list_all(user="kevin", **query) == []
+        assert list_conversations(user="kevin", **query) == []
 
 
 def test_names_that_run_together_are_kept_apart() -> None:
     theirs = create(user="ab", contact_id="x", group_id="c")
     mine = create(user="a", contact_id="x", group_id="bc")
-    assert list_all(user="ab", group_id="c") == [theirs]
-    assert list_all(user="a", group_id="bc") == [mine]
+    assert list_conversations(user="ab", group_id="c") == [theirs]
+    assert list_conversations(user="a", group_id="bc") == [mine]
 
 
 def test_a_list_without_filters_has_what_was_just_written(wire: Wire) -> None:
-    list_all()
+    list_conversations()
     assert wire.bodies[0]["ConsistentRead"] is True
 
 
@@ -150,7 +150,7 @@ def test_links_keep_the_filters() -> None:
         create(contact_id="harry", group_id="a&b=ä")
     query = {"limit": "1", "muted": "false", "group_id": "a&b=ä"}
     _, followed = links(**query)["next"]
-    assert followed == query | {"starting_after": list_all()[0]["id"]}
+    assert followed == query | {"starting_after": list_conversations()[0]["id"]}
 
 
 def test_links_are_right_behind_a_custom_domain(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from tests import tables
 from tests.handlers import Context, call, create, event, handler, list_messages, purge, send
-from tests.wire import Wire, response, error_response
+from tests.wire import Wire, error_response, response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 

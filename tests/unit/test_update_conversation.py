@@ -7,7 +7,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from tests import tables
-from tests.handlers import JSON, call, create, event, invoke, list_all, send, update
+from tests.handlers import JSON, call, create, event, invoke, list_conversations, send, update
 from tests.wire import Wire, cancelled_transaction, error_response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
@@ -29,7 +29,7 @@ def everything(conversation: dict[str, Any]) -> dict[str, Any]:
 def test_the_sample_event_finds_nothing_in_an_empty_table_and_makes_nothing() -> None:
     response = invoke("update_conversation", event("update_conversation"))
     assert (response.status, response.message) == (404, "id: no such conversation")
-    assert list_all(user=event("update_conversation")["requestContext"]["authorizer"]["claims"]["sub"]) == []
+    assert list_conversations(user=event("update_conversation")["requestContext"]["authorizer"]["claims"]["sub"]) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -159,17 +159,17 @@ def test_an_update_that_meets_transactions_for_ever_is_a_503(wire: Wire) -> None
 def test_archiving_and_restoring_move_it_between_the_filters() -> None:
     created = create()
     archived = update(created, archived_at=1_790_000_000)
-    assert list_all(archived="true") == list_all() == [archived]
-    assert list_all(archived="false") == []
+    assert list_conversations(archived="true") == list_conversations() == [archived]
+    assert list_conversations(archived="false") == []
     restored = update(created, archived_at=None)
     assert restored == created
-    assert list_all(archived="false") == [created]
-    assert list_all(archived="true") == []
+    assert list_conversations(archived="false") == [created]
+    assert list_conversations(archived="true") == []
 
 
 def test_a_conversation_archived_at_second_zero_is_archived() -> None:
     archived = update(create(), archived_at=0)
-    assert list_all(archived="true") == [archived]
+    assert list_conversations(archived="true") == [archived]
 
 
 def test_another_users_conversation_looks_like_none_and_stays() -> None:
@@ -178,15 +178,15 @@ def test_another_users_conversation_looks_like_none_and_stays() -> None:
     absent = call("update_conversation", user="harry", id="xgQQXg3hrtjh7AvZ", body="is_muted=true")
     assert foreign.status == 404
     assert foreign.body == absent.body
-    assert list_all(user="kevin") == [created]
-    assert list_all(user="harry") == []
+    assert list_conversations(user="kevin") == [created]
+    assert list_conversations(user="harry") == []
 
 
 def test_a_deleted_conversation_stays_deleted() -> None:
     created = create()
     call("delete_conversation", id=created["id"])
     assert call("update_conversation", id=created["id"], body="is_muted=true").status == 404
-    assert list_all() == []
+    assert list_conversations() == []
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_wrong_json_is_refused_and_changes_nothing(body: str, message: str) -> N
     created = create()
     response = call("update_conversation", id=created["id"], body=body, content_type=JSON)
     assert (response.status, response.message) == (400, message)
-    assert list_all() == [created]
+    assert list_conversations() == [created]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_a_wrong_form_is_refused_and_changes_nothing(body: str | None, message: 
     created = create()
     response = call("update_conversation", id=created["id"], body=body)
     assert (response.status, response.message) == (400, message)
-    assert list_all() == [created]
+    assert list_conversations() == [created]
 
 
 def test_two_clients_that_change_different_flags_both_win() -> None:
@@ -277,7 +277,7 @@ def test_an_update_is_not_made_where_the_condition_fails(condition: str) -> None
     created = update(create(), is_pinned=True)
     response = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
     assert (response.status, response.message) == (412, CHANGED)
-    assert list_all() == [created]
+    assert list_conversations() == [created]
 
 
 @pytest.mark.parametrize("condition", ["", "2", '"2', "*,*", ", ".join(['"2"'] * 101)])
@@ -285,7 +285,7 @@ def test_a_malformed_condition_is_refused(condition: str) -> None:
     created = update(create(), is_pinned=True)
     response = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
     assert (response.status, response.message) == (400, 'If-Match: must be * or up to 100 ETags, such as "3", "4"')
-    assert list_all() == [created]
+    assert list_conversations() == [created]
 
 
 @pytest.mark.parametrize("condition", ['"1"', "*"])
@@ -301,7 +301,7 @@ def test_of_two_clients_with_the_same_etag_one_wins() -> None:
     first = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": '"1"'})
     second = call("update_conversation", id=created["id"], body="is_pinned=true", headers={"If-Match": '"1"'})
     assert (first.status, second.status) == (200, 412)
-    assert list_all() == [created | {"is_muted": True}]
+    assert list_conversations() == [created | {"is_muted": True}]
 
 
 def test_an_update_that_changes_nothing_succeeds() -> None:
@@ -338,7 +338,7 @@ def test_an_update_is_not_called_refused_if_it_may_have_been_made_before_another
             return error_response(request, 500 if code == "InternalServerError" else 400, code)
         wire.fault = None
         (row,) = tables.conversations()
-        tables.put({"conversations": [row | {"is_pinned": {"N": "1"}, "version": {"N": "2"}}]})
+        tables.put_rows({"conversations": [row | {"is_pinned": {"N": "1"}, "version": {"N": "2"}}]})
         return None
 
     wire.fault = fail_and_then_interfere
@@ -352,4 +352,4 @@ def test_an_update_whose_answer_is_lost_is_made_once(wire: Wire) -> None:
     created = create()
     wire.lose_next_response()
     assert update(created, is_muted=True) == created | {"is_muted": True}
-    assert list_all() == [created | {"is_muted": True}]
+    assert list_conversations() == [created | {"is_muted": True}]
