@@ -7,6 +7,7 @@ from typing import Any
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.client import BaseClient
 from botocore.compat import HTTPHeaders
+from botocore.model import OperationModel
 
 # Returns the response in place of DynamoDB's; None sends the request.
 Fault = Callable[[AWSPreparedRequest], AWSResponse | None]
@@ -55,12 +56,16 @@ class Wire:
         events.register_first("before-send.dynamodb", self._before_send)  # type: ignore[arg-type]
         events.register_first("needs-retry.dynamodb", self._needs_retry)  # type: ignore[arg-type]
         events.register("after-call.dynamodb", self._after_call)
+        events.register_last("before-parameter-build.dynamodb", self._note_parameters)
+        events.register_last("before-call.dynamodb", self._note_serialized)
 
     def reset(self) -> None:
         """Clears the records and removes all faults."""
         self.requests: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.responses: list[dict[str, Any]] = []
+        # The operation, parameters and serialized body of each request, without retries.
+        self.serialized: list[tuple[str, dict[str, Any], bytes]] = []
         self.fault: Fault | None = None
         self.kill_after_response: BaseException | None = None
         self._loses_response = False
@@ -83,6 +88,14 @@ class Wire:
                 act()
 
         self.fault = fault
+
+    def _note_parameters(self, params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+        context["parameters"] = params
+
+    def _note_serialized(
+        self, model: OperationModel, params: dict[str, Any], context: dict[str, Any], **_: object
+    ) -> None:
+        self.serialized.append((model.name, context["parameters"], params["body"]))
 
     def _before_send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
         target = request.headers["X-Amz-Target"]
