@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.stack import Client, Stack, wait_until, free_port
+from tests.stack import Client, Stack, free_port, wait_until
 from tests.template import ROOT
 
 NOT_COPIED = {

@@ -15,7 +15,7 @@ import requests
 from coherent import ids
 
 from tests.e2e.conftest import Attacked
-from tests.stack import Client, Stack, wait_until, raw, rejected, seen
+from tests.stack import Client, Stack, raw, rejected, seen, wait_until
 from tests.template import ROOT
 
 AUTHORIZATION = "API1:2023 Broken object level authorization"

@@ -15,7 +15,7 @@ def test_there_are_54_combinations_of_filters() -> None:
 
 def test_each_call_on_one_conversation_is_one_request(wire: Wire) -> None:
     conversation = create()
-    assert wire.requests == ["PutItem"]
+    assert wire.requests == ["TransactWriteItems"]
     for _ in ("first", "replay"):
         wire.reset()
         call("create_conversation", body="contact_id=harry", headers={"Idempotency-Key": "a key"})
