@@ -6,7 +6,7 @@ from collections import deque
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from coherent import deadline, metrics
-from coherent.messages.purge import LAST_REQUESTS_SECONDS, Purge
+from coherent.messages.purge import Purge
 from coherent.storage import dynamodb
 
 # The conversations take turns of this length, so a huge one does not hold up the others.
@@ -19,17 +19,16 @@ meter = metrics.Meter("sweep_purges")
 
 def handler(_event: object, context: LambdaContext) -> None:
     with meter.measure() as invocation, deadline.of(context):
-        until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - LAST_REQUESTS_SECONDS
         tombstones, failed = deque(purge.pending()), 0
         # Set only after the query succeeded; otherwise the alarm sees missing data.
         invocation.purge_age = time.time() - tombstones[0].created_at if tombstones else 0
-        while tombstones and time.monotonic() < until:
+        while tombstones and purge.has_time():
             tombstone = tombstones.popleft()
             try:
-                if not purge.finish(tombstone, min(until, time.monotonic() + TURN_SECONDS)):
+                if not purge.finish(tombstone, TURN_SECONDS):
                     tombstones.append(tombstone)
             except Exception:
-                # The tombstone stays, and its failure must not stop the others.
+                # The tombstone stays. Its failure must not stop the others.
                 logger.exception("A purge failed", extra={"conversation": tombstone.conversation_id})
                 failed += 1
         if failed:

@@ -192,6 +192,12 @@ def test_concurrent_invocations_do_not_share_costs(
     wire: Wire, tables: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del tables
+    conversation = create()
+
+    def mute() -> None:
+        update(conversation, is_muted=True)
+
+    log_lines(capsys)
     # Both invocations have begun before either sends its request.
     both = threading.Barrier(2, timeout=10)
 
@@ -200,9 +206,9 @@ def test_concurrent_invocations_do_not_share_costs(
 
     wire.fault = wait
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda invocation: invocation(), [list_conversations, create]))
+        list(threads.map(lambda invocation: invocation(), [list_conversations, mute]))
     lines = {line["endpoint"]: values(line) for line in log_lines(capsys)}
-    read, write = lines["list_conversations"], lines["create_conversation"]
+    read, write = lines["list_conversations"], lines["update_conversation"]
     assert (read["ReadUnits"] > 0, read["WriteUnits"]) == (True, 0)
     assert (write["ReadUnits"], write["WriteUnits"] > 0) == (0, True)
 

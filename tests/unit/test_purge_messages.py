@@ -39,6 +39,26 @@ def test_only_messages_of_deleted_conversation_are_purged(count: int) -> None:
     assert len(tables.messages()) == 2
 
 
+@pytest.mark.parametrize("event_name", ["INSERT", "MODIFY", "REMOVE"])
+def test_existing_conversation_is_never_purged(event_name: str) -> None:
+    conversation = create()
+    sent = send(conversation)
+    sample = event("purge_messages")
+    sample["Records"][0]["eventName"] = event_name
+    sample["Records"][0]["dynamodb"]["Keys"] = {"user_id": {"S": "kevin"}, "id": {"S": conversation["id"]}}
+    assert handler("purge_messages")(sample, Context()) == {"batchItemFailures": []}
+    assert list_messages() == [sent]
+
+
+def test_only_removals_are_purged() -> None:
+    user, id = deleted_conversation(2)
+    sample = event("purge_messages")
+    sample["Records"][0]["eventName"] = "MODIFY"
+    sample["Records"][0]["dynamodb"]["Keys"] = {"user_id": {"S": user}, "id": {"S": id}}
+    assert handler("purge_messages")(sample, Context()) == {"batchItemFailures": []}
+    assert len(tables.messages()) == 2
+
+
 def test_purge_is_idempotent() -> None:
     deleted = deleted_conversation(3)
     assert purge(deleted, deleted) == purge(deleted) == []

@@ -1,11 +1,12 @@
 """The scheduled sweep of purges."""
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from tests import tables
-from tests.handlers import create, send, sweep
+from tests.handlers import call, create, list_messages, send, sweep
 from tests.unit.test_purge_messages import deleted_conversation
-from tests.wire import Wire, error_response
+from tests.wire import Wire, error_response, response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
@@ -60,6 +61,54 @@ def test_failed_purge_does_not_stop_the_others(
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     sweep()
     assert (tables.messages(), tables.tombstones()) == ([], [])
+
+
+def test_restored_conversation_is_not_purged() -> None:
+    conversation = create()
+    sent = send(conversation)
+    rows = tables.user_rows("kevin")
+    call("delete_conversation", id=conversation["id"])
+    tables.put_rows({"conversations": rows["conversations"]})
+    for _ in ("young", "old"):
+        sweep()
+        assert list_messages() == [sent]
+        tables.age_tombstones()
+    assert call("delete_conversation", id=conversation["id"]).status == 204
+    tables.age_tombstones()
+    sweep()
+    assert (tables.messages(), tables.tombstones()) == ([], [])
+
+
+def test_huge_conversation_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch, wire: Wire) -> None:
+    monkeypatch.setattr("functions.sweep_purges.app.TURN_SECONDS", 0.05)
+    user, id = deleted_conversation(0)
+    tables.age_tombstones()
+    for _ in range(20):
+        deleted_conversation(1)
+    key = {"user_conversation": {"S": f"{user}#{id}"}, "id": {"S": "0" * 16}}
+
+    def always_more(request: AWSPreparedRequest) -> AWSResponse | None:
+        is_page = wire.requests[-1] == "Query" and key["user_conversation"]["S"] in str(wire.bodies[-1])
+        return response(request, {"Items": [key], "Count": 1}) if is_page else None
+
+    wire.fault = always_more
+    # The sweep ends 50 s before its time is up.
+    sweep(51)
+    assert tables.messages() == []
+    assert f"{user}#{id}" in tables.tombstones()
+
+
+def test_tombstones_are_spread_and_the_oldest_is_first(wire: Wire) -> None:
+    deleted = [deleted_conversation(0) for _ in range(64)]
+    partitions = {
+        write["Put"]["Item"]["user_id"]["S"]
+        for body in wire.bodies
+        for write in body.get("TransactItems", [])
+        if "Put" in write and write["Put"]["Item"]["user_id"]["S"] != "kevin"
+    }
+    # All sixteen with a probability of 0.74; a single one would take only 500 deletions a second.
+    assert len(partitions) > 8
+    assert {f"{user}#{id}" for user, id in deleted} == set(tables.tombstones())
 
 
 @pytest.mark.parametrize("seconds", [11, 49])

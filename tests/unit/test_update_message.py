@@ -94,7 +94,7 @@ def test_user_cannot_edit_a_contacts_message(changes: dict[str, Any], names: str
 
 def test_user_can_read_and_react_to_a_contacts_message() -> None:
     message = received()
-    changes = {"reactions": ALL_CHANGES["reactions"], "read_at": 1}
+    changes: dict[str, Any] = {"reactions": ALL_CHANGES["reactions"], "read_at": 1}
     assert put(message["id"], **changes).body == message | changes
 
 
@@ -218,7 +218,7 @@ def test_largest_message_fits_a_row(character: str) -> None:
     conversation = create()
     attachment = character * (2048 // len(character.encode()))
     reactions = [{"reaction": character * 64, "contact_id": f"{number:02}{character * 126}"} for number in range(64)]
-    changes = {"message": character * 10_000, "attachments": [attachment] * 32, "reactions": reactions}
+    changes: dict[str, Any] = {"message": character * 10_000, "attachments": [attachment] * 32, "reactions": reactions}
     # Escaped, so close to the limit of a body; the row is far below the 400 KB limit of DynamoDB.
     response = put(send(conversation)["id"], **changes)
     assert response.status == 200

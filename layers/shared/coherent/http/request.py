@@ -90,7 +90,7 @@ class Request:
         An empty page after a cursor links to what may come before that cursor, so clients can poll by links.
         """
         is_backwards = "ending_before" in self._query
-        cursor, *_ = self._query.get("ending_before") or self._query.get("starting_after") or [None]
+        cursor = (self._query.get("ending_before") or self._query.get("starting_after") or [""])[0]
         urls = {}
         if ids and (has_more or is_backwards):
             urls["next"] = self._page_url("starting_after", ids[-1])

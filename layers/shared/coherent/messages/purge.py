@@ -1,10 +1,12 @@
 """Deletes the messages of deleted conversations. Every step is idempotent."""
 
+import math
 import secrets
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from coherent import deadline
 from coherent.storage import rows, tombstones
 from coherent.storage.dynamodb import count_retry, retry_conflicts, translate_errors
 from coherent.storage.tombstones import Tombstone
@@ -19,7 +21,7 @@ _BATCH_SIZE = 25
 _BACKOFF_SECONDS = 0.05
 _MAX_BACKOFF_SECONDS = 2.0
 # The longest that the last two requests can take with the timeouts of `client.connect`.
-LAST_REQUESTS_SECONDS = 50
+_LAST_REQUESTS_SECONDS = 50
 # A transaction may release the conversation before it has written its message, so a tombstone outlives the first purge.
 _SETTLED_SECONDS = 10 * 60
 
@@ -40,24 +42,29 @@ class Purge:
         found = [tombstone for partition in tombstones.PARTITIONS for tombstone in self._partition(partition)]
         return sorted(found, key=lambda tombstone: tombstone.created_at)
 
-    def finish(self, tombstone: Tombstone, until: float) -> bool:
+    def has_time(self) -> bool:
+        """Returns whether the invocation has time for another purge."""
+        return deadline.seconds_left() > _LAST_REQUESTS_SECONDS
+
+    def finish(self, tombstone: Tombstone, seconds: float) -> bool:
         """Deletes the messages and, ten minutes after the deletion, the tombstone.
 
-        Returns False if there was no time for it until *until* (of `time.monotonic`).
+        Stops after *seconds* as `delete_messages` does, and then returns False.
         """
-        if not self.delete_messages(tombstone.user_id, tombstone.conversation_id, until):
+        if not self.delete_messages(tombstone.user_id, tombstone.conversation_id, seconds):
             return False
         if time.time() - tombstone.created_at > _SETTLED_SECONDS:
             key = rows.values({"user_id": tombstone.partition, "id": tombstone.sort_key})
             retry_conflicts(self._client.delete_item, TableName=self._conversations_table_name, Key=key)
         return True
 
-    def delete_messages(self, user_id: str, conversation_id: str, until: float) -> bool:
+    def delete_messages(self, user_id: str, conversation_id: str, seconds: float = math.inf) -> bool:
         """Deletes the messages of a deleted conversation, and nothing while the conversation exists.
 
-        Starts no request after *until* (of `time.monotonic`); returns whether nothing is left to do. No message can
-        arrive meanwhile: the transaction that writes one requires its conversation.
+        Stops after *seconds*, and before the deadline of the invocation. Returns whether nothing is left to delete: no
+        message can arrive meanwhile, since the transaction that writes one requires its conversation.
         """
+        until = time.monotonic() + min(seconds, deadline.seconds_left() - _LAST_REQUESTS_SECONDS)
         partition = rows.user_conversation(user_id, conversation_id)
         while time.monotonic() < until:
             if self._exists(user_id, conversation_id):

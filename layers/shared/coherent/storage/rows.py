@@ -110,7 +110,8 @@ def user_conversation(user_id: str, conversation_id: str) -> str:
 
 def condition(preconditions: Preconditions) -> "tuple[str, Attributes]":
     """Returns a ConditionExpression and its values: the row exists, and *preconditions* hold for its version."""
-    expressions, bound = [EXISTS], {}
+    expressions = [EXISTS]
+    bound: Attributes = {}
     for operator, versions in (("", preconditions.allowed), ("NOT ", preconditions.forbidden or None)):
         if versions is not None:
             named = {f":version{number}": value(number) for number in versions}
@@ -156,7 +157,7 @@ def update_row(  # noqa: PLR0913, PLR0917 - the parts of an update
     latest = None
     for _ in range(_ATTEMPTS):
         write_id = ids.new(time.time_ns(), after=latest)
-        write = update(changes | {"written_by": write_id}, preconditions)
+        write = update({**changes, "written_by": write_id}, preconditions)
         try:
             response = retry_conflicts(
                 client.update_item,
