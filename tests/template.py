@@ -27,6 +27,38 @@ FUNCTIONS: dict[str, Any] = {
 TABLES: dict[str, dict[str, Any]] = {
     name: TEMPLATE["Resources"][f"{name.title()}Table"]["Properties"] for name in ("conversations", "messages")
 }
+DOMAIN = {"DomainName": "api.example.com", "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1"}
+# Values other than the default.
+OTHERS = {
+    **DOMAIN,
+    "AlarmEmail": "oncall@example.com",
+    "AllowedOrigin": "https://chat.example.com",
+    "BasePath": "chat",
+    "Canary": "true",
+    "DocumentationUrl": "https://docs.example.com/errors",
+    "EventBusName": "delivery",
+    "EventConcurrency": "20",
+    "KmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1",
+    "LogDays": "14",
+    "MaxReadUnits": "200",
+    "MaxWriteUnits": "100",
+    "MinimumTls": "1.3",
+    "ProtectData": "false",
+    "PublicUrl": "https://proxy.example.com/chat",
+    "RecoveryDays": "7",
+    "SetApiGatewayLogsRole": "false",
+    "ThrottleBurst": "20",
+    "ThrottleRate": "10",
+    "UserPoolArn": "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/1",
+    "WebAcl": "true",
+    "WebAclRate": "100",
+}
+# Unlike "others", "canary" creates a user pool and has TLS 1.2 on its domain.
+SETTINGS: dict[str, dict[str, str]] = {
+    "defaults": {},
+    "canary": {"Canary": "true", "ProtectData": "false", **DOMAIN},
+    "others": OTHERS,
+}
 _NO_VALUE = {"Ref": "AWS::NoValue"}
 
 
@@ -57,21 +89,59 @@ def transform(**parameters: str) -> dict[str, Any]:
 
 
 @functools.cache
-def resolved(**parameters: str) -> dict[str, Any]:
-    """Returns the resources and outputs of a stack with these *parameters*, nested stacks included.
+def root_stack(**parameters: str) -> dict[str, Any]:
+    """Returns the resources and outputs of a stack with these *parameters*, without those of nested stacks.
 
     Conditions are decided and parameters have their values. References to resources and pseudo parameters stay.
     """
-    stack = _resolved(transform(**parameters), parameters)
+    return _resolved(transform(**parameters), parameters)
+
+
+@functools.cache
+def whole_stack(**parameters: str) -> dict[str, Any]:
+    """Returns the same with the resources of nested stacks in place of these stacks."""
+    stack = {section: dict(elements) for section, elements in root_stack(**parameters).items()}
     outputs: dict[tuple[str, str], Any] = {}
-    for name, nested in NESTED.items():
+    for name, template in NESTED.items():
         if application := stack["Resources"].pop(name, None):
-            inner = _resolved(nested, application["Properties"]["Parameters"])
-            assert not stack["Resources"].keys() & inner["Resources"].keys()
-            stack["Resources"] |= inner["Resources"]
-            outputs |= {(name, f"Outputs.{output}"): found["Value"] for output, found in inner["Outputs"].items()}
+            nested = _resolved(template, application["Properties"]["Parameters"])
+            assert not stack["Resources"].keys() & nested["Resources"].keys()
+            stack["Resources"] |= nested["Resources"]
+            outputs |= {(name, f"Outputs.{output}"): given["Value"] for output, given in nested["Outputs"].items()}
     result: dict[str, Any] = _with_outputs(stack, outputs)
     return result
+
+
+def of_type(settings: str, kind: str) -> dict[str, Any]:
+    """Returns the properties of all resources of a *kind* in the stack with the parameters of SETTINGS[*settings*]."""
+    resources = whole_stack(**SETTINGS[settings])["Resources"]
+    return {
+        name: resource.get("Properties", {})
+        for name, resource in resources.items()
+        if resource["Type"] == f"AWS::{kind}"
+    }
+
+
+def the_only(settings: str, kind: str) -> Any:
+    """Returns the properties of the only resource of a *kind*."""
+    (properties,) = of_type(settings, kind).values()
+    return properties
+
+
+def named(value: Any) -> Any:
+    """Returns *value* with names in place of references, and versions without the hash that SAM adds to their names."""
+    match value:
+        case {"Ref": str(name)}:
+            return re.sub(r"Version[0-9a-f]{10}$", ".Version", name)
+        case {"Fn::GetAtt": [str(name), str(attribute)]}:
+            return f"{name}.{attribute}"
+        case {"Fn::Sub": str(text)}:
+            return re.sub(r"\$\{([^}]+)\}", r"\1", text)
+        case dict():
+            return {name: named(element) for name, element in value.items()}
+        case list():
+            return [named(element) for element in value]
+    return value
 
 
 def _resolved(template: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
