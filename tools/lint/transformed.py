@@ -1,9 +1,8 @@
-"""Prints a template as AWS deploys it, after SAM's transform: `python -m tools.lint.transformed [PARAMETER=VALUE ...]`.
+"""Prints `template.yaml` as AWS deploys it, after SAM's transform: `python -m tools.lint.transformed [NAME=VALUE ...]`.
 
-`--template infra/monitoring.yaml` prints a nested template instead of `template.yaml`.
+The nested templates in `infra/` contain nothing that SAM transforms: `load` returns them as AWS deploys them.
 """
 
-import argparse
 import json
 import logging
 import sys
@@ -31,17 +30,15 @@ def load(path: Path) -> dict[str, Any]:
     return template
 
 
-def transformed(parameters: Mapping[str, str] | None = None, path: Path = TEMPLATE) -> dict[str, Any]:
-    """Returns the template after SAM's transform with these *parameters*, and defaults for all others.
+def transformed(parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Returns `template.yaml` after SAM's transform with these *parameters*, and defaults for all others.
 
     Resources that SAM generates have the `Metadata` of their source, so its suppressions apply to them too.
     """
-    template = load(path)
+    template = load(TEMPLATE)
     for name, value in (parameters or {}).items():
         # The result depends on this value, whatever the conditions say, so no other value is allowed.
         template["Parameters"][name] |= {"Default": value, "AllowedValues": [value]}
-    if "Transform" not in template:
-        return template
     for part in (*template["Globals"].values(), *template["Resources"].values()):
         properties = part.get("Properties", part)
         properties.update({name: _UPLOADED for name in ("CodeUri", "ContentUri") if name in properties})
@@ -53,17 +50,7 @@ def transformed(parameters: Mapping[str, str] | None = None, path: Path = TEMPLA
     return plain
 
 
-def main() -> None:
-    """Prints the template that the command line names, as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tools.lint.transformed", description=__doc__)
-    parser.add_argument("--template", type=Path, default=TEMPLATE)
-    parser.add_argument("parameters", nargs="*", metavar="PARAMETER=VALUE")
-    options = parser.parse_args()
+if __name__ == "__main__":
     # It warns that it cannot ask AWS for its feature flags.
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
-    parameters = dict(parameter.split("=", 1) for parameter in options.parameters)
-    json.dump(transformed(parameters, options.template), sys.stdout, indent=2)
-
-
-if __name__ == "__main__":
-    main()
+    json.dump(transformed(dict(argument.split("=", 1) for argument in sys.argv[1:])), sys.stdout, indent=2)
