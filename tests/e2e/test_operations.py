@@ -59,7 +59,7 @@ OF_OWN_USER_POOL = {
 # The emulator has no CodeDeploy.
 NOT_DEPLOYED = {"Canary"}
 # Nor does it know this resource, which puts the firewall before the API.
-NOT_KNOWN = {"FirewallOfApi"}
+NOT_KNOWN = {"Firewall": "WebAclAssociation"}
 
 
 class Other(NamedTuple):
@@ -82,8 +82,11 @@ def other(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ot
     }
     home = copy_of_build(stack, tmp_path_factory.mktemp("other"))
     template = yaml_parse((home / "build/template.yaml").read_text())
-    for resource in NOT_KNOWN:
-        del template["Resources"][resource]
+    for application, resource in NOT_KNOWN.items():
+        nested = home / "build" / application / "template.yaml"
+        content = yaml_parse(nested.read_text())
+        del content["Resources"][resource]
+        nested.write_text(json.dumps(content))
     for name, value in (SETTINGS | made).items():
         # The emulator gives SAM the defaults of all parameters, whatever the values are.
         template["Parameters"][name]["Default"] = value
@@ -91,12 +94,18 @@ def other(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ot
     stack.aws("events").create_event_bus(Name=SETTINGS["EventBusName"])
     local_stack.apply(home, stack.port, OTHER, **SETTINGS, **made)
     outputs = local_stack.outputs(stack.port, OTHER)
-    listed = stack.aws("cloudformation").list_stack_resources(StackName=OTHER)["StackResourceSummaries"]
-    resources = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in listed}
+    resources = resources_of(stack, OTHER)
+    resources |= resources_of(stack, resources["Monitoring"])
     api_url = f"{emulator_url(stack.port)}/_aws/execute-api/{outputs['ApiId']}/v1"
     user = Client(api_url, token_of(stack, pool["Id"]))
     yield Other(outputs, made, resources, user)
     user.close()
+
+
+def resources_of(stack: Stack, name: str) -> dict[str, str]:
+    """Returns the physical ids of the resources of the stack called *name*."""
+    listed = stack.aws("cloudformation").list_stack_resources(StackName=name)["StackResourceSummaries"]
+    return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in listed}
 
 
 def copy_of_build(stack: Stack, home: Path) -> Path:

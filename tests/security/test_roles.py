@@ -12,21 +12,19 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.e2e.conftest import Attacked
-from tests.stack import Stack
-from tests.unit.test_transformed import (
+from tests.grants import (
     BY_USER,
+    CODEDEPLOY_GRANTS,
+    COMMON_GRANTS,
     CONVERSATIONS,
     DEAD_LETTERS,
     GRANTS,
     HOOK,
+    KEY_GRANTS,
     MESSAGES,
-    OF_ALL,
-    OF_CODEDEPLOY,
-    OF_THE_KEY,
-    OTHERS,
-    named,
-    of_type,
 )
+from tests.stack import Stack
+from tests.template import OTHERS, named, of_type
 from tools.local import stack as deployed
 from tools.local.environment import REGION, emulator_url
 
@@ -198,9 +196,9 @@ def _refers(value: Any) -> bool:
 
 def expected(role: str) -> dict[str, set[str]]:
     """On what the role of that name may carry out which action, as patterns of ARNs."""
-    grants: Mapping[str, set[str]] = OF_CODEDEPLOY
+    grants: Mapping[str, set[str]] = CODEDEPLOY_GRANTS
     if role.endswith(SUFFIX):
-        grants = GRANTS[role.removesuffix(SUFFIX)] | OF_ALL
+        grants = GRANTS[role.removesuffix(SUFFIX)] | COMMON_GRANTS
     return {action: {arn_of(pattern) for pattern in patterns} for action, patterns in grants.items()}
 
 
@@ -223,7 +221,7 @@ def test_a_role_may_do_what_its_function_does_and_nothing_else(role: str, stack:
     # All that it needs was among what was tried.
     assert set(allowed) == grants.keys()
     # The team's own key they use through DynamoDB and SQS alone.
-    assert not OF_THE_KEY.keys() & set(allowed)
+    assert not KEY_GRANTS.keys() & set(allowed)
     attack = f"{role}: actions of {len(TRIED)} services on resources of ours and of others, simulated"
     attacked(ROLES, attack, f"denied but for the {len(allowed)} that it needs", tried)
 
