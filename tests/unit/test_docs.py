@@ -103,6 +103,13 @@ def test_make_targets_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=page_id)
+def test_named_paths_exist(page: Path) -> None:
+    code = re.findall(r"`([^`\s]+)`", prose(page.read_text()))
+    paths = [path for path in code if re.fullmatch(r"(docs|events|functions|infra|layers|tests|tools)/[\w./-]*", path)]
+    assert not [path for path in paths if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=page_id)
 def test_shell_blocks_parse(page: Path) -> None:
     for language, content in blocks(page.read_text()):
         if language == "sh":
