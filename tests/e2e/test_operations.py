@@ -305,7 +305,7 @@ def test_what_was_deleted_is_brought_back_as_the_page_for_operations_says(stack:
     ]
     dynamodb.delete_item(TableName=tables[0], Key={name: tombstone[name] for name in ("user_id", "id")})
 
-    (copy_rows,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/operations.md").read_text(), re.DOTALL)
+    (copy_rows,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/restore.md").read_text(), re.DOTALL)
     sub = tombstone["id"]["S"].partition("#")[0]
     done = subprocess.run(
         [sys.executable, "-c", copy_rows, *tables, sub, conversation["id"]],
