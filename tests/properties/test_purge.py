@@ -13,7 +13,7 @@ from coherent import errors
 
 from tests import tables
 from tests.handlers import call, create, list_messages, purge, send, sweep
-from tests.wire import Wire, response, error_response
+from tests.wire import Wire, error_response, response
 
 SEEDS = int(os.environ.get("PURGE_SEEDS", "25"))
 
