@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.filters import COMBINATIONS, matches
+from tests.filters import COMBINATIONS
+from tests.model import matches
 from tests.stack import Client, Stack, error
 from tools.local import users
 from tools.local.environment import aws_session, emulator_url
