@@ -63,6 +63,7 @@ lint: .tools/installed .tools/checks/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	PYTHONPATH=layers/shared $(CHECKS)/lint-imports --no-cache
 	$(SAM) validate --lint
 	@mkdir -p .local/lint
 	@$(BIN)/python -m tools.lint.transformed > .local/lint/default.json
