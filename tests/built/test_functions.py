@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import aws, handlers, tables
+from tests import fake_lambda, handlers, tables
 from tests.built.conftest import run
 from tests.handlers import (
     JSON,
@@ -15,7 +15,7 @@ from tests.handlers import (
     create,
     event,
     invoke,
-    list_all,
+    list_conversations,
     purge,
     send,
     sweep,
@@ -30,8 +30,8 @@ def test_conversations_are_created_listed_changed_and_deleted() -> None:
     assert call("retrieve_conversation", id=conversation["id"]).body == conversation
     muted = update(conversation, is_muted=True, archived_at=1_790_000_000)
     assert muted == conversation | {"is_muted": True, "archived_at": 1_790_000_000}
-    assert list_all() == list_all(muted="true") == list_all(group_id="friends") == [muted]
-    assert list_all(muted="false") == []
+    assert list_conversations() == list_conversations(muted="true") == list_conversations(group_id="friends") == [muted]
+    assert list_conversations(muted="false") == []
     rejected = call("update_conversation", id=conversation["id"], body="is_muted=false", headers={"If-Match": '"1"'})
     assert (rejected.status, rejected.message[:8]) == (412, "If-Match")
     assert call("delete_conversation", id=conversation["id"]).status == 204
@@ -72,7 +72,7 @@ def test_the_sweep_finishes_an_order_to_purge() -> None:
     call("delete_conversation", id=conversation["id"])
     tables.age_tombstones()
     sweep()
-    assert tables.everything() == []
+    assert tables.all_rows() == []
 
 
 def test_a_received_message_is_stored() -> None:
@@ -84,10 +84,10 @@ def test_a_received_message_is_stored() -> None:
 
 
 def test_a_release_is_exercised(monkeypatch: pytest.MonkeyPatch) -> None:
-    with aws.serving() as (others, url):
+    with fake_lambda.serving() as (others, url):
         for name, value in others.environment(url).items():
             monkeypatch.setenv(name, value)
-        handlers.handler(aws.HOOK)(event(aws.HOOK), Context())
+        handlers.handler(fake_lambda.HOOK)(event(fake_lambda.HOOK), Context())
     assert [told["status"] for told in others.reported] == ["Succeeded"]
 
 

@@ -38,7 +38,7 @@ class Home(NamedTuple):
 def furnish(user: str) -> Home:
     """Makes it."""
     home, rows = _furnished()
-    tables.put(json.loads(json.dumps(rows).replace(home.user, user)))
+    tables.put_rows(json.loads(json.dumps(rows).replace(home.user, user)))
     return home._replace(user=user)
 
 
@@ -53,7 +53,7 @@ def _furnished() -> tuple[Home, dict[str, list[dict[str, Any]]]]:
     other_message = handlers.send(other, "hands off", user)
     etag = handlers.call("retrieve_conversation", user=user, id=conversation["id"]).headers["ETag"]
     ids = (conversation["id"], etag, message["id"], '"1"', pinned["id"], other["id"], other_message["id"])
-    return Home(user, *ids), tables.of_user(user)
+    return Home(user, *ids), tables.user_rows(user)
 
 
 def view(home: Home, dead_letters: Sequence[str]) -> View:
@@ -62,7 +62,7 @@ def view(home: Home, dead_letters: Sequence[str]) -> View:
     What was made since is called new; tags are not told, but whether they have changed. Of the messages that are left
     of deleted conversations, those that were put there to be purged are told, and how many nobody is going to purge.
     """
-    found = tables.of_user(home.user)
+    found = tables.user_rows(home.user)
     ordered = {tombstone["id"]["S"].partition("#")[2] for tombstone in found["tombstones"]}
     existing = {row["id"]["S"] for row in found["conversations"]}
     messages = [row for row in found["messages"] if row["conversation_id"]["S"] in existing]

@@ -135,7 +135,7 @@ def test_what_was_deleted_is_purged_and_nothing_else(
     with closing(Environment(runtime)) as environment:
         assert not environment.invoke("sweep_purges", event("sweep_purges")).is_failed
     with aws.aws:
-        found = tables.of_user(user)
+        found = tables.user_rows(user)
         assert list_messages(user) == [said]
     assert [row["id"]["S"] for row in found["messages"]] == [said["id"]]
     assert [row["id"]["S"] for row in found["conversations"]] == [kept["id"]]

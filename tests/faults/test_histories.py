@@ -11,7 +11,7 @@ from tests.faults.calls import user_names
 from tests.faults.histories import History
 from tests.faults.linear import could_be
 from tests.faults.network import Network
-from tests.handlers import list_all
+from tests.handlers import list_conversations
 
 SEEDS = int(os.environ.get("CHAOS_HISTORIES", "3"))
 _CLIENTS, _STEPS = 4, 25
@@ -58,8 +58,8 @@ def _check_walks(history: History) -> None:
 
 def _check_what_is_left(history: History) -> None:
     """Each filter lists what it should; each message has its conversation or will be purged; nothing is there twice."""
-    found = tables.of_user(history.user)
-    everything = list_all(history.user)
+    found = tables.user_rows(history.user)
+    everything = list_conversations(history.user)
     # What was never answered may have been made, once.
     markers = [conversation["contact_id"] for conversation in everything]
     assert len(markers) == len(set(markers))
@@ -68,7 +68,7 @@ def _check_what_is_left(history: History) -> None:
     assert {c["contact_id"] for c in unknown} <= history.unanswered
     for is_muted in (True, False):
         expected = [conversation for conversation in everything if conversation["is_muted"] is is_muted]
-        assert list_all(history.user, muted=str(is_muted).lower()) == expected
+        assert list_conversations(history.user, muted=str(is_muted).lower()) == expected
     existing = {row["id"]["S"] for row in found["conversations"]}
     ordered = {tombstone["id"]["S"].partition("#")[2] for tombstone in found["tombstones"]}
     assert existing == {conversation["id"] for conversation in everything}

@@ -60,7 +60,7 @@ def without_fault(call: Call, network: Network, environment: Environment, user: 
     result = environment.invoke(call.function, call.event(home))
     with network.aws:
         after = view(home, network.dead_letters)
-        tables.forget(user)
+        tables.delete_user(user)
     assert (result.status, after) == call.effect(home, before), f"{call.name}: {result}"
     return route.requests, _told(result, home)
 
@@ -105,7 +105,7 @@ def tried(case: Case, network: Network, environment: Environment, user: str) -> 
     again = environment.invoke(call.function, event)
     with network.aws:
         after_again = view(home, network.dead_letters)
-        tables.forget(user)
+        tables.delete_user(user)
     # botocore repeats less after it has repeated much; and of a broken-off call something may still be on its way.
     environment.close()
     return Trial(case, home, before, first, after_first, again, after_again, len(route.requests))

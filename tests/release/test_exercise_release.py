@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests import tables
-from tests.aws import FAULTS, HOOK, RELEASED, Aws, Fault, serving
+from tests.fake_lambda import FAULTS, HOOK, RELEASED, FakeLambda, Fault, serving
 from tests.handlers import ENDPOINTS, JSON, USER_ENDPOINTS, Context, event, handler, sweep
 from tests.template import FUNCTIONS, logical_id
 
@@ -25,15 +25,15 @@ Bad = Callable[[Event, Good], Any]
 
 
 @pytest.fixture
-def aws(tables: None, no_backoff: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def fake(tables: None, no_backoff: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLambda]:
     """Where the hook finds the functions, and whom it tells."""
     del tables, no_backoff
     monkeypatch.setattr("synthetic_user._INDEX_SECONDS", 0)
     monkeypatch.setattr("synthetic_user._PAUSE_SECONDS", 0)
-    with serving() as (aws, url):
-        for name, value in aws.environment(url).items():
+    with serving() as (fake, url):
+        for name, value in fake.environment(url).items():
             monkeypatch.setenv(name, value)
-        yield aws
+        yield fake
 
 
 def run(seconds: float = 900) -> float:
@@ -66,42 +66,46 @@ def says(status: int, body: dict[str, Any]) -> Event:
     return {"statusCode": status, "headers": {"Content-Type": JSON}, "body": json.dumps(body)}
 
 
-def test_good_versions_get_traffic_and_nothing_is_left_behind(aws: Aws, caplog: pytest.LogCaptureFixture) -> None:
+def test_good_versions_get_traffic_and_nothing_is_left_behind(
+    fake: FakeLambda, caplog: pytest.LogCaptureFixture
+) -> None:
     run()
-    assert aws.reported == [told("Succeeded")]
+    assert fake.reported == [told("Succeeded")]
     assert caplog.records == []
     assert tables.messages() == tables.conversations() == []
     tables.age_tombstones()
     sweep()
     # Records of idempotency keys go by themselves.
-    assert all("expires_at" in row for row in tables.everything())
+    assert all("expires_at" in row for row in tables.all_rows())
 
 
-def test_every_function_is_exercised_with_requests_that_the_api_would_give_it(aws: Aws) -> None:
+def test_every_function_is_exercised_with_requests_that_the_api_would_give_it(fake: FakeLambda) -> None:
     run()
-    assert {function for function, _ in aws.invoked} == set(RELEASED)
-    for endpoint, request in aws.invoked:
+    assert {function for function, _ in fake.invoked} == set(RELEASED)
+    for endpoint, request in fake.invoked:
         if endpoint in ENDPOINTS:
             route = FUNCTIONS[logical_id(endpoint)]["Events"]["Http"]["Properties"]
             assert (request["httpMethod"], request["resource"]) == (route["Method"], route["Path"])
             assert request["path"] == route["Path"].format_map(request["pathParameters"] or {})
 
 
-def test_runs_at_once_are_different_users(aws: Aws) -> None:
+def test_runs_at_once_are_different_users(fake: FakeLambda) -> None:
     with ThreadPoolExecutor(2) as threads:
         for running in [threads.submit(run) for _ in range(2)]:
             running.result()
-    assert aws.reported == [told("Succeeded")] * 2
+    assert fake.reported == [told("Succeeded")] * 2
 
 
 @pytest.mark.parametrize("function", RELEASED)
-def test_a_version_that_fails_gets_no_traffic(function: str, aws: Aws, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_version_that_fails_gets_no_traffic(
+    function: str, fake: FakeLambda, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(_event: Event) -> None:
         raise ImportError("no module named chat")
 
-    aws.bad[function] = fail
+    fake.bad[function] = fail
     run()
-    assert aws.reported == [told("Failed")]
+    assert fake.reported == [told("Failed")]
     assert blamed(caplog)[-1] == function
     assert "no module named chat" in caplog.text
     assert tables.conversations() == []
@@ -109,26 +113,26 @@ def test_a_version_that_fails_gets_no_traffic(function: str, aws: Aws, caplog: p
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_an_endpoint_that_answers_an_error_gets_no_traffic(
-    endpoint: str, aws: Aws, caplog: pytest.LogCaptureFixture
+    endpoint: str, fake: FakeLambda, caplog: pytest.LogCaptureFixture
 ) -> None:
-    aws.bad[endpoint] = lambda _: says(500, {"type": "api_error"})
+    fake.bad[endpoint] = lambda _: says(500, {"type": "api_error"})
     run()
-    assert aws.reported == [told("Failed")]
+    assert fake.reported == [told("Failed")]
     assert blamed(caplog)[-1] == endpoint
     assert tables.conversations() == []
 
 
 @pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
 def test_an_endpoint_that_lets_strangers_in_gets_no_traffic(
-    endpoint: str, aws: Aws, caplog: pytest.LogCaptureFixture
+    endpoint: str, fake: FakeLambda, caplog: pytest.LogCaptureFixture
 ) -> None:
     def welcome(request: Event) -> Any:
         request["requestContext"].setdefault("authorizer", {"claims": {"sub": "kevin"}})
-        return aws.good(endpoint, request)
+        return fake.good(endpoint, request)
 
-    aws.bad[endpoint] = welcome
+    fake.bad[endpoint] = welcome
     run()
-    assert aws.reported == [told("Failed")]
+    assert fake.reported == [told("Failed")]
     assert blamed(caplog)[-1] == endpoint
 
 
@@ -228,55 +232,55 @@ BAD: dict[str, Bad] = {
 
 @pytest.mark.parametrize("wrong", BAD)
 def test_a_version_that_does_not_do_what_it_should_gets_no_traffic(
-    wrong: str, aws: Aws, caplog: pytest.LogCaptureFixture
+    wrong: str, fake: FakeLambda, caplog: pytest.LogCaptureFixture
 ) -> None:
     function = wrong.partition(" ")[0]
 
     def behave(request: Event) -> Any:
         if "httpMethod" in request and "authorizer" not in request["requestContext"]:
             # It does refuse strangers.
-            return aws.good(function, request)
-        return BAD[wrong](request, lambda: aws.good(function, request))
+            return fake.good(function, request)
+        return BAD[wrong](request, lambda: fake.good(function, request))
 
-    aws.bad[function] = behave
+    fake.bad[function] = behave
     run()
-    assert aws.reported == [told("Failed")]
+    assert fake.reported == [told("Failed")]
     assert function in blamed(caplog)
     assert tables.conversations() == []
 
 
-def test_a_version_that_takes_what_is_wrong_gets_no_traffic(aws: Aws, caplog: pytest.LogCaptureFixture) -> None:
-    aws.bad["create_conversation"] = lambda request: (
-        says(201, {}) if request["body"] else aws.good("create_conversation", request)
+def test_a_version_that_takes_what_is_wrong_gets_no_traffic(fake: FakeLambda, caplog: pytest.LogCaptureFixture) -> None:
+    fake.bad["create_conversation"] = lambda request: (
+        says(201, {}) if request["body"] else fake.good("create_conversation", request)
     )
     run()
-    assert aws.reported == [told("Failed")]
+    assert fake.reported == [told("Failed")]
     assert blamed(caplog)[-1] == "create_conversation"
 
 
 @pytest.mark.parametrize(("function", "seconds"), {"retrieve_docs": 0.2, "sweep_purges": 2}.items())
 def test_a_version_that_does_not_answer_in_time_gets_no_traffic(
-    function: str, seconds: float, aws: Aws, caplog: pytest.LogCaptureFixture
+    function: str, seconds: float, fake: FakeLambda, caplog: pytest.LogCaptureFixture
 ) -> None:
-    aws.bad[function] = aws.never
+    fake.bad[function] = fake.never
     assert run(KEPT_SECONDS + seconds) > KEPT_SECONDS - 10
-    assert aws.reported == [told("Failed")]
+    assert fake.reported == [told("Failed")]
     assert blamed(caplog)[-1] == function
     assert tables.conversations() == []
 
 
-def test_an_index_may_follow_in_a_moment(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_may_follow_in_a_moment(fake: FakeLambda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synthetic_user._INDEX_SECONDS", 60)
     looks: list[Event] = []
 
     def lag(request: Event) -> Any:
         looks.append(request)
         is_early = request["queryStringParameters"] and len(looks) < 6
-        return says(200, {"has_more": False, "data": []}) if is_early else aws.good("list_conversations", request)
+        return says(200, {"has_more": False, "data": []}) if is_early else fake.good("list_conversations", request)
 
-    aws.bad["list_conversations"] = lag
+    fake.bad["list_conversations"] = lag
     run()
-    assert aws.reported == [told("Succeeded")]
+    assert fake.reported == [told("Succeeded")]
 
 
 def test_the_hook_has_the_time_to_wait_for_every_function_and_codedeploy_for_the_hook() -> None:
@@ -284,18 +288,18 @@ def test_the_hook_has_the_time_to_wait_for_every_function_and_codedeploy_for_the
     assert longest + KEPT_SECONDS < FUNCTIONS[logical_id(HOOK)]["Timeout"] < 60 * 60
 
 
-def test_where_there_is_no_time_there_is_no_traffic(aws: Aws, caplog: pytest.LogCaptureFixture) -> None:
+def test_where_there_is_no_time_there_is_no_traffic(fake: FakeLambda, caplog: pytest.LogCaptureFixture) -> None:
     run(KEPT_SECONDS)
-    assert aws.reported == [told("Failed")]
+    assert fake.reported == [told("Failed")]
     assert blamed(caplog) == ["retrieve_docs"]
 
 
 def test_a_version_that_is_not_known_gets_no_traffic(
-    aws: Aws, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    fake: FakeLambda, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("LIST_MESSAGES")
     run()
-    assert aws.reported == [told("Failed")]
+    assert fake.reported == [told("Failed")]
     assert blamed(caplog)[-1] == "list_messages"
 
 
@@ -309,43 +313,45 @@ def test_a_version_that_is_not_known_gets_no_traffic(
         (403, "AccessDeniedException"),
     ],
 )
-def test_what_lambda_cannot_invoke_yet_is_invoked_in_a_moment(error_response: tuple[int, str], aws: Aws) -> None:
-    aws.lambda_errors = [error_response] * 3
+def test_what_lambda_cannot_invoke_yet_is_invoked_in_a_moment(
+    error_response: tuple[int, str], fake: FakeLambda
+) -> None:
+    fake.lambda_errors = [error_response] * 3
     run()
-    assert aws.reported == [told("Succeeded")]
+    assert fake.reported == [told("Succeeded")]
 
 
 def test_codedeploy_is_told_even_where_nothing_can_be_invoked_or_cleaned_up(
-    aws: Aws, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    fake: FakeLambda, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("synthetic_user._GRANT_SECONDS", 0)
-    aws.lambda_errors = [(403, "AccessDeniedException")] * 2
+    fake.lambda_errors = [(403, "AccessDeniedException")] * 2
     run()
-    assert aws.invoked == []
-    assert aws.reported == [told("Failed")]
+    assert fake.invoked == []
+    assert fake.reported == [told("Failed")]
     assert [vars(record)["user"] for record in caplog.records] == [vars(caplog.records[0])["user"]] * 2
 
 
-def test_a_call_without_an_answer_is_not_repeated(aws: Aws) -> None:
-    aws.lambda_errors = [(500, "ServiceException")]
+def test_a_call_without_an_answer_is_not_repeated(fake: FakeLambda) -> None:
+    fake.lambda_errors = [(500, "ServiceException")]
     run()
-    assert [function for function, _ in aws.invoked] == ["list_conversations"]
-    assert aws.reported == [told("Failed")]
+    assert [function for function, _ in fake.invoked] == ["list_conversations"]
+    assert fake.reported == [told("Failed")]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whatever_befalls_an_invocation_codedeploy_is_told_once_and_nothing_is_left_behind(
-    fault: Fault, aws: Aws, caplog: pytest.LogCaptureFixture, record_property: Callable[[str, object], None]
+    fault: Fault, fake: FakeLambda, caplog: pytest.LogCaptureFixture, record_property: Callable[[str, object], None]
 ) -> None:
     run()
-    numbers = range(1, aws.requests + 1)
+    numbers = range(1, fake.requests + 1)
     outcomes = []
     for number in numbers if "CHAOS_LONG" in os.environ else numbers[::12]:
-        aws.reported, aws.requests, aws.faults = [], 0, {number: fault}
+        fake.reported, fake.requests, fake.faults = [], 0, {number: fault}
         caplog.clear()
         run()
         # Whether the new version is to blame cannot be known, so it gets no traffic.
-        assert aws.reported == [told("Failed")]
+        assert fake.reported == [told("Failed")]
         assert len(caplog.records) == 1
         assert tables.conversations() == []
         tables.age_tombstones()
@@ -356,22 +362,22 @@ def test_whatever_befalls_an_invocation_codedeploy_is_told_once_and_nothing_is_l
     record_property("trials", json.dumps(outcomes))
 
 
-def test_codedeploy_is_told_again_where_it_did_not_hear(aws: Aws) -> None:
-    aws.codedeploy_errors = [(500, "InternalFailure")] * 2
+def test_codedeploy_is_told_again_where_it_did_not_hear(fake: FakeLambda) -> None:
+    fake.codedeploy_errors = [(500, "InternalFailure")] * 2
     run()
-    assert aws.reported == [told("Succeeded")]
+    assert fake.reported == [told("Succeeded")]
 
 
-def test_what_codedeploy_knows_already_need_not_be_told_again(aws: Aws) -> None:
-    aws.codedeploy_errors = [(400, "LifecycleEventAlreadyCompletedException")]
+def test_what_codedeploy_knows_already_need_not_be_told_again(fake: FakeLambda) -> None:
+    fake.codedeploy_errors = [(400, "LifecycleEventAlreadyCompletedException")]
     run()
-    assert aws.reported == []
+    assert fake.reported == []
 
 
 @pytest.mark.parametrize("is_good", [True, False])
-def test_where_codedeploy_cannot_be_told_the_hook_fails(is_good: bool, aws: Aws) -> None:
+def test_where_codedeploy_cannot_be_told_the_hook_fails(is_good: bool, fake: FakeLambda) -> None:
     if not is_good:
-        aws.bad["retrieve_docs"] = lambda _: says(404, {})
-    aws.codedeploy_errors = [(400, "InvalidDeploymentIdException")]
+        fake.bad["retrieve_docs"] = lambda _: says(404, {})
+    fake.codedeploy_errors = [(400, "InvalidDeploymentIdException")]
     with pytest.raises(ClientError, match="InvalidDeploymentId"):
         run()

@@ -19,7 +19,7 @@ from tests.handlers import (
     event,
     handler,
     invoke,
-    list_all,
+    list_conversations,
     sweep,
 )
 from tests.wire import Wire, cancelled_transaction, error_response
@@ -119,7 +119,7 @@ def test_units_are_those_that_dynamodb_says_it_took(tables: None, capsys: pytest
     (line,) = told(capsys)
     assert values(line)["WriteUnits"] > 0
     assert values(line)["ReadUnits"] == 0
-    list_all()
+    list_conversations()
     call("retrieve_conversation", id=conversation["id"])
     for line in told(capsys):
         assert values(line)["ReadUnits"] > 0

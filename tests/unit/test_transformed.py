@@ -12,7 +12,7 @@ import pytest
 
 from tests import tables as contents
 from tests.handlers import FUNCTIONS as HANDLERS
-from tests.handlers import JSON, USER_ENDPOINTS, call, create, list_all, send, sweep, update
+from tests.handlers import JSON, USER_ENDPOINTS, call, create, list_conversations, send, sweep, update
 from tests.template import FUNCTIONS, ROOT, TABLES, TEMPLATE, logical_id, references, resolved, transform
 from tests.wire import Wire, error_response
 
@@ -378,7 +378,7 @@ def emitted(tables: None, wire: Wire, no_backoff: None, capsys: pytest.CaptureFi
     """What CloudWatch makes of logs, with units: all that functions write, and what it counts in the access logs."""
     del tables, no_backoff
     create()
-    list_all()
+    list_conversations()
     sweep()
     call("list_conversations", query={"limit": ["0"]})
     wire.fault = lambda request: error_response(request, 400, "ThrottlingException")
@@ -599,7 +599,7 @@ def test_only_records_of_idempotency_keys_expire(tables: None) -> None:
     update(conversation, archived_at=1)
     send(conversation)
     call("delete_conversation", id=create()["id"])
-    expiring = [row["user_id"]["S"] for row in contents.everything() if expiry["AttributeName"] in row]
+    expiring = [row["user_id"]["S"] for row in contents.all_rows() if expiry["AttributeName"] in row]
     assert expiring == ["idempotency#kevin"] * 2
 
 

@@ -1,4 +1,4 @@
-"""Lambda and CodeDeploy over HTTP, as far as the hook of a release calls them: with our handlers behind them."""
+"""A fake of Lambda and CodeDeploy over HTTP, for the release hook: invocations run our handlers."""
 
 import json
 import os
@@ -18,48 +18,47 @@ HOOK = "exercise_release"
 RELEASED = [function for function in FUNCTIONS if function != HOOK]
 _ACCOUNT = "arn:aws:lambda:eu-west-1:123456789012:function"
 
-
-# What may happen to an invocation on its way, of which the second and third are carried out.
-Fault = Literal["connection reset", "done, answer lost", "torn answer"]
+# The function runs before the second and third fault, but not before the first.
+Fault = Literal["connection reset", "response lost", "truncated response"]
 FAULTS = get_args(Fault)
 
 
-class Aws:
-    """Both of them, and what came to them."""
+class FakeLambda:
+    """The fake services: what they do, and the requests that they got."""
 
     def __init__(self) -> None:
-        """Every new version is good: it does what our handler does."""
-        # What a new version does instead with an event.
+        """Starts with good versions, which run our handlers, and without faults."""
+        # By function: what its bad version does with an event.
         self.bad: dict[str, Callable[[dict[str, Any]], Any]] = {}
-        # The errors that Lambda and CodeDeploy answer with before they do anything: HTTP status and code.
+        # The next error responses, as HTTP status and code. The request has no effect.
         self.lambda_errors: list[tuple[int, str]] = []
         self.codedeploy_errors: list[tuple[int, str]] = []
-        # What befalls the invocations of these numbers, counted from 1: see `Fault`.
+        # By the number of the invocation, counted from 1.
         self.faults: dict[int, Fault] = {}
         self.requests = 0
-        # Which functions were invoked, and with what.
+        # The functions invoked, with their events.
         self.invoked: list[tuple[str, dict[str, Any]]] = []
         self.reported: list[dict[str, str]] = []
         self.has_ended = threading.Event()
         self._one_at_a_time = threading.Lock()
 
     def environment(self, url: str) -> dict[str, str]:
-        """What the hook has to know of them, if they answer at *url*."""
+        """Returns the hook's environment variables for a fake at *url*."""
         versions = {function.upper(): f"{_ACCOUNT}:{function}:7" for function in RELEASED}
         return versions | {"AWS_ENDPOINT_URL_LAMBDA": url, "AWS_ENDPOINT_URL_CODEDEPLOY": url}
 
     def good(self, function: str, event: dict[str, Any]) -> Any:
-        """What our handler answers."""
-        # As in an environment of Lambda, where a function's state is its own.
+        """Returns the response of our handler."""
+        # An execution environment of Lambda handles one event at a time.
         with self._one_at_a_time:
             return handler(function)(event, Context())
 
     def never(self, _event: dict[str, Any]) -> None:
-        """Does not answer, as a new version."""
+        """Hangs until the fake stops. A bad version."""
         self.has_ended.wait()
 
     def invoke(self, arn: str, event: dict[str, Any]) -> Any:
-        """What the version or alias answers."""
+        """Returns the response of the version or alias *arn*."""
         function, qualifier = arn.removeprefix(f"{_ACCOUNT}:").split(":")
         self.invoked.append((function, event))
         if qualifier == "live" or function not in self.bad:
@@ -68,16 +67,16 @@ class Aws:
 
 
 @contextmanager
-def serving() -> Iterator[tuple[Aws, str]]:
-    """Both of them and their URL, for as long as the block lasts. moto has to be at work."""
-    aws = Aws()
+def serving() -> Iterator[tuple[FakeLambda, str]]:
+    """Serves a fake during the block. Yields it and its URL. Requires moto."""
+    fake = FakeLambda()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            # Who does not wait for the answer any more does not get it.
+            # The client may have closed the connection.
             with suppress(ConnectionError):
                 if "X-Amz-Target" in self.headers:
                     self._report(given)
@@ -86,40 +85,40 @@ def serving() -> Iterator[tuple[Aws, str]]:
 
         def _report(self, given: dict[str, str]) -> None:
             assert self.headers["X-Amz-Target"] == "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus"
-            if aws.codedeploy_errors:
-                status, code = aws.codedeploy_errors.pop(0)
-                self._answer(status, {"__type": code, "message": "because"})
+            if fake.codedeploy_errors:
+                status, code = fake.codedeploy_errors.pop(0)
+                self._respond(status, {"__type": code, "message": "because"})
             else:
-                aws.reported.append(given)
-                self._answer(200, {})
+                fake.reported.append(given)
+                self._respond(200, {})
 
         def _invoke(self, arn: str, event: dict[str, Any]) -> None:
-            aws.requests += 1
-            fault = aws.faults.get(aws.requests)
+            fake.requests += 1
+            fault = fake.faults.get(fake.requests)
             if fault == "connection reset":
                 self._reset()
                 return
-            if aws.lambda_errors:
-                status, code = aws.lambda_errors.pop(0)
-                self._answer(status, {"Type": "User", "Message": "because"}, {"X-Amzn-ErrorType": code})
+            if fake.lambda_errors:
+                status, code = fake.lambda_errors.pop(0)
+                self._respond(status, {"Type": "User", "Message": "because"}, {"X-Amzn-ErrorType": code})
                 return
             try:
-                response = aws.invoke(arn, event)
-            except Exception as error:  # noqa: BLE001 - Lambda answers for whatever a function raises
+                response = fake.invoke(arn, event)
+            except Exception as error:  # noqa: BLE001 - Lambda reports any exception of a function
                 raised = {"errorType": type(error).__name__, "errorMessage": str(error)}
-                self._answer(200, raised, {"X-Amz-Function-Error": "Unhandled"})
+                self._respond(200, raised, {"X-Amz-Function-Error": "Unhandled"})
             else:
-                if fault == "done, answer lost":
+                if fault == "response lost":
                     self._reset()
                 else:
-                    self._answer(200, response, is_truncated=fault == "torn answer")
+                    self._respond(200, response, is_truncated=fault == "truncated response")
 
         def _reset(self) -> None:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             os.close(self.connection.detach())
             self.close_connection = True
 
-        def _answer(
+        def _respond(
             self, status: int, body: Any, headers: dict[str, str] | None = None, *, is_truncated: bool = False
         ) -> None:
             content = json.dumps(body).encode()
@@ -131,10 +130,10 @@ def serving() -> Iterator[tuple[Aws, str]]:
             self.close_connection = is_truncated
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with listening(Handler) as url:
         try:
-            yield aws, url
+            yield fake, url
         finally:
-            aws.has_ended.set()
+            fake.has_ended.set()
