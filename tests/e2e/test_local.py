@@ -173,7 +173,7 @@ def test_unsupported_python_is_reported(tmp_path: Path) -> None:
         ["make", "run", "PYTHON=false"], cwd=project, capture_output=True, text=True, timeout=60, check=False
     )
     assert rejected.returncode == 2
-    assert rejected.stderr.startswith("No Python 3.11 to 3.14 with its venv module is here: install one (")
+    assert rejected.stderr.startswith("Python 3.11 to 3.14 with its venv module was not found: install it (")
 
 
 def copy_of_project(folder: Path) -> Path:

@@ -81,7 +81,9 @@ def page(stack: Stack, tmp_path: Path) -> Iterator[Page]:
         )
         browser.on("request", on_request)
         browser.on("requestfailed", lambda request: problems.append(f"{request.url}: {request.failure}"))
-        browser.on("response", lambda found: found.status > 399 and problems.append(f"{found.url}: {found.status}"))
+        browser.on(
+            "response", lambda found: problems.append(f"{found.url}: {found.status}") if found.status > 399 else None
+        )
         browser.on("weberror", lambda error: problems.append(str(error.error)))
         browser.on("console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None)
         page = browser.new_page()
