@@ -346,7 +346,7 @@ def test_whatever_befalls_an_invocation_codedeploy_is_told_once_and_nothing_is_l
     run()
     numbers = range(1, fake.requests + 1)
     outcomes = []
-    for number in numbers if "CHAOS_LONG" in os.environ else numbers[::12]:
+    for number in numbers if "FAULTS_LONG" in os.environ else numbers[::12]:
         fake.reported, fake.requests, fake.faults = [], 0, {number: fault}
         caplog.clear()
         run()
