@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 DOCUMENTATION_URL = "https://protocol.chat/docs/errors"
 # The response headers that the model predicts.
 HEADERS = ("ETag", "Idempotent-Replayed", "Link", "Location")
+# The attributes that only the sender of a message changes.
+EDITS = {"message", "attachments"}
 # Arguments of the model's methods that are request headers.
 _REQUEST_HEADERS = {"key": "Idempotency-Key", "if_match": "If-Match", "if_none_match": "If-None-Match"}
 # How far the service's clock may differ from ours.
@@ -83,9 +85,11 @@ class Model:
         found = [conversation for conversation in self.conversations.values() if matches(conversation, query)]
         return self._page("conversations", found, query)
 
-    def update_conversation(self, id: str, body: Mapping[str, Any], if_match: str | None = None) -> Response:
+    def update_conversation(
+        self, id: str, body: Mapping[str, Any], if_match: str | None = None, if_none_match: str | None = None
+    ) -> Response:
         """PUT /conversations/{id}: what *body* does not name stays as it is."""
-        if rejection := self._reject("conversation", self.conversations, id, if_match):
+        if rejection := self._reject("conversation", self.conversations, id, if_match, if_none_match):
             return rejection
         pinned = body.get("pinned_message_id")
         if pinned is not None and self.messages.get(pinned, {}).get("conversation_id") != id:
@@ -147,11 +151,30 @@ class Model:
             return error(404, "conversation_id: no such conversation")
         return self._page("messages", self.messages_of(conversation_id), query)
 
-    def update_message(self, id: str, body: Mapping[str, Any], now: int, if_match: str | None = None) -> Response:
-        """PUT /messages/{id}: what *body* does not name stays as it is."""
-        if rejection := self._reject("message", self.messages, id, if_match):
+    def update_message(
+        self,
+        id: str,
+        body: Mapping[str, Any],
+        now: int,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> Response:
+        """PUT /messages/{id}: what *body* does not name stays as it is. Only the sender edits text and attachments."""
+        edits = sorted(body.keys() & EDITS)
+        message = self.messages.get(id, {})
+        if edits and message.get("contact"):
+            return error(403, f"{', '.join(edits)}: only the sender of a message can change this")
+        if rejection := self._reject("message", self.messages, id, if_match, if_none_match):
             return rejection
-        return self._change(self.messages[id], **body, updated_at=now)
+        changes = dict(body) | ({"updated_at": now} if edits else {})
+        if "reactions" in changes:
+            # Each pair of reaction and contact once.
+            given = changes["reactions"]
+            changes["reactions"] = [reaction for place, reaction in enumerate(given) if reaction not in given[:place]]
+        changed = message | changes
+        if not changed["message"] and not changed["attachments"]:
+            return error(400, "message: must not be empty without attachments")
+        return self._change(message, **changes)
 
     def delete_message(self, id: str, if_match: str | None = None) -> Response:
         """DELETE /messages/{id}: a pinned message is unpinned."""
@@ -195,11 +218,20 @@ class Model:
             return Response(304, headers=headers)
         return Response(200, dict(resources[id]), headers)
 
-    def _reject(self, noun: str, resources: Mapping[str, Resource], id: str, if_match: str | None) -> Response | None:
+    def _reject(
+        self,
+        noun: str,
+        resources: Mapping[str, Resource],
+        id: str,
+        if_match: str | None,
+        if_none_match: str | None = None,
+    ) -> Response | None:
         if id not in resources:
             return error(404, f"id: no such {noun}")
         if if_match is not None and not is_named(etag(self.versions[id]), if_match):
             return error(412, f"If-Match: must name the {noun}'s present ETag; it has changed, so retrieve it again")
+        if if_none_match is not None and is_named(etag(self.versions[id]), if_none_match):
+            return error(412, f"If-None-Match: must not name the {noun}'s present ETag")
         return None
 
     def _change(self, resource: Resource, **changes: object) -> Response:
@@ -223,6 +255,8 @@ class Model:
             cursors["next"] = {"starting_after": data[-1]["id"]}
         if data and (has_more if before is not None else after is not None):
             cursors["prev"] = {"ending_before": data[0]["id"]}
+        if not data and (before or after):
+            cursors["prev"] = {"ending_before": before or after}
         kept = {name: value for name, value in query.items() if name not in ("starting_after", "ending_before")}
         links = [
             f'<{self.url}/{kind}?{urlencode(kept | cursor)}>; rel="{relation}"' for relation, cursor in cursors.items()
@@ -277,6 +311,8 @@ def check(model: Model, send: Callable[..., Any], function: str, **given: Any) -
     expected = getattr(model, function)(**given, **chosen)
     assert response == expected, f"{function} {given}: expected {expected}, received {response}"
     if chosen and shown and "Idempotent-Replayed" not in response.headers:
-        assert abs(chosen["now"] - time.time()) < _CLOCK_SECONDS, f"{function}: the time is wrong in {response}"
+        assert chosen["now"] is None or abs(chosen["now"] - time.time()) < _CLOCK_SECONDS, (
+            f"{function}: the time is wrong in {response}"
+        )
         assert chosen.get("new_id", "~") > newest, f"{function}: the new id does not sort last in {response}"
     return response

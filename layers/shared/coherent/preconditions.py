@@ -33,3 +33,6 @@ class Preconditions(NamedTuple):
 
     def _is_allowed(self, version: int) -> bool:
         return self.allowed is None or version in self.allowed
+
+
+ANY = Preconditions()
