@@ -80,7 +80,7 @@ fuzz: .tools/installed
 	@FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/e2e/test_fuzz.py
 
 bench: .tools/installed .tools/bench/installed
-	@PYTHONPATH=layers/shared .tools/bench/bin/python -m tools.bench $(if $(QUICK),--quick --out .local/bench) $(PARTS)
+	@PYTHONPATH=layers/shared .tools/bench/bin/python -m tools.bench $(if $(QUICK),--quick) $(PARTS)
 
 chaos: .tools/installed .tools/bench/installed
 	@PYTHONPATH=layers/shared .tools/bench/bin/python -m tools.results chaos $(if $(QUICK),--quick --out .local/reliability)
