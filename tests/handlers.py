@@ -1,4 +1,4 @@
-"""The handlers, called as API Gateway calls them: with the files in `events/`, changed where a test wants it."""
+"""Calls the handlers as API Gateway and other event sources do, with the sample events in `events/`."""
 
 import copy
 import importlib
@@ -11,16 +11,16 @@ from tests.template import ROOT
 
 FUNCTIONS = sorted(path.name for path in (ROOT / "functions").iterdir() if (path / "app.py").exists())
 _EVENTS = {function: json.loads((ROOT / f"events/{function}.json").read_text()) for function in FUNCTIONS}
-# Those that answer HTTP.
+# The functions behind API Gateway.
 ENDPOINTS = [function for function in FUNCTIONS if "httpMethod" in _EVENTS[function]]
-# Those that a user calls, which is all but the page that tells how.
+# The endpoints that require a user (all but retrieve_docs).
 USER_ENDPOINTS = [endpoint for endpoint in ENDPOINTS if endpoint != "retrieve_docs"]
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 
 class Response(NamedTuple):
-    """What the client gets to see."""
+    """An HTTP response, as the client gets it."""
 
     status: int
     body: Any
@@ -28,23 +28,23 @@ class Response(NamedTuple):
 
     @property
     def message(self) -> str:
-        """The message of an error."""
+        """The message of an error response."""
         return str(self.body["message"])
 
 
 def event(endpoint: str) -> dict[str, Any]:
-    """The sample event of *endpoint*, to be changed at will."""
+    """Returns a copy of the sample event of *endpoint*."""
     return copy.deepcopy(_EVENTS[endpoint])
 
 
 def handler(function: str) -> Callable[[Any, Any], Any]:
-    """What Lambda calls."""
+    """Returns the Lambda handler of *function*."""
     called: Callable[[Any, Any], Any] = importlib.import_module(f"functions.{function}.app").handler
     return called
 
 
 def invoke(endpoint: str, event: dict[str, Any]) -> Response:
-    """Hands *event* to the handler of *endpoint*, and its answer back as JSON would bring it over."""
+    """Invokes the handler of *endpoint* with *event*. The response makes a round trip through JSON."""
     response = json.loads(json.dumps(handler(endpoint)(event, Context(25))))
     assert response.keys() == {"statusCode", "headers", "body"}
     body = response["body"] or None
@@ -54,19 +54,19 @@ def invoke(endpoint: str, event: dict[str, Any]) -> Response:
 
 
 class Context:
-    """What Lambda tells a function about its invocation, as far as ours ask."""
+    """The Lambda context, with the members that our functions use."""
 
     def __init__(self, seconds: float = 300) -> None:
-        """An invocation that ends in so many *seconds*."""
+        """Begins an invocation that Lambda would stop after *seconds*."""
         self._end = time.monotonic() + seconds
 
     def get_remaining_time_in_millis(self) -> int:
-        """What the name says."""
+        """Returns the milliseconds until Lambda would stop the invocation."""
         return max(0, int((self._end - time.monotonic()) * 1000))
 
 
-def purge(*deleted: tuple[str, str], seconds: float = 300) -> list[str]:
-    """Hands the deletions of these users' conversations to `purge_messages`; those that it did not manage."""
+def deletions(*deleted: tuple[str, str]) -> dict[str, Any]:
+    """Returns the event of `purge_messages` for *deleted* (user and conversation ids)."""
     sample = event("purge_messages")
     (record,) = sample["Records"]
     sample["Records"] = []
@@ -75,7 +75,12 @@ def purge(*deleted: tuple[str, str], seconds: float = 300) -> list[str]:
         removal["dynamodb"]["Keys"] = {"user_id": {"S": user_id}, "id": {"S": conversation_id}}
         removal["dynamodb"]["SequenceNumber"] = conversation_id
         sample["Records"].append(removal)
-    response = handler("purge_messages")(sample, Context(seconds))
+    return sample
+
+
+def purge(*deleted: tuple[str, str], seconds: float = 300) -> list[str]:
+    """Invokes `purge_messages` with `deletions`. Returns the ids that it reports as failed."""
+    response = handler("purge_messages")(deletions(*deleted), Context(seconds))
     return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
 
@@ -94,9 +99,9 @@ def request(
     content_type: str = FORM,
     headers: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What API Gateway hands over when *user* calls *endpoint*.
+    """Returns the event with which API Gateway invokes *endpoint* for *user*.
 
-    Query values are lists, since a client may give a parameter any number of times.
+    Query values are lists, since a client may repeat a parameter.
     """
     made = event(endpoint)
     made["requestContext"]["authorizer"]["claims"]["sub"] = user
@@ -114,12 +119,12 @@ def request(
 
 
 def call(endpoint: str, **given: Any) -> Response:
-    """Calls *endpoint* with a `request`."""
+    """Calls *endpoint*. Takes the arguments of `request`."""
     return invoke(endpoint, request(endpoint, **given))
 
 
 def create(user: str = "kevin", **attributes: str) -> dict[str, Any]:
-    """A new conversation of *user*, with harry unless *attributes* say otherwise."""
+    """Creates a conversation of *user*, with harry unless *attributes* are given."""
     response = call(
         "create_conversation", user=user, body=json.dumps(attributes or {"contact_id": "harry"}), content_type=JSON
     )
@@ -129,7 +134,7 @@ def create(user: str = "kevin", **attributes: str) -> dict[str, Any]:
 
 
 def send(conversation: dict[str, Any], message: str = "hello", user: str = "kevin", **more: Any) -> dict[str, Any]:
-    """A new message of *user* in *conversation*."""
+    """Creates a message of *user* in *conversation*."""
     attributes = {"conversation_id": conversation["id"], "message": message, **more}
     body = json.dumps(attributes, ensure_ascii=False)
     response = call("create_message", user=user, body=body, content_type=JSON)
@@ -139,7 +144,7 @@ def send(conversation: dict[str, Any], message: str = "hello", user: str = "kevi
 
 
 def list_messages(user: str = "kevin", **query: str) -> list[dict[str, Any]]:
-    """The first hundred messages that *query* lists."""
+    """Returns the first 100 messages that match *query*."""
     given = {"limit": ["100"]} | {name: [value] for name, value in query.items()}
     response = call("list_messages", user=user, query=given)
     assert response.status == 200, response
@@ -148,7 +153,7 @@ def list_messages(user: str = "kevin", **query: str) -> list[dict[str, Any]]:
 
 
 def update(conversation: dict[str, Any], user: str = "kevin", **changes: object) -> dict[str, Any]:
-    """*conversation* with *changes* made to it."""
+    """Updates *conversation* and returns it."""
     response = call(
         "update_conversation", user=user, id=conversation["id"], body=json.dumps(changes), content_type=JSON
     )
@@ -157,8 +162,8 @@ def update(conversation: dict[str, Any], user: str = "kevin", **changes: object)
     return updated
 
 
-def list_all(user: str = "kevin", **query: str) -> list[dict[str, Any]]:
-    """The first hundred conversations that *query* lists."""
+def list_conversations(user: str = "kevin", **query: str) -> list[dict[str, Any]]:
+    """Returns the first 100 conversations that match *query*."""
     response = call(
         "list_conversations", user=user, query={"limit": ["100"]} | {name: [value] for name, value in query.items()}
     )

@@ -1,4 +1,4 @@
-"""What the tables hold, and what only a test puts into them."""
+"""Reads and writes the rows of the tables in moto directly."""
 
 import functools
 import os
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 
 def messages() -> list[dict[str, Any]]:
-    """The rows of all messages."""
+    """Returns the rows of all messages."""
     return _scanned(os.environ["MESSAGES_TABLE_NAME"])
 
 
 def conversations() -> list[dict[str, Any]]:
-    """The rows of all conversations."""
+    """Returns the rows of all conversations, without the other rows of their table."""
     found = _scanned(os.environ["CONVERSATIONS_TABLE_NAME"])
     return [row for row in found if "is_archived" in row]
 
 
 def delete_message(key: dict[str, Any]) -> None:
-    """Removes one."""
+    """Deletes the row of one message."""
     _client().delete_item(TableName=os.environ["MESSAGES_TABLE_NAME"], Key=key)
 
 
 def tombstones() -> list[str]:
-    """The partitions that are yet to be purged."""
+    """Returns the message partitions that wait for their purge."""
     found = _scanned(os.environ["CONVERSATIONS_TABLE_NAME"])
     return [row["id"]["S"] for row in found if row["user_id"]["S"] == "purge"]
 
 
 def age_tombstones() -> None:
-    """Makes all orders to purge as old as they have to be before they are finished for good."""
+    """Makes all tombstones so old that the next sweep removes them."""
     for partition in tombstones():
         _client().update_item(
             TableName=os.environ["CONVERSATIONS_TABLE_NAME"],
@@ -48,13 +48,13 @@ def age_tombstones() -> None:
         )
 
 
-def everything() -> list[dict[str, Any]]:
-    """Every row of both."""
+def all_rows() -> list[dict[str, Any]]:
+    """Returns all rows of both tables."""
     return _scanned(os.environ["CONVERSATIONS_TABLE_NAME"]) + messages()
 
 
-def of_user(user_id: str) -> dict[str, list[dict[str, Any]]]:
-    """The rows of a user's conversations and messages, and of the orders to purge what was theirs."""
+def user_rows(user_id: str) -> dict[str, list[dict[str, Any]]]:
+    """Returns a user's rows: `conversations`, `messages` and `tombstones`."""
     conversations_table, messages_table = os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]
     return {
         "conversations": _queried(conversations_table, "user_id = :user", {":user": user_id}),
@@ -67,34 +67,34 @@ def of_user(user_id: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def put(of_user: dict[str, list[dict[str, Any]]]) -> None:
-    """Stores the rows of a user's conversations and messages, as `of_user` has them."""
-    for name, found in of_user.items():
+def put_rows(rows_by_kind: dict[str, list[dict[str, Any]]]) -> None:
+    """Writes rows as `user_rows` returns them."""
+    for name, found in rows_by_kind.items():
         for row in found:
             table = "MESSAGES_TABLE_NAME" if name == "messages" else "CONVERSATIONS_TABLE_NAME"
             _client().put_item(TableName=os.environ[table], Item=row)
 
 
-def forget(user_id: str) -> None:
-    """Removes all that a user has and had."""
+def delete_user(user_id: str) -> None:
+    """Deletes all rows of a user, including idempotency records and tombstones."""
     for table in dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables.values():
         for partition in list(table.items):
             if user_id in partition.value.replace("idempotency#", "").split("#"):
                 del table.items[partition]
-    for tombstone in of_user(user_id)["tombstones"]:
+    for tombstone in user_rows(user_id)["tombstones"]:
         key = {name: tombstone[name] for name in ("user_id", "id")}
         _client().delete_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Key=key)
 
 
 def put_conversation(user_id: str) -> str:
-    """Stores a conversation, as far as messages need one, and returns its id."""
+    """Writes the row of a conversation, with the attributes that messages need, and returns its id."""
     row = {"user_id": user_id, "id": ids.new(time.time_ns()), "is_archived": 0, "is_pinned": 0, "is_muted": 0}
     _client().put_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Item=rows.values(row))
     return str(row["id"])
 
 
 def put_message(user_id: str, conversation_id: str, message: str = "hello", attachments: object = ()) -> str:
-    """Stores a message as the service does, whether or not there is its conversation, and returns its id."""
+    """Writes the row of a message, whether or not its conversation exists, and returns its id."""
     now_ns = time.time_ns()
     row = {
         "user_conversation": rows.user_conversation(user_id, conversation_id),
@@ -112,8 +112,8 @@ def put_message(user_id: str, conversation_id: str, message: str = "hello", atta
 
 
 def clear() -> None:
-    """Empties them."""
-    # In moto itself: row by row would take longer than most tests.
+    """Deletes all rows of both tables."""
+    # Directly in moto: deleting row by row would take longer than most tests.
     for table in dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables.values():
         table.items.clear()
 
@@ -141,5 +141,5 @@ def _queried(table_name: str, condition: str, values: dict[str, object], **more:
 
 @functools.cache
 def _client() -> "DynamoDBClient":
-    # Making one takes longer than most tests.
+    # Creating a client takes longer than most tests.
     return boto3.client("dynamodb")

@@ -1,4 +1,4 @@
-"""What goes over the wire to DynamoDB: counted, and made to fail, by botocore's own events."""
+"""Records the requests that clients send to DynamoDB, and injects faults, through botocore's events."""
 
 import json
 from collections.abc import Callable
@@ -7,75 +7,80 @@ from typing import Any
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.client import BaseClient
 from botocore.compat import HTTPHeaders
+from botocore.model import OperationModel
 
-# What DynamoDB seems to answer; None lets the request through.
+# Returns the response in place of DynamoDB's; None sends the request.
 Fault = Callable[[AWSPreparedRequest], AWSResponse | None]
 
 
 def error_response(request: AWSPreparedRequest, status: int, code: str, **more: object) -> AWSResponse:
-    """An error as DynamoDB answers it."""
+    """Returns an error response of DynamoDB."""
     body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "table conversations of kevin", **more}
     return response(request, body, status)
 
 
 def response(request: AWSPreparedRequest, body: dict[str, Any], status: int = 200) -> AWSResponse:
-    """*body* as DynamoDB answers it."""
+    """Returns a response of DynamoDB."""
     return AWSResponse(request.url, status, HTTPHeaders(), Content(json.dumps(body).encode()))
 
 
 def cancelled_transaction(request: AWSPreparedRequest, code: str, second: str = "None", **more: object) -> AWSResponse:
-    """A transaction of two writes that was cancelled because of the first, or the *second* as well."""
+    """Returns the error response for a transaction of two writes, with a cancellation reason for each."""
     reasons = [{"Code": code, "Message": "because"}, {"Code": second, **more}]
     return error_response(request, 400, "TransactionCanceledException", CancellationReasons=reasons)
 
 
 class Content:
-    """What an answer brings."""
+    """The content of a response, with the method of urllib3 that botocore calls."""
 
     def __init__(self, content: bytes) -> None:
-        """Brings *content*, all of it at once."""
+        """Streams *content* in one chunk."""
         self._content = content
 
     def stream(self) -> list[bytes]:
-        """As of urllib3."""
+        """Returns all chunks."""
         return [self._content]
 
 
 class Wire:
-    """The operations requested, attempts included, and the items read since the last reset."""
+    """The requests, including retries, and the responses since the last reset."""
 
     def __init__(self) -> None:
-        """Listens to nobody yet."""
+        """Records nothing until `listen`."""
         self.reset()
 
     def listen(self, client: BaseClient) -> None:
-        """Listens to *client* from now on."""
+        """Records the requests of *client* from now on."""
         events = client.meta.events
-        # Their answers count, which botocore's stubs do not know.
+        # botocore uses the handlers' return values; botocore-stubs types them as None.
         events.register_first("before-send.dynamodb", self._before_send)  # type: ignore[arg-type]
         events.register_first("needs-retry.dynamodb", self._needs_retry)  # type: ignore[arg-type]
         events.register("after-call.dynamodb", self._after_call)
+        events.register_last("before-parameter-build.dynamodb", self._note_parameters)
+        events.register_last("before-call.dynamodb", self._note_serialized)
 
     def reset(self) -> None:
-        """Forgets what was counted, and lets everything through again."""
+        """Clears the records and removes all faults."""
         self.requests: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.responses: list[dict[str, Any]] = []
+        # The operation, parameters and serialized body of each request, without retries.
+        self.serialized: list[tuple[str, dict[str, Any], bytes]] = []
         self.fault: Fault | None = None
         self.kill_after_response: BaseException | None = None
-        self._loses_answer = False
+        self._loses_response = False
 
     @property
     def items_read(self) -> int:
-        """How many items the queries read, whether or not they returned them."""
+        """The number of items that queries read, including those that they filtered out."""
         return sum(response.get("ScannedCount", 0) for response in self.responses)
 
     def lose_next_response(self) -> None:
-        """Lets the next request do its work, and botocore repeat it as it does when no answer comes."""
-        self._loses_answer = True
+        """Applies the next request but loses its response, so that botocore retries it."""
+        self._loses_response = True
 
     def before(self, operation: str, act: Callable[[], object]) -> None:
-        """Does *act* when the next request for *operation* is about to be sent."""
+        """Calls *act* immediately before the next request for *operation* is sent."""
 
         def fault(_request: AWSPreparedRequest) -> None:
             if self.requests[-1] == operation:
@@ -84,20 +89,28 @@ class Wire:
 
         self.fault = fault
 
+    def _note_parameters(self, params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+        context["parameters"] = params
+
+    def _note_serialized(
+        self, model: OperationModel, params: dict[str, Any], context: dict[str, Any], **_: object
+    ) -> None:
+        self.serialized.append((model.name, context["parameters"], params["body"]))
+
     def _before_send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
         target = request.headers["X-Amz-Target"]
         operation = target.decode() if isinstance(target, bytes) else str(target)
         self.requests.append(operation.rpartition(".")[2])
         assert isinstance(request.body, bytes)
         self.bodies.append(json.loads(request.body))
-        seeming_answer = self.fault(request) if self.fault else None
-        if seeming_answer is not None:
-            # botocore asks everybody for an answer and takes the first; moto must not carry the request out.
+        replacement = self.fault(request) if self.fault else None
+        if replacement is not None:
+            # botocore calls all handlers and takes the first response; with this URL moto does not apply the request.
             request.url = "http://nowhere.invalid/"
-        return seeming_answer
+        return replacement
 
     def _needs_retry(self, **_: object) -> int | None:
-        lost, self._loses_answer = self._loses_answer, False
+        lost, self._loses_response = self._loses_response, False
         return 0 if lost else None
 
     def _after_call(self, parsed: dict[str, Any], **_: object) -> None:

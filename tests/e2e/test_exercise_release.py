@@ -1,12 +1,11 @@
-"""The hook of a release, as built, with the deployed stack: the versions that are there, and a wrong one among them."""
+"""The built release hook against the deployed stack: with good versions, and with a bad one."""
 
 from typing import Any
 
 import pytest
 
-from tests import aws
-from tests.aws import HOOK, RELEASED
 from tests.built.conftest import CALL, run
+from tests.fake_lambda import HOOK, RELEASED, serving
 from tests.handlers import event
 from tests.stack import Stack, wait_until
 from tests.template import TEMPLATE, logical_id
@@ -16,7 +15,7 @@ from tools.local.environment import emulator_url, of_aws_client
 
 @pytest.fixture(scope="module")
 def versions(stack: Stack) -> dict[str, str]:
-    """The ARN of each function's version that is live, by the variable that the hook reads it from."""
+    """The ARN of each function's live version, by the environment variable that the hook reads."""
     described = stack.aws("cloudformation").describe_stack_resources(StackName=deployed.NAME)["StackResources"]
     names = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in described}
     functions = stack.aws("lambda")
@@ -28,8 +27,8 @@ def versions(stack: Stack) -> dict[str, str]:
 
 
 def reported(stack: Stack, versions: dict[str, str]) -> list[str]:
-    """What the hook tells CodeDeploy of these versions."""
-    with aws.serving() as (codedeploy, url):
+    """Returns the statuses that the hook reports to CodeDeploy for *versions*."""
+    with serving() as (fake, url):
         settings = (
             of_aws_client(stack.port)
             | versions
@@ -40,11 +39,11 @@ def reported(stack: Stack, versions: dict[str, str]) -> list[str]:
             }
         )
         run(stack.home / "build", HOOK, CALL, event(HOOK), **settings)
-    return [told["status"] for told in codedeploy.reported]
+    return [report["status"] for report in fake.reported]
 
 
-def left_behind(stack: Stack, *tables: str) -> list[dict[str, Any]]:
-    """The rows of synthetic users."""
+def synthetic_rows(stack: Stack, *tables: str) -> list[dict[str, Any]]:
+    """Returns the rows of synthetic users."""
     outputs, client = stack.outputs(), stack.aws("dynamodb")
     found: list[dict[str, Any]] = []
     for table in tables:
@@ -57,13 +56,13 @@ def left_behind(stack: Stack, *tables: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_versions_that_are_deployed_pass_and_nothing_is_left_behind(stack: Stack, versions: dict[str, str]) -> None:
+def test_good_versions_pass_and_leave_no_rows(stack: Stack, versions: dict[str, str]) -> None:
     assert reported(stack, versions) == ["Succeeded"]
-    assert left_behind(stack, "Conversations", "Messages") == []
+    assert synthetic_rows(stack, "Conversations", "Messages") == []
 
 
-def test_a_wrong_version_stops_the_release_and_nothing_is_left_behind(stack: Stack, versions: dict[str, str]) -> None:
+def test_bad_version_stops_the_release_and_leaves_no_rows(stack: Stack, versions: dict[str, str]) -> None:
     assert reported(stack, versions | {"UPDATE_MESSAGE": versions["RETRIEVE_MESSAGE"]}) == ["Failed"]
-    assert left_behind(stack, "Conversations") == []
-    # With their conversation, by the stream.
-    assert wait_until(lambda: left_behind(stack, "Messages") == [])
+    assert synthetic_rows(stack, "Conversations") == []
+    # The stream purges them after their conversation was deleted.
+    assert wait_until(lambda: synthetic_rows(stack, "Messages") == [])

@@ -1,4 +1,4 @@
-"""What make lint makes of pip-audit's answers."""
+"""How `make lint` reads the output of pip-audit."""
 
 import json
 
@@ -14,7 +14,7 @@ FOUND = {
 CLEAN = {"name": "idna", "version": "3.20", "vulns": []}
 UNKNOWN = {"name": "uv", "skip_reason": "Dependency not found and could not be audited: uv (0.13.9)"}
 
-# What it wrote, and what of it is the reason.
+# Its error output, and the part that is the reason.
 NO_NETWORK = (
     """Traceback (most recent call last):
   File …
@@ -26,7 +26,7 @@ requests.exceptions.ConnectionError: Max retries exceeded
 """,
     "requests.exceptions.ConnectionError: Max retries exceeded",
 )
-REFUSED = (
+FORBIDDEN = (
     """Traceback (most recent call last):
   File …
 requests.exceptions.HTTPError: 403 Client Error: Forbidden
@@ -49,27 +49,27 @@ def written(*dependencies: object) -> str:
     return json.dumps({"dependencies": dependencies, "fixes": []})
 
 
-def test_a_vulnerability_is_found() -> None:
+def test_vulnerability_is_reported() -> None:
     line = "requests 2.19.0: PYSEC-2018-28, CVE-2018-18074, fixed in 2.20.0"
     assert report(written(CLEAN, FOUND), "Found 1 known vulnerability in 1 package\n") == Report([line], [])
 
 
-def test_what_the_database_does_not_know_is_told_and_no_vulnerability() -> None:
+def test_unknown_package_is_skipped_and_named() -> None:
     assert report(written(CLEAN, UNKNOWN), "No known vulnerabilities found\n") == Report([], [UNKNOWN["skip_reason"]])
 
 
-@pytest.mark.parametrize(("errors", "reason"), [NO_NETWORK, REFUSED, TIMED_OUT])
-def test_a_database_out_of_reach_is_no_finding(errors: str, reason: str) -> None:
+@pytest.mark.parametrize(("errors", "reason"), [NO_NETWORK, FORBIDDEN, TIMED_OUT])
+def test_unreachable_database_raises_its_reason(errors: str, reason: str) -> None:
     with pytest.raises(UnreachableError) as raised:
         report("", errors)
     assert str(raised.value) == reason
 
 
-def test_a_mirror_without_the_database_is_out_of_reach_too() -> None:
+def test_mirror_without_the_database_counts_as_unreachable() -> None:
     with pytest.raises(UnreachableError, match="could not be audited"):
         report(written(UNKNOWN), "No known vulnerabilities found\n")
 
 
-def test_any_other_failure_is_one() -> None:
+def test_other_failure_raises() -> None:
     with pytest.raises(ValueError, match="does not contain a hash"):
         report("", "ERROR:pip_audit._cli:requirement requests==2.19.0 does not contain a hash\n")

@@ -1,4 +1,4 @@
-"""A function gives up before it is stopped, however many requests it makes."""
+"""AWS clients: deadlines, truncated responses, and the data that botocore reads."""
 
 from typing import Any
 
@@ -12,9 +12,12 @@ from tests.handlers import Context
 from tests.template import TEMPLATE
 from tests.wire import Content, response
 
+# A call of each service without parameters.
+LISTS = {"dynamodb": "list_tables", "sqs": "list_queues"}
 
-def test_the_longest_request_ends_before_the_functions_timeout() -> None:
-    # botocore's stubs know none of its settings.
+
+def test_longest_request_ends_before_the_function_times_out() -> None:
+    # botocore-stubs does not type the settings of a client.
     config: Any = client.connect("dynamodb").meta.config
     attempts = config.retries["total_max_attempts"]
     # botocore waits up to 1 s and then 2 s between attempts, and up to 5 s more each time DynamoDB asks for it.
@@ -23,8 +26,8 @@ def test_the_longest_request_ends_before_the_functions_timeout() -> None:
     assert longest < TEMPLATE["Globals"]["Function"]["Timeout"] < 29
 
 
-@pytest.mark.parametrize("service", ["dynamodb", "sqs"])
-def test_what_could_outlive_the_invocation_is_not_begun(service: str) -> None:
+@pytest.mark.parametrize("service", LISTS)
+def test_request_that_could_outlive_the_invocation_is_not_sent(service: str) -> None:
     sent: list[AWSPreparedRequest] = []
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
@@ -33,35 +36,35 @@ def test_what_could_outlive_the_invocation_is_not_begun(service: str) -> None:
 
     connected: Any = client.connect(service)
     connected.meta.events.register_first("before-send", send)
-    ask = {"dynamodb": "list_tables", "sqs": "list_queues"}[service]
+    make_request = getattr(connected, LISTS[service])
     of: Any = deadline.of
     with of(Context(20)):
-        getattr(connected, ask)()
+        make_request()
     assert len(sent) == 1
-    # An attempt takes up to 3 s, and botocore may wait for 7 s before it would begin another.
+    # An attempt takes up to 3 s, after a wait of up to 7 s.
     with of(Context(9.9)), pytest.raises(errors.Unavailable):
-        getattr(connected, ask)()
-    getattr(connected, ask)()
+        make_request()
+    make_request()
 
 
-@pytest.mark.parametrize("service", ["dynamodb", "sqs"])
-@pytest.mark.parametrize(("truncated", "is_answered"), [(2, True), (3, False)])
-def test_an_answer_that_ends_too_early_is_asked_for_again(service: str, truncated: int, is_answered: bool) -> None:
-    whole = b'{"TableNames": ["conversations"], "QueueUrls": ["letters"]}'
+@pytest.mark.parametrize("service", LISTS)
+@pytest.mark.parametrize(("truncated", "is_complete"), [(2, True), (3, False)])
+def test_truncated_response_is_retried(service: str, truncated: int, is_complete: bool) -> None:
+    content = b'{"TableNames": ["conversations"], "QueueUrls": ["dead letters"]}'
     sent: list[AWSPreparedRequest] = []
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         sent.append(request)
         headers = HTTPHeaders()
-        headers["Content-Length"] = str(len(whole))
-        return AWSResponse(request.url, 200, headers, Content(whole[:20] if len(sent) <= truncated else whole))
+        headers["Content-Length"] = str(len(content))
+        return AWSResponse(request.url, 200, headers, Content(content[:20] if len(sent) <= truncated else content))
 
     connected: Any = client.connect(service)
     connected.meta.events.register_first("before-send", send)
-    ask = {"dynamodb": "list_tables", "sqs": "list_queues"}[service]
-    if is_answered:
-        assert [["conversations"], ["letters"]][service == "sqs"] in getattr(connected, ask)().values()
+    make_request = getattr(connected, LISTS[service])
+    if is_complete:
+        assert {"dynamodb": ["conversations"], "sqs": ["dead letters"]}[service] in make_request().values()
     else:
         with pytest.raises(errors.Unavailable):
-            getattr(connected, ask)()
+            make_request()
     assert len(sent) == 3

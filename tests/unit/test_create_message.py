@@ -27,12 +27,12 @@ def post(user: str = "kevin", key: str | None = None, **attributes: object) -> R
     return call("create_message", user=user, body=json.dumps(attributes), content_type=JSON, headers=headers)
 
 
-def test_the_sample_event_finds_no_conversation_in_an_empty_table() -> None:
+def test_sample_event_returns_404_on_empty_table() -> None:
     response = invoke("create_message", event("create_message"))
     assert (response.status, response.message) == (404, "conversation_id: no such conversation")
 
 
-def test_a_message_is_sent_and_its_conversation_becomes_active() -> None:
+def test_message_is_created_and_conversation_becomes_active() -> None:
     conversation = create()
     before = int(time.time())
     response = post(conversation_id=conversation["id"], message="Merry Christmas!", attachments=["https://x.example/a"])
@@ -62,14 +62,14 @@ def test_a_message_is_sent_and_its_conversation_becomes_active() -> None:
     assert now.headers["ETag"] == '"2"'
 
 
-def test_a_form_says_the_same_as_json() -> None:
+def test_form_is_accepted() -> None:
     conversation = create()
     form = f"conversation_id={conversation['id']}&message=two%0Alines&attachments[]=a&attachments[]=b"
     sent = call("create_message", body=form).body
     assert (sent["message"], sent["attachments"]) == ("two\nlines", ["a", "b"])
 
 
-def test_a_conversation_never_becomes_less_active() -> None:
+def test_last_active_at_never_goes_back() -> None:
     conversation = create()
     ahead = int(time.time()) + 1000
     boto3.client("dynamodb").update_item(
@@ -84,7 +84,7 @@ def test_a_conversation_never_becomes_less_active() -> None:
     assert list_messages(conversation_id=conversation["id"]) == [sent]
 
 
-def test_another_users_conversation_looks_like_none() -> None:
+def test_conversation_of_another_user_returns_404() -> None:
     conversation = create(user="kevin")
     foreign = post(user="harry", conversation_id=conversation["id"], message="hello")
     absent = post(user="harry", conversation_id="xgQQXg3hrtjh7AvZ", message="hello")
@@ -94,14 +94,14 @@ def test_another_users_conversation_looks_like_none() -> None:
     assert call("retrieve_conversation", id=conversation["id"]).body == conversation
 
 
-def test_nothing_is_sent_to_a_deleted_conversation() -> None:
+def test_deleted_conversation_returns_404() -> None:
     conversation = create()
     call("delete_conversation", id=conversation["id"])
     assert post(conversation_id=conversation["id"], message="hello").status == 404
     assert call("retrieve_conversation", id=conversation["id"]).status == 404
 
 
-def test_a_repeated_request_sends_nothing_and_answers_the_same() -> None:
+def test_same_key_returns_the_first_response() -> None:
     conversation = create()
     first = post(key="a key", conversation_id=conversation["id"], message="hello")
     update(conversation, is_muted=True)
@@ -113,21 +113,21 @@ def test_a_repeated_request_sends_nothing_and_answers_the_same() -> None:
 
 
 @pytest.mark.parametrize("other", [{"message": "hi"}, {"attachments": ["a"]}], ids=str)
-def test_a_key_with_other_attributes_is_refused(other: dict[str, Any]) -> None:
+def test_same_key_with_other_attributes_is_rejected(other: dict[str, Any]) -> None:
     given = {"conversation_id": create()["id"], "message": "hello"}
     first = post(key="a key", **given)
     assert post(key="a key", **given | other).status == 422
     assert list_messages() == [first.body]
 
 
-def test_a_key_of_a_conversation_is_none_for_a_message() -> None:
+def test_key_of_a_created_conversation_is_rejected() -> None:
     created = call("create_conversation", body="contact_id=harry", headers={"Idempotency-Key": "a key"}).body
     assert post(key="a key", conversation_id=created["id"], message="hello").status == 422
     assert list_messages() == []
 
 
 @pytest.mark.parametrize("key", [None, "a key"])
-def test_a_message_whose_answer_is_lost_is_sent_once(key: str | None, wire: Wire) -> None:
+def test_lost_response_creates_one_message(key: str | None, wire: Wire) -> None:
     conversation = create()
     wire.lose_next_response()
     response = post(key=key, conversation_id=conversation["id"], message="hello")
@@ -181,9 +181,9 @@ def test_a_message_whose_answer_is_lost_is_sent_once(key: str | None, wire: Wire
         ({"conversation_id": "a" * 16, "message": "hi", "contact": None}, f"contact: unknown or read-only; {TAKES}"),
         ({}, f"{ID}; {TEXT}"),
     ],
-    ids=lambda given: json.dumps(given)[:60],
+    ids=lambda value: json.dumps(value)[:60],
 )
-def test_a_wrong_attribute_is_told_what_would_be_right(given: dict[str, Any], message: str, wire: Wire) -> None:
+def test_invalid_json_is_rejected(given: dict[str, Any], message: str, wire: Wire) -> None:
     response = post(**given)
     assert (response.status, response.message) == (400, message)
     assert wire.requests == []
@@ -202,27 +202,27 @@ def test_a_wrong_attribute_is_told_what_would_be_right(given: dict[str, Any], me
         ("attachments[0]=a", f"attachments[0]: unknown or read-only; {TAKES}"),
     ],
 )
-def test_a_malformed_array_of_a_form_is_refused(form: str, message: str) -> None:
+def test_invalid_form_array_is_rejected(form: str, message: str) -> None:
     response = call("create_message", body=f"conversation_id={'a' * 16}&message=hi&{form}")
     assert response.status == 400
     assert response.message.partition(";")[0] == message.partition(";")[0]
 
 
 @pytest.mark.parametrize("character", ["a", "é", "漢", "🎄", "\n", '"', "\\"])
-def test_the_longest_message_fits_whatever_it_is_made_of(character: str) -> None:
+def test_longest_message_is_stored(character: str) -> None:
     conversation = create()
     sent = send(conversation, message=character * 10_000)
     assert call("retrieve_message", id=sent["id"]).body["message"] == character * 10_000
 
 
-def test_a_conversation_deleted_at_the_last_moment_gets_no_message(wire: Wire) -> None:
+def test_concurrently_deleted_conversation_returns_404(wire: Wire) -> None:
     conversation = create()
     wire.before("TransactWriteItems", lambda: call("delete_conversation", id=conversation["id"]))
     assert post(conversation_id=conversation["id"], message="hello").status == 404
     assert tables.messages() == []
 
 
-def test_conversations_that_others_become_active_in_meanwhile_are_activated_too(wire: Wire) -> None:
+def test_concurrent_messages_are_both_created(wire: Wire) -> None:
     conversation = create()
     wire.before("TransactWriteItems", lambda: send(conversation, "other"))
     assert post(conversation_id=conversation["id"], message="hello").status == 201

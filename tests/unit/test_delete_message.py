@@ -9,12 +9,12 @@ from tests.wire import Wire, cancelled_transaction
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 
-def test_the_sample_event_finds_nothing_in_an_empty_table() -> None:
+def test_sample_event_returns_404_on_empty_table() -> None:
     response = invoke("delete_message", event("delete_message"))
     assert (response.status, response.message) == (404, "id: no such message")
 
 
-def test_a_deleted_message_is_gone_and_the_others_stay() -> None:
+def test_only_the_given_message_is_deleted() -> None:
     conversation = create()
     stays, goes = send(conversation), send(conversation)
     before = call("retrieve_conversation", id=conversation["id"]).body
@@ -26,7 +26,7 @@ def test_a_deleted_message_is_gone_and_the_others_stay() -> None:
     assert call("retrieve_conversation", id=conversation["id"]).body == before
 
 
-def test_a_deleted_message_is_pinned_no_longer() -> None:
+def test_pinned_message_is_unpinned() -> None:
     conversation = create()
     pinned, other = send(conversation), send(conversation)
     before = update(conversation, pinned_message_id=pinned["id"])
@@ -39,7 +39,7 @@ def test_a_deleted_message_is_pinned_no_longer() -> None:
     assert after.headers["ETag"] != tag
 
 
-def test_another_users_message_looks_like_none_and_stays() -> None:
+def test_message_of_another_user_returns_404() -> None:
     sent = send(create())
     foreign = call("delete_message", user="harry", id=sent["id"])
     absent = call("delete_message", user="harry", id="xgQQXg3hrtjh7AvZ")
@@ -48,7 +48,7 @@ def test_another_users_message_looks_like_none_and_stays() -> None:
 
 
 @pytest.mark.parametrize(("condition", "status"), [('"1"', 204), ("*", 204), ('"2"', 412), ('"x"', 412)])
-def test_a_condition_decides(condition: str, status: int) -> None:
+def test_if_match_is_respected(condition: str, status: int) -> None:
     sent = send(create())
     assert call("delete_message", id=sent["id"], headers={"If-Match": condition}).status == status
     assert list_messages() == ([] if status == 204 else [sent])
@@ -56,7 +56,7 @@ def test_a_condition_decides(condition: str, status: int) -> None:
 
 @pytest.mark.parametrize("is_pinned", [False, True])
 @pytest.mark.parametrize("headers", [{}, {"If-Match": '"1"'}], ids=str)
-def test_a_delete_whose_answer_is_lost_succeeds(is_pinned: bool, headers: dict[str, str], wire: Wire) -> None:
+def test_lost_response_is_retried(is_pinned: bool, headers: dict[str, str], wire: Wire) -> None:
     conversation = create()
     sent = send(conversation)
     if is_pinned:
@@ -68,9 +68,7 @@ def test_a_delete_whose_answer_is_lost_succeeds(is_pinned: bool, headers: dict[s
 
 
 @pytest.mark.parametrize("is_pinned", [False, True])
-def test_a_message_pinned_or_unpinned_at_the_last_moment_is_deleted_and_pinned_no_longer(
-    is_pinned: bool, wire: Wire
-) -> None:
+def test_concurrently_pinned_or_unpinned_message_is_unpinned(is_pinned: bool, wire: Wire) -> None:
     conversation = create()
     sent = send(conversation)
     states = [sent["id"], None] if is_pinned else [None, sent["id"]]
@@ -81,7 +79,7 @@ def test_a_message_pinned_or_unpinned_at_the_last_moment_is_deleted_and_pinned_n
     assert call("retrieve_conversation", id=conversation["id"]).body["pinned_message_id"] is None
 
 
-def test_a_message_whose_conversation_is_deleted_at_the_last_moment_is_gone(wire: Wire) -> None:
+def test_concurrently_deleted_conversation_returns_204(wire: Wire) -> None:
     conversation = create()
     sent = send(conversation)
     wire.before("TransactWriteItems", lambda: call("delete_conversation", id=conversation["id"]))
@@ -89,18 +87,18 @@ def test_a_message_whose_conversation_is_deleted_at_the_last_moment_is_gone(wire
     assert call("retrieve_message", id=sent["id"]).status == 404
 
 
-def test_a_message_changed_at_the_last_moment_stays_if_that_was_a_condition(wire: Wire) -> None:
+def test_concurrent_update_fails_if_match(wire: Wire) -> None:
     sent = send(create())
     wire.before("TransactWriteItems", lambda: call("update_message", id=sent["id"], body="message=hi"))
     assert call("delete_message", id=sent["id"], headers={"If-Match": '"1"'}).status == 412
     assert [message["message"] for message in list_messages()] == ["hi"]
 
 
-def test_a_message_that_is_being_pinned_is_not_taken_for_gone(wire: Wire) -> None:
+def test_message_pinned_during_a_conflict_is_deleted(wire: Wire) -> None:
     sent = send(create())
     row = {"Item": {"pinned_message_id": {"S": sent["id"]}}}
     wire.reset()
-    # The pin is there already, its transaction not yet over.
+    # A transaction has pinned the message but is not yet complete.
     wire.fault = lambda request: (
         cancelled_transaction(request, "TransactionConflict", "ConditionalCheckFailed", **row)
         if wire.requests == ["Query", "BatchGetItem", "TransactWriteItems"]
@@ -110,7 +108,7 @@ def test_a_message_that_is_being_pinned_is_not_taken_for_gone(wire: Wire) -> Non
     assert tables.messages() == []
 
 
-def test_a_delete_that_meets_others_for_ever_is_a_503(wire: Wire) -> None:
+def test_lasting_transaction_conflict_returns_503(wire: Wire) -> None:
     sent = send(create())
     wire.fault = lambda request: (
         cancelled_transaction(request, "TransactionConflict") if wire.requests[-1] == "TransactWriteItems" else None

@@ -1,5 +1,6 @@
-"""Ids have the contract's shape and sort by time."""
+"""Ids: their form, and their order by time."""
 
+import itertools
 import string
 import time
 
@@ -15,14 +16,14 @@ def test_id_is_16_letters_and_digits() -> None:
         assert ids.is_id(made)
 
 
-def test_ids_sort_by_the_time_they_were_made() -> None:
+def test_ids_sort_by_creation_time() -> None:
     now = time.time_ns()
     times = [now + step * 1000 for step in (0, 1, 61, 62, 63, 3844, 10**6, 10**9, 10**15)]
     made = [ids.new(moment) for moment in times]
     assert made == sorted(made)
 
 
-def test_the_first_nine_digits_are_microseconds_and_the_other_seven_random(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nine_digits_are_microseconds_and_seven_random(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
 
     def highest(below: int) -> int:
@@ -40,6 +41,11 @@ def test_ids_of_one_microsecond_differ() -> None:
     assert len({ids.new(now) for _ in range(1000)}) == 1000
 
 
-def test_what_is_not_an_id() -> None:
+def test_creation_time_is_read_from_the_id() -> None:
+    for now in itertools.chain([0], (10**exponent for exponent in range(4, 20))):
+        assert ids.created_at(ids.new(now)) == now // 1000 / 1_000_000
+
+
+def test_malformed_ids_are_recognised() -> None:
     for text in ("", "a" * 15, "a" * 17, "a" * 15 + "-", "a" * 15 + "é", "a" * 16 + "\n", "a" * 15 + "٣", None, 16):
         assert not ids.is_id(text)

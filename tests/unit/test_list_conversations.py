@@ -1,18 +1,19 @@
 """GET /v1/conversations."""
 
 import itertools
-import json
 import re
 import threading
+import time
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from botocore.awsrequest import AWSPreparedRequest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from tests.filters import COMBINATIONS, matches
-from tests.handlers import Context, call, create, event, handler, invoke, list_all, request, update
-from tests.wire import Wire
+from tests.filters import COMBINATIONS
+from tests.handlers import Context, call, create, event, handler, invoke, list_conversations, request, update
+from tests.model import matches
+from tests.wire import Wire, error_response
 
 pytestmark = pytest.mark.usefixtures("tables")
 
@@ -35,19 +36,19 @@ def page(**query: str) -> tuple[bool, list[str]]:
     return response.body["has_more"], ids(response.body["data"])
 
 
-def test_the_sample_event_lists_an_empty_table() -> None:
+def test_sample_event_lists_empty_table() -> None:
     response = invoke("list_conversations", event("list_conversations"))
     assert (response.status, response.body) == (200, {"has_more": False, "data": []})
 
 
-def test_without_parameters_the_newest_ten_are_listed() -> None:
+def test_default_page_has_the_newest_ten() -> None:
     created = [create() for _ in range(12)]
     response = call("list_conversations")
     assert response.body == {"has_more": True, "data": created[:1:-1]}
     assert list(response.body["data"][0]) == list(created[0])
 
 
-def test_pages_walk_to_the_end_and_back() -> None:
+def test_pages_can_be_walked_in_both_directions() -> None:
     newest_first = ids([create() for _ in range(5)])[::-1]
     assert page(limit="2") == (True, newest_first[:2])
     assert page(limit="2", starting_after=newest_first[1]) == (True, newest_first[2:4])
@@ -58,35 +59,35 @@ def test_pages_walk_to_the_end_and_back() -> None:
     assert page(limit="2", ending_before=newest_first[0]) == (False, [])
 
 
-def test_a_page_that_ends_with_the_last_conversation_has_no_more() -> None:
+def test_last_page_has_no_more() -> None:
     newest_first = ids([create() for _ in range(4)])[::-1]
     assert page(limit="4") == (False, newest_first)
     assert page(limit="2", starting_after=newest_first[1]) == (False, newest_first[2:])
     assert page(limit="2", ending_before=newest_first[2]) == (False, newest_first[:2])
 
 
-def test_a_cursor_marks_a_position_even_when_its_conversation_is_gone() -> None:
+def test_cursor_may_name_a_deleted_conversation() -> None:
     oldest, middle, newest = (create() for _ in range(3))
     call("delete_conversation", id=middle["id"])
     assert page(starting_after=middle["id"]) == (False, [oldest["id"]])
     assert page(ending_before=middle["id"]) == (False, [newest["id"]])
 
 
-def test_a_cursor_may_name_a_conversation_that_no_longer_fits_the_filter() -> None:
+def test_cursor_need_not_match_the_filter() -> None:
     oldest, middle, newest = (update(create(), is_muted=True) for _ in range(3))
     update(middle, is_muted=False)
     assert page(muted="true", starting_after=middle["id"]) == (False, [oldest["id"]])
     assert page(muted="true", ending_before=middle["id"]) == (False, [newest["id"]])
 
 
-def test_another_users_cursor_is_a_position_like_any_other() -> None:
+def test_cursor_may_name_another_users_conversation() -> None:
     mine = create(user="kevin")
     foreign = create(user="harry")
     assert page(starting_after=foreign["id"]) == (False, [mine["id"]])
     assert page(ending_before=foreign["id"]) == (False, [])
 
 
-def test_each_filter_keeps_those_that_match_and_all_combine() -> None:
+def test_filters_combine() -> None:
     flags = [
         dict(zip(("is_muted", "is_archived", "is_pinned"), values, strict=True))
         for values in itertools.product((True, False), repeat=3)
@@ -99,30 +100,30 @@ def test_each_filter_keeps_those_that_match_and_all_combine() -> None:
             update(conversation, is_muted=flag["is_muted"], is_pinned=flag["is_pinned"], archived_at=archived_at)
         )
     for query in COMBINATIONS:
-        assert list_all(**query) == [found for found in reversed(created) if matches(found, query)], query
+        assert list_conversations(**query) == [found for found in reversed(created) if matches(found, query)], query
 
 
-def test_a_user_never_lists_what_another_one_has() -> None:
-    theirs = update(create(user="harry", contact_id="kevin", group_id="friends"), user="harry", is_muted=True)
-    assert list_all(user="harry", group_id="friends") == [theirs]
+def test_conversations_of_other_users_are_not_listed() -> None:
+    other = update(create(user="harry", contact_id="kevin", group_id="friends"), user="harry", is_muted=True)
+    assert list_conversations(user="harry", group_id="friends") == [other]
     for query in ({}, {"group_id": "friends"}, {"muted": "true"}, {"group_id": "friends", "muted": "true"}):
-        assert list_all(user="kevin", **query) == []
+        assert list_conversations(user="kevin", **query) == []
 
 
-def test_names_that_run_together_are_kept_apart() -> None:
-    theirs = create(user="ab", contact_id="x", group_id="c")
+def test_concatenated_names_do_not_collide() -> None:
+    other = create(user="ab", contact_id="x", group_id="c")
     mine = create(user="a", contact_id="x", group_id="bc")
-    assert list_all(user="ab", group_id="c") == [theirs]
-    assert list_all(user="a", group_id="bc") == [mine]
+    assert list_conversations(user="ab", group_id="c") == [other]
+    assert list_conversations(user="a", group_id="bc") == [mine]
 
 
-def test_a_list_without_filters_has_what_was_just_written(wire: Wire) -> None:
-    list_all()
+def test_unfiltered_list_is_strongly_consistent(wire: Wire) -> None:
+    list_conversations()
     assert wire.bodies[0]["ConsistentRead"] is True
 
 
 def links(**query: str) -> dict[str, tuple[str, dict[str, str]]]:
-    """The relations of the Link header, each with its URL and the query of it."""
+    """Returns the Link header: the URL and the query parameters of each relation."""
     header = call("list_conversations", query={name: [value] for name, value in query.items()}).headers.get("Link", "")
     found = re.findall(r'<([^>?]*)\?([^>]*)>; rel="(next|prev)"(?:, |$)', header)
     return {relation: (url, dict(parse_qsl(query, strict_parsing=True))) for url, query, relation in found}
@@ -131,7 +132,7 @@ def links(**query: str) -> dict[str, tuple[str, dict[str, str]]]:
 URL = "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/v1/conversations"
 
 
-def test_links_lead_to_the_pages_before_and_after() -> None:
+def test_links_name_next_and_previous_page() -> None:
     a, b, c, d, e = ids([create() for _ in range(5)])[::-1]
     assert links() == {}
     assert links(limit="2") == {"next": (URL, {"limit": "2", "starting_after": b})}
@@ -150,14 +151,14 @@ def test_links_keep_the_filters() -> None:
         create(contact_id="harry", group_id="a&b=ä")
     query = {"limit": "1", "muted": "false", "group_id": "a&b=ä"}
     _, followed = links(**query)["next"]
-    assert followed == query | {"starting_after": list_all()[0]["id"]}
+    assert followed == query | {"starting_after": list_conversations()[0]["id"]}
 
 
-def test_links_are_right_behind_a_custom_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_use_the_custom_domain_or_public_url(monkeypatch: pytest.MonkeyPatch) -> None:
     request = event("list_conversations")
     request["requestContext"] |= {"domainName": "api.example.com", "path": "/chat/conversations"}
     request["multiValueQueryStringParameters"] = {"limit": ["1"]}
-    # What a client says about it counts for nothing.
+    # These headers come from the client and are ignored.
     request["multiValueHeaders"] |= {"Host": ["evil.example"], "X-Forwarded-Host": ["evil.example"]}
     for _ in range(2):
         create(user=request["requestContext"]["authorizer"]["claims"]["sub"])
@@ -217,40 +218,41 @@ def test_links_are_right_behind_a_custom_domain(monkeypatch: pytest.MonkeyPatch)
     ],
     ids=str,
 )
-def test_a_wrong_query_is_refused(query: dict[str, list[str]], message: str) -> None:
+def test_invalid_query_is_rejected(query: dict[str, list[str]], message: str) -> None:
     create()
     response = call("list_conversations", query=query)
     assert (response.status, response.message) == (400, message)
 
 
-def test_the_queries_of_a_filter_are_asked_side_by_side(wire: Wire) -> None:
-    # Eight of them, each of which goes on once another one is there.
-    together = threading.Barrier(2, timeout=10)
+def test_partitions_are_queried_in_parallel(wire: Wire) -> None:
+    # Each of the eight queries waits until another one was sent.
+    pair = threading.Barrier(2, timeout=10)
 
     def wait(_request: object) -> None:
-        together.wait()
+        pair.wait()
 
     wire.fault = wait
     assert call("list_conversations", query={"group_id": ["friends"]}).status == 200
     assert len(wire.requests) == 8
 
 
-def test_a_list_that_was_broken_off_does_not_keep_the_next_one_waiting(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As if time was up soon after the requests were sent.
-    monkeypatch.setattr("coherent.storage.client._LAST_ATTEMPT_SECONDS", 0.5)
-    created, released = create(), threading.Event()
-    asked = request("list_conversations", query={"archived": ["false"]})
+def test_failed_query_waits_for_the_others(wire: Wire) -> None:
+    numbers, ended = itertools.count(), []
 
-    def dribble(_request: AWSPreparedRequest) -> None:
-        released.wait(30)
+    def fail_first(request: AWSPreparedRequest) -> AWSResponse | None:
+        if next(numbers) == 0:
+            return error_response(request, 400, "AccessDeniedException")
+        time.sleep(0.02)
+        ended.append(request)
+        return None
 
-    wire.fault = dribble
-    try:
-        assert handler("list_conversations")(asked, Context(1.5))["statusCode"] == 503
-        wire.fault = None
-        response = handler("list_conversations")(asked, Context(25))
-        assert (response["statusCode"], json.loads(response["body"])["data"]) == (200, [created])
-    finally:
-        released.set()
+    wire.fault = fail_first
+    assert call("list_conversations", query={"group_id": ["friends"]}).status == 500
+    # A query that went on would meet the deadline of the next invocation.
+    assert len(ended) == 7
+
+
+def test_parallel_queries_respect_the_deadline() -> None:
+    event = request("list_conversations", query={"archived": ["false"]})
+    assert handler("list_conversations")(event, Context(25))["statusCode"] == 200
+    assert handler("list_conversations")(event, Context(5))["statusCode"] == 503

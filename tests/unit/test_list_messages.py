@@ -1,10 +1,8 @@
 """GET /v1/messages."""
 
-import itertools
 from typing import Any
 
 import pytest
-from coherent import ids
 
 from tests import tables
 from tests.handlers import call, create, event, invoke, list_messages, send
@@ -19,17 +17,17 @@ def page(**query: str) -> tuple[list[str], bool]:
     return [message["id"] for message in response.body["data"]], response.body["has_more"]
 
 
-def test_the_sample_event_finds_no_conversation_in_an_empty_table() -> None:
+def test_sample_event_returns_404_on_empty_table() -> None:
     response = invoke("list_messages", event("list_messages"))
     assert (response.status, response.message) == (404, "conversation_id: no such conversation")
 
 
-def test_a_user_without_messages_has_an_empty_list() -> None:
+def test_list_without_messages_is_empty() -> None:
     assert page() == ([], False)
     assert page(conversation_id=create()["id"]) == ([], False)
 
 
-def test_messages_are_listed_by_conversation_and_all_together_newest_first(wire: Wire) -> None:
+def test_messages_are_listed_newest_first(wire: Wire) -> None:
     one, other = create(), create()
     sent = [send(conversation, message=str(number)) for number, conversation in enumerate([one, other, one])]
     wire.reset()
@@ -39,11 +37,11 @@ def test_messages_are_listed_by_conversation_and_all_together_newest_first(wire:
     assert list_messages() == sent[::-1]
 
 
-@pytest.mark.parametrize("of_one", [True, False])
-def test_pages_walk_to_the_end_and_back(of_one: bool) -> None:
+@pytest.mark.parametrize("in_conversation", [True, False])
+def test_pages_can_be_walked_in_both_directions(in_conversation: bool) -> None:
     conversation = create()
     newest_first = [send(conversation)["id"] for _ in range(5)][::-1]
-    query = {"limit": "2"} | ({"conversation_id": conversation["id"]} if of_one else {})
+    query = {"limit": "2"} | ({"conversation_id": conversation["id"]} if in_conversation else {})
     assert page(**query) == (newest_first[:2], True)
     assert page(**query, starting_after=newest_first[1]) == (newest_first[2:4], True)
     assert page(**query, starting_after=newest_first[3]) == (newest_first[4:], False)
@@ -52,7 +50,7 @@ def test_pages_walk_to_the_end_and_back(of_one: bool) -> None:
     assert page(**query, ending_before=newest_first[0]) == ([], False)
 
 
-def test_a_page_of_a_hundred_holds_a_hundred_of_as_many_conversations() -> None:
+def test_page_of_100_may_span_100_conversations() -> None:
     ids = [tables.put_message("kevin", tables.put_conversation("kevin")) for _ in range(101)][::-1]
     assert page(limit="100") == (ids[:100], True)
     assert page(limit="100", starting_after=ids[99]) == (ids[100:], False)
@@ -66,7 +64,7 @@ def test_links_keep_the_conversation() -> None:
     assert response.headers["Link"].partition(">")[0].endswith(next_page)
 
 
-def test_another_users_conversation_looks_like_none() -> None:
+def test_conversation_of_another_user_returns_404() -> None:
     conversation = create(user="kevin")
     send(conversation)
     foreign = call("list_messages", user="harry", query={"conversation_id": [conversation["id"]]})
@@ -76,7 +74,7 @@ def test_another_users_conversation_looks_like_none() -> None:
     assert list_messages("harry") == []
 
 
-def test_messages_of_a_deleted_conversation_are_gone_before_they_are_purged() -> None:
+def test_unpurged_messages_of_deleted_conversation_are_hidden() -> None:
     goes, stays = create(), create()
     kept = [send(stays)["id"]]
     for _ in range(7):
@@ -93,7 +91,7 @@ def test_messages_of_a_deleted_conversation_are_gone_before_they_are_purged() ->
     assert page(limit="1") == ([], False)
 
 
-def test_any_number_of_dead_messages_is_read_in_few_requests(wire: Wire) -> None:
+def test_unpurged_messages_are_skipped_in_few_requests(wire: Wire) -> None:
     stays, goes = create(), create()
     kept = send(stays)
     for _ in range(120):
@@ -104,7 +102,7 @@ def test_any_number_of_dead_messages_is_read_in_few_requests(wire: Wire) -> None
     assert wire.requests == ["Query", "BatchGetItem"] * 2
 
 
-def test_a_page_is_full_though_dead_messages_stand_between_the_others() -> None:
+def test_page_is_filled_past_unpurged_messages() -> None:
     stays, goes = create(), create()
     kept: list[str] = []
     for _ in range(4):
@@ -115,14 +113,14 @@ def test_a_page_is_full_though_dead_messages_stand_between_the_others() -> None:
     assert page(limit="3", ending_before=kept[3]) == (kept[:3], False)
 
 
-@pytest.mark.parametrize("of_one", [True, False])
-def test_a_page_that_would_exceed_a_megabyte_ends_earlier_and_says_that_there_is_more(of_one: bool) -> None:
+@pytest.mark.parametrize("in_conversation", [True, False])
+def test_page_over_1_mb_is_cut_and_has_more(in_conversation: bool) -> None:
     conversation = create()
     newest_first: list[str] = []
     for _ in range(6):
         sent = tables.put_message("kevin", conversation["id"], "🎄" * 10_000, ["🎄" * 2048] * 32)
         newest_first.insert(0, sent)
-    query = {"limit": "100"} | ({"conversation_id": conversation["id"]} if of_one else {})
+    query = {"limit": "100"} | ({"conversation_id": conversation["id"]} if in_conversation else {})
     found: list[str] = []
     has_more, pages = True, 0
     while has_more:
@@ -134,13 +132,13 @@ def test_a_page_that_would_exceed_a_megabyte_ends_earlier_and_says_that_there_is
     assert pages > 1
 
 
-def test_there_is_more_only_if_something_follows_though_dynamodb_ended_at_a_megabyte(wire: Wire) -> None:
+def test_last_page_cut_at_1_mb_has_no_more(wire: Wire) -> None:
     conversation = create()
     older, newer = send(conversation)["id"], send(conversation)["id"]
     found = sorted(tables.messages(), key=lambda row: str(row["id"]), reverse=True)
-    # It tells where to go on even where nothing follows.
-    ended = {"Items": found, "Count": 2, "LastEvaluatedKey": {"id": found[-1]["id"]}}
-    wire.fault = lambda request: response(request, ended) if wire.requests[-1] == "Query" else None
+    # DynamoDB returns LastEvaluatedKey even if no item follows.
+    cut = {"Items": found, "Count": 2, "LastEvaluatedKey": {"id": found[-1]["id"]}}
+    wire.fault = lambda request: response(request, cut) if wire.requests[-1] == "Query" else None
     assert page(conversation_id=conversation["id"]) == ([newer], True)
     wire.fault = None
     assert page(conversation_id=conversation["id"], starting_after=newer) == ([older], False)
@@ -164,23 +162,18 @@ def test_there_is_more_only_if_something_follows_though_dynamodb_ended_at_a_mega
     ],
     ids=str,
 )
-def test_a_wrong_query_is_told_what_would_be_right(query: dict[str, list[str]], message: str, wire: Wire) -> None:
+def test_invalid_query_is_rejected(query: dict[str, list[str]], message: str, wire: Wire) -> None:
     response = call("list_messages", query=query)
     assert (response.status, response.message) == (400, message)
     assert wire.requests == []
 
 
-@pytest.mark.parametrize("of_one", [True, False])
-def test_what_dynamodb_leaves_unread_is_a_503(of_one: bool, wire: Wire) -> None:
+@pytest.mark.parametrize("in_conversation", [True, False])
+def test_unprocessed_keys_return_503(in_conversation: bool, wire: Wire) -> None:
     conversation = create()
     send(conversation)
-    unread: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {"conversations": {"Keys": []}}}
-    wire.fault = lambda request: response(request, unread) if wire.requests[-1] == "BatchGetItem" else None
-    query = {"conversation_id": [conversation["id"]]} if of_one else {}
+    unprocessed: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {"conversations": {"Keys": []}}}
+    wire.fault = lambda request: response(request, unprocessed) if wire.requests[-1] == "BatchGetItem" else None
+    query = {"conversation_id": [conversation["id"]]} if in_conversation else {}
     busy = call("list_messages", query=query)
     assert (busy.status, busy.headers["Retry-After"]) == (503, "1")
-
-
-def test_ids_tell_when_they_were_made() -> None:
-    for now in itertools.chain([0], (10**exponent for exponent in range(4, 20))):
-        assert ids.created_at(ids.new(now)) == now // 1000 / 1_000_000

@@ -1,9 +1,11 @@
-"""`openapi.json` is valid, in step with the code, and says what the template does."""
+"""The OpenAPI document: valid, up to date, and consistent with the template."""
 
 import json
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
@@ -12,53 +14,55 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.handlers import USER_ENDPOINTS
 from tests.template import FUNCTIONS, ROOT, TEMPLATE, logical_id
-from tools.openapi.document import ROUTES, document, scope_of
+from tools.openapi import FILE
+from tools.openapi.document import document
+from tools.openapi.routes import ROUTES
 
 DOCUMENT = document()
 
 
-def test_the_committed_description_is_the_generated_one() -> None:
-    assert json.loads((ROOT / "openapi.json").read_text()) == DOCUMENT, "run `make openapi`"
+def test_committed_document_is_the_generated_one() -> None:
+    assert json.loads(FILE.read_text()) == DOCUMENT, "run `make openapi`"
 
 
-def test_it_is_valid() -> None:
+def test_document_is_valid() -> None:
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
-def test_a_route_is_the_templates(route: Any) -> None:
+def test_routes_match_the_template(route: Any) -> None:
     deployed = FUNCTIONS[logical_id(route.endpoint)]["Events"]["Http"]["Properties"]
     assert (route.method.upper(), route.path) == (deployed["Method"], deployed["Path"])
-    assert [scope_of(route)] == deployed["Auth"]["AuthorizationScopes"]
+    assert [route.scope] == deployed["Auth"]["AuthorizationScopes"]
 
 
-def test_every_endpoint_has_a_route_but_the_one_that_shows_them() -> None:
+def test_every_user_endpoint_has_a_route() -> None:
     assert sorted(route.endpoint for route in ROUTES) == USER_ENDPOINTS
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
-def test_a_token_opens_a_call_however_it_was_come_by(route: Any) -> None:
+def test_oauth2_and_bearer_tokens_are_accepted(route: Any) -> None:
     operation = DOCUMENT["paths"][route.path][route.method]
-    assert operation["security"] == [{"oauth2": [scope_of(route)]}, {"bearer": [scope_of(route)]}]
+    assert operation["security"] == [{"oauth2": [route.scope]}, {"bearer": [route.scope]}]
 
 
-def test_the_api_is_found_from_where_it_serves_the_description() -> None:
+def test_server_url_is_relative_to_the_document() -> None:
     (server,) = DOCUMENT["servers"]
     assert urljoin("https://api.example.com/chat/docs/openapi.json", server["url"]) == "https://api.example.com/chat/"
 
 
-def test_its_scopes_are_those_of_the_user_pool() -> None:
+def test_scopes_match_the_user_pool() -> None:
     servers = [TEMPLATE["Resources"][name]["Properties"] for name in ("ResourceServer", "MessagesResourceServer")]
-    offered = {
+    scopes = {
         f"{server['Identifier']}/{scope['ScopeName']}": scope["ScopeDescription"]
         for server in servers
         for scope in server["Scopes"]
     }
     flows = DOCUMENT["components"]["securitySchemes"]["oauth2"]["flows"]
-    assert [flow["scopes"] for flow in flows.values()] == [offered, offered]
+    assert [flow["scopes"] for flow in flows.values()] == [scopes, scopes]
 
 
-def test_limits_are_told() -> None:
+def test_schemas_have_limits() -> None:
     parameters = {given["name"]: given["schema"] for given in DOCUMENT["paths"]["/conversations"]["get"]["parameters"]}
     assert parameters["limit"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}
     assert parameters["muted"] == {"type": "boolean"}
@@ -67,8 +71,13 @@ def test_limits_are_told() -> None:
     assert content["application/json"]["schema"]["properties"]["archived_at"]["anyOf"] == [seconds, {"type": "null"}]
 
 
-def test_it_is_written_without_a_functions_environment() -> None:
+def test_document_is_generated_without_environment_variables(tmp_path: Path) -> None:
     environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT / "layers/shared")}
-    command = [sys.executable, "-m", "reference.openapi"]
-    written = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
-    assert written.stdout == (ROOT / "openapi.json").read_bytes()
+    command = [sys.executable, "-m", "tools.openapi", str(tmp_path / "openapi.json")]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    assert (tmp_path / "openapi.json").read_bytes() == FILE.read_bytes()
+
+
+def test_document_has_the_version_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert DOCUMENT["info"]["version"] == project["version"]

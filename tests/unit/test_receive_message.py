@@ -1,4 +1,4 @@
-"""EventBridge `message.received`."""
+"""The EventBridge event `message.received`."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ ABSENT = "<absent>"
 
 @pytest.fixture
 def queue(_dynamodb: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of the dead letters."""
+    """The URL of the dead-letter queue."""
     sqs = boto3.client("sqs")
     url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
     monkeypatch.setenv("DEAD_LETTERS_URL", url)
@@ -32,7 +32,7 @@ def receive(given: dict[str, Any]) -> None:
 
 
 def received(**detail: object) -> dict[str, Any]:
-    """The sample event for kevin, with other details."""
+    """Returns the sample event for kevin with *detail* changed."""
     sample = event("receive_message")
     given = sample["detail"] | {"user_id": "kevin"} | detail
     return sample | {"detail": {name: value for name, value in given.items() if value is not ABSENT}}
@@ -43,7 +43,7 @@ def dead_letters(url: str) -> list[dict[str, Any]]:
     return [json.loads(dead_letter["Body"]) for dead_letter in found]
 
 
-def test_a_received_message_is_stored_as_somebody_elses(queue: str) -> None:
+def test_message_is_stored_with_its_contact(queue: str) -> None:
     conversation = create()
     receive(received(conversation_id=conversation["id"], contact_id="harry", message="Keep the change."))
     (message,) = list_messages(conversation_id=conversation["id"])
@@ -53,7 +53,7 @@ def test_a_received_message_is_stored_as_somebody_elses(queue: str) -> None:
     assert dead_letters(queue) == []
 
 
-def test_an_event_that_comes_twice_is_stored_once(queue: str) -> None:
+def test_repeated_event_is_stored_once(queue: str) -> None:
     conversation = create()
     for _ in range(2):
         receive(received(conversation_id=conversation["id"]))
@@ -84,7 +84,7 @@ def test_an_event_that_comes_twice_is_stored_once(queue: str) -> None:
     ],
     ids=str,
 )
-def test_a_bad_event_is_a_dead_letter_with_its_reason(queue: str, detail: dict[str, Any], reason: str) -> None:
+def test_invalid_event_becomes_a_dead_letter(queue: str, detail: dict[str, Any], reason: str) -> None:
     conversation = create()
     bad = received(**{"conversation_id": conversation["id"]} | detail)
     receive(bad)
@@ -94,7 +94,7 @@ def test_a_bad_event_is_a_dead_letter_with_its_reason(queue: str, detail: dict[s
     assert tables.messages() == []
 
 
-def test_the_same_event_id_with_another_message_is_a_dead_letter(queue: str) -> None:
+def test_reused_event_id_becomes_a_dead_letter(queue: str) -> None:
     conversation = create()
     receive(received(conversation_id=conversation["id"]))
     receive(received(conversation_id=conversation["id"], contact_id="marv"))
@@ -102,7 +102,7 @@ def test_the_same_event_id_with_another_message_is_a_dead_letter(queue: str) -> 
     assert dead_letter["reason"].startswith("Idempotency-Key: ")
 
 
-def test_somebody_elses_conversation_is_as_absent(queue: str) -> None:
+def test_conversation_of_another_user_becomes_a_dead_letter(queue: str) -> None:
     conversation = create("harry")
     receive(received(conversation_id=conversation["id"]))
     (dead_letter,) = dead_letters(queue)
@@ -110,7 +110,7 @@ def test_somebody_elses_conversation_is_as_absent(queue: str) -> None:
     assert tables.messages() == []
 
 
-def test_an_event_that_the_database_cannot_take_now_is_left_to_lambda_to_repeat(queue: str, wire: Wire) -> None:
+def test_database_failure_raises_for_a_retry(queue: str, wire: Wire) -> None:
     conversation = create()
     wire.fault = lambda request: error_response(request, 500, "InternalServerError")
     with pytest.raises(errors.Unavailable):
@@ -122,7 +122,7 @@ def test_an_event_that_the_database_cannot_take_now_is_left_to_lambda_to_repeat(
 
 
 @pytest.mark.usefixtures("queue")
-def test_a_letter_that_could_outlive_the_invocation_is_left_to_lambda_to_repeat() -> None:
-    # moto, which listens to botocore as our own refusal does, keeps the letter all the same.
+def test_deadline_before_dead_letter_raises_for_a_retry() -> None:
+    # The queue is not checked: moto stores the message although our check raises before it is sent.
     with pytest.raises(errors.Unavailable):
         handler("receive_message")(received(message=""), Context(5))

@@ -1,4 +1,4 @@
-"""GET /v1/docs, and what the page is made of."""
+"""GET /v1/docs and the files of the page."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.handlers import Response, event, invoke
-from tests.template import ROOT
+from tools.openapi import FILE
 
 PAGE = {None: "text/html; charset=utf-8"}
 FILES = {
@@ -30,7 +30,7 @@ def get(asset: str | None = None, headers: dict[str, str] | None = None, **more:
 
 
 @pytest.mark.parametrize("asset", ASSETS)
-def test_everybody_gets_it_as_what_it_is(asset: str | None) -> None:
+def test_asset_is_returned_with_its_media_type(asset: str | None) -> None:
     response = get(asset)
     assert response.status == 200
     assert response.body
@@ -39,27 +39,27 @@ def test_everybody_gets_it_as_what_it_is(asset: str | None) -> None:
     assert response.headers["X-Request-Id"] == event("retrieve_docs")["requestContext"]["requestId"]
 
 
-def test_the_page_asks_for_nothing_but_its_own_files_and_all_of_them_are_there() -> None:
-    asked = re.findall(r'(?:src|href|url)[=:] ?"([^"]*)"', get().body + get("start.js").body)
-    assert sorted({url for url in asked if url != "data:,"}) == [f"docs/{name}" for name in FILES]
+def test_page_loads_exactly_its_own_files() -> None:
+    urls = re.findall(r'(?:src|href|url)[=:] ?"([^"]*)"', get().body + get("start.js").body)
+    assert sorted({url for url in urls if url != "data:,"}) == [f"docs/{name}" for name in FILES]
 
 
-def test_the_browser_lets_the_page_do_nothing_but_that() -> None:
+def test_content_security_policy_allows_own_files_only() -> None:
     assert get().headers["Content-Security-Policy"] == (
         "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 
 
-def test_the_page_fits_a_phone() -> None:
+def test_page_fits_a_phone() -> None:
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in get().body
 
 
-def test_the_description_is_the_committed_one() -> None:
-    assert get("openapi.json").body == json.loads((ROOT / "openapi.json").read_text())
+def test_openapi_json_is_the_committed_one() -> None:
+    assert get("openapi.json").body == json.loads(FILE.read_text())
 
 
 @pytest.mark.parametrize("asset", ASSETS)
-def test_what_the_browser_has_already_is_not_sent_again(asset: str | None) -> None:
+def test_matching_if_none_match_returns_304(asset: str | None) -> None:
     first = get(asset)
     assert first.headers["Cache-Control"] == "private, no-cache"
     again = get(asset, {"If-None-Match": f"W/{first.headers['ETag']}"})
@@ -68,7 +68,7 @@ def test_what_the_browser_has_already_is_not_sent_again(asset: str | None) -> No
     assert get(asset, {"If-None-Match": '"1"'}).status == 200
 
 
-def test_files_that_differ_have_different_etags() -> None:
+def test_assets_have_different_etags() -> None:
     assert len({get(asset).headers["ETag"] for asset in ASSETS}) == len(ASSETS)
 
 
@@ -76,21 +76,21 @@ def test_files_that_differ_have_different_etags() -> None:
     "asset",
     ["", "nothing", "start.js/", "app.py", "page.html", "../app.py", "..", "/etc/passwd", "start.js\0", "STYLE.CSS"],
 )
-def test_there_is_no_other_file(asset: str) -> None:
+def test_other_asset_returns_404(asset: str) -> None:
     response = get(asset)
     assert (response.status, response.message) == (404, "There is no such path, or not with this method")
     assert response.headers["Content-Type"] == "application/json"
 
 
-def test_there_is_no_page_where_its_files_would_not_be_found() -> None:
+def test_trailing_slash_returns_404() -> None:
     assert get(path="/docs/").status == 404
 
 
-def test_a_query_is_refused() -> None:
+def test_query_is_rejected() -> None:
     response = get(multiValueQueryStringParameters={"format": ["json"]})
     assert (response.status, response.message) == (400, "format: unknown; this call takes no query")
 
 
-def test_a_body_is_refused() -> None:
+def test_body_is_rejected() -> None:
     response = get(body="x")
     assert (response.status, response.message) == (400, "body: must be empty; this call takes none")

@@ -14,19 +14,19 @@ from tests.wire import Wire, response
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 
-def test_the_sample_event_finds_nothing_in_an_empty_table() -> None:
+def test_sample_event_returns_404_on_empty_table() -> None:
     found = invoke("retrieve_message", event("retrieve_message"))
     assert (found.status, found.message) == (404, "id: no such message")
 
 
-def test_a_message_is_retrieved_as_it_was_sent_in_the_order_of_the_contract() -> None:
+def test_message_is_returned_as_created() -> None:
     sent = send(create(), attachments=["a", "b"])
     found = call("retrieve_message", id=sent["id"])
     assert (found.status, found.body, found.headers["ETag"]) == (200, sent, '"1"')
     assert list(found.body) == list(sent)
 
 
-def test_another_users_message_looks_like_none() -> None:
+def test_message_of_another_user_returns_404() -> None:
     sent = send(create())
     foreign = call("retrieve_message", user="harry", id=sent["id"])
     absent = call("retrieve_message", user="harry", id="xgQQXg3hrtjh7AvZ")
@@ -34,7 +34,7 @@ def test_another_users_message_looks_like_none() -> None:
     assert foreign.body == absent.body
 
 
-def test_a_message_of_a_deleted_conversation_is_gone_before_it_is_purged() -> None:
+def test_unpurged_message_of_deleted_conversation_returns_404() -> None:
     conversation = create()
     sent = send(conversation)
     call("delete_conversation", id=conversation["id"])
@@ -43,20 +43,20 @@ def test_a_message_of_a_deleted_conversation_is_gone_before_it_is_purged() -> No
 
 
 @pytest.mark.parametrize(("known", "status"), [('"1"', 304), ("*", 304), ('"2"', 200)])
-def test_what_the_client_has_already_is_not_sent_again(known: str, status: int) -> None:
+def test_if_none_match_is_respected(known: str, status: int) -> None:
     sent = send(create())
     found = call("retrieve_message", id=sent["id"], headers={"If-None-Match": known})
     assert (found.status, found.headers["ETag"]) == (status, '"1"')
 
 
-@pytest.mark.parametrize(("age_seconds", "looks"), [(0, 4), (-1, 4), (1, 4), (3, 1), (-3, 1)])
-def test_a_message_of_this_moment_is_looked_for_again(age_seconds: int, looks: int, wire: Wire) -> None:
+@pytest.mark.parametrize(("age_seconds", "queries"), [(0, 4), (-1, 4), (1, 4), (3, 1), (-3, 1)])
+def test_index_is_queried_again_for_a_young_id(age_seconds: int, queries: int, wire: Wire) -> None:
     id = ids.new(time.time_ns() - age_seconds * 10**9)
     assert call("retrieve_message", id=id).status == 404
-    assert wire.requests == ["Query"] * looks
+    assert wire.requests == ["Query"] * queries
 
 
-def test_a_message_that_the_index_does_not_know_yet_is_found(wire: Wire) -> None:
+def test_message_is_found_when_the_index_lags(wire: Wire) -> None:
     sent = send(create())
     wire.reset()
     wire.fault = lambda request: response(request, {"Items": [], "Count": 0}) if len(wire.requests) < 4 else None
@@ -64,14 +64,14 @@ def test_a_message_that_the_index_does_not_know_yet_is_found(wire: Wire) -> None
     assert wire.requests == ["Query"] * 4 + ["BatchGetItem"]
 
 
-def test_what_dynamodb_leaves_unread_is_a_503(wire: Wire) -> None:
+def test_unprocessed_keys_return_503(wire: Wire) -> None:
     sent = send(create())
-    unread: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {"messages": {"Keys": []}}}
-    wire.fault = lambda request: response(request, unread) if wire.requests[-1] == "BatchGetItem" else None
+    unprocessed: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {"messages": {"Keys": []}}}
+    wire.fault = lambda request: response(request, unprocessed) if wire.requests[-1] == "BatchGetItem" else None
     assert call("retrieve_message", id=sent["id"]).status == 503
 
 
-def test_what_dynamodb_reads_in_parts_is_put_together(wire: Wire) -> None:
+def test_unprocessed_keys_are_read_again(wire: Wire) -> None:
     sent = send(create())
     wire.reset()
 
@@ -79,8 +79,8 @@ def test_what_dynamodb_reads_in_parts_is_put_together(wire: Wire) -> None:
         if wire.requests[-1] != "BatchGetItem":
             return None
         wire.fault = None
-        unread = {"conversations": wire.bodies[-1]["RequestItems"]["conversations"]}
-        return response(request, {"Responses": {"messages": tables.messages()}, "UnprocessedKeys": unread})
+        unprocessed = {"conversations": wire.bodies[-1]["RequestItems"]["conversations"]}
+        return response(request, {"Responses": {"messages": tables.messages()}, "UnprocessedKeys": unprocessed})
 
     wire.fault = read_one_table
     assert call("retrieve_message", id=sent["id"]).body == sent
@@ -91,7 +91,7 @@ def test_what_dynamodb_reads_in_parts_is_put_together(wire: Wire) -> None:
     ]
 
 
-def test_a_message_is_read_as_it_is_now(wire: Wire) -> None:
+def test_read_is_strongly_consistent(wire: Wire) -> None:
     sent = send(create())
     wire.reset()
     call("retrieve_message", id=sent["id"])

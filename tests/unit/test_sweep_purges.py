@@ -1,39 +1,39 @@
-"""The sweep, every five minutes."""
+"""The scheduled sweep of purges."""
 
 import pytest
 
 from tests import tables
 from tests.handlers import create, send, sweep
-from tests.unit.test_purge_messages import deleted
+from tests.unit.test_purge_messages import deleted_conversation
 from tests.wire import Wire, error_response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 
-def test_there_may_be_nothing_to_do() -> None:
-    stays = send(create())
+def test_sweep_without_tombstones_purges_nothing() -> None:
+    kept = send(create())
     sweep()
-    assert [row["id"]["S"] for row in tables.messages()] == [stays["id"]]
+    assert [row["id"]["S"] for row in tables.messages()] == [kept["id"]]
 
 
-def test_what_the_stream_left_is_purged_and_nothing_else() -> None:
-    stays = send(create())
+def test_only_messages_of_deleted_conversations_are_purged() -> None:
+    kept = send(create())
     for count in (0, 3, 30):
-        deleted(count)
+        deleted_conversation(count)
     tables.age_tombstones()
     sweep()
     assert tables.tombstones() == []
-    assert [row["id"]["S"] for row in tables.messages()] == [stays["id"]]
+    assert [row["id"]["S"] for row in tables.messages()] == [kept["id"]]
     sweep()
     assert len(tables.messages()) == 1
 
 
-def test_an_order_stays_until_nothing_can_follow(wire: Wire) -> None:
-    gone = deleted(2)
+def test_young_tombstone_is_kept(wire: Wire) -> None:
+    conversation = deleted_conversation(2)
     sweep()
     assert (tables.messages(), len(tables.tombstones())) == ([], 1)
-    # A transaction that had released the conversation, but not yet written its message.
-    tables.put_message(*gone)
+    # A transaction may release the conversation before it has written its message.
+    tables.put_message(*conversation)
     tables.age_tombstones()
     sweep()
     assert (tables.messages(), tables.tombstones()) == ([], [])
@@ -42,10 +42,10 @@ def test_an_order_stays_until_nothing_can_follow(wire: Wire) -> None:
 
 @pytest.mark.parametrize("operation", ["Query", "DeleteItem"])
 @pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
-def test_one_that_fails_does_not_stop_the_others(
+def test_failed_purge_does_not_stop_the_others(
     operation: str, code: str, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, _ = sorted([deleted(2), deleted(2)])
+    first, _ = sorted([deleted_conversation(2), deleted_conversation(2)])
     tables.age_tombstones()
     wire.reset()
     wire.fault = lambda request: (
@@ -63,9 +63,9 @@ def test_one_that_fails_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize("seconds", [11, 49])
-def test_it_stops_before_its_time_is_up(seconds: float, wire: Wire) -> None:
+def test_sweep_stops_when_time_is_up(seconds: float, wire: Wire) -> None:
     for _ in range(3):
-        deleted(1)
+        deleted_conversation(1)
     tables.age_tombstones()
     wire.reset()
     sweep(seconds)

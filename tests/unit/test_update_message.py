@@ -20,7 +20,7 @@ REACTIONS = (
     "in a form, reactions[heart][]=harry"
 )
 SECONDS = "read_at: must be a whole number of Unix seconds before the year 10000, or null"
-EVERYTHING: dict[str, Any] = {
+ALL_CHANGES: dict[str, Any] = {
     "message": "Merry Christmas!",
     "reactions": [{"reaction": "❤️", "contact_id": "harry"}, {"reaction": "heart", "contact_id": None}],
     "attachments": ["https://x.example/a"],
@@ -42,28 +42,28 @@ def put(id: str, /, user: str = "kevin", headers: dict[str, str] | None = None, 
     return call("update_message", user=user, id=id, body=json.dumps(changes), content_type=JSON, headers=headers)
 
 
-def test_the_sample_event_finds_nothing_in_an_empty_table_and_makes_nothing() -> None:
+def test_sample_event_returns_404_on_empty_table() -> None:
     response = invoke("update_message", event("update_message"))
     assert (response.status, response.message) == (404, "id: no such message")
     assert tables.messages() == []
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
-def test_one_attribute_changes_and_the_others_stay(name: str) -> None:
+@pytest.mark.parametrize("name", ALL_CHANGES)
+def test_only_the_given_attribute_changes(name: str) -> None:
     sent = send(create(), attachments=["x"])
     before = int(time.time())
-    changed = put(sent["id"], **{name: EVERYTHING[name]}).body
+    changed = put(sent["id"], **{name: ALL_CHANGES[name]}).body
     assert before <= changed["updated_at"] <= time.time()
-    assert changed == sent | {name: EVERYTHING[name], "updated_at": changed["updated_at"]}
-    response = put(sent["id"], **EVERYTHING)
-    assert response.body == sent | EVERYTHING | {"updated_at": response.body["updated_at"]}
+    assert changed == sent | {name: ALL_CHANGES[name], "updated_at": changed["updated_at"]}
+    response = put(sent["id"], **ALL_CHANGES)
+    assert response.body == sent | ALL_CHANGES | {"updated_at": response.body["updated_at"]}
     assert (response.headers["ETag"], list(response.body)) == ('"3"', list(sent))
     back = put(sent["id"], **{name: sent[name]}).body
     assert back == response.body | {name: sent[name], "updated_at": back["updated_at"]}
     assert call("retrieve_message", id=sent["id"]).body == back
 
 
-def test_a_form_says_the_same_as_json() -> None:
+def test_form_is_accepted() -> None:
     sent = send(create())
     form = "message=Hi&reactions[heart][]=harry&reactions[heart][]=&reactions[wave][]=marv&attachments[]=a&read_at=12"
     changed = call("update_message", id=sent["id"], body=form).body
@@ -76,16 +76,16 @@ def test_a_form_says_the_same_as_json() -> None:
     assert call("update_message", id=sent["id"], body="read_at=").body["read_at"] is None
 
 
-def test_the_conversation_stays_as_it_is() -> None:
+def test_conversation_does_not_change() -> None:
     conversation = create()
     sent = send(conversation)
     before = call("retrieve_conversation", id=conversation["id"])
-    put(sent["id"], **EVERYTHING)
+    put(sent["id"], **ALL_CHANGES)
     after = call("retrieve_conversation", id=conversation["id"])
     assert (after.body, after.headers["ETag"]) == (before.body, before.headers["ETag"])
 
 
-def test_another_users_message_looks_like_none_and_stays() -> None:
+def test_message_of_another_user_returns_404() -> None:
     sent = send(create())
     foreign = put(sent["id"], user="harry", message="mine")
     absent = put("xgQQXg3hrtjh7AvZ", user="harry", message="mine")
@@ -93,7 +93,7 @@ def test_another_users_message_looks_like_none_and_stays() -> None:
     assert call("retrieve_message", id=sent["id"]).body == sent
 
 
-def test_a_message_of_a_deleted_conversation_is_not_changed() -> None:
+def test_unpurged_message_of_deleted_conversation_returns_404() -> None:
     conversation = create()
     sent = send(conversation)
     call("delete_conversation", id=conversation["id"])
@@ -101,7 +101,7 @@ def test_a_message_of_a_deleted_conversation_is_not_changed() -> None:
 
 
 @pytest.mark.parametrize(("condition", "status"), [('"1"', 200), ('"2", "1"', 200), ("*", 200), ('"2"', 412)])
-def test_a_condition_decides(condition: str, status: int) -> None:
+def test_if_match_is_respected(condition: str, status: int) -> None:
     sent = send(create())
     response = put(sent["id"], headers={"If-Match": condition}, message="hi")
     assert response.status == status
@@ -112,7 +112,7 @@ def test_a_condition_decides(condition: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("condition", [None, '"1"'])
-def test_an_update_whose_answer_is_lost_succeeds(condition: str | None, wire: Wire) -> None:
+def test_lost_response_is_retried(condition: str | None, wire: Wire) -> None:
     sent = send(create())
     wire.reset()
     wire.before("UpdateItem", wire.lose_next_response)
@@ -133,9 +133,9 @@ def test_an_update_whose_answer_is_lost_succeeds(condition: str | None, wire: Wi
         ({"message": None, "read_at": 1}, "message: must be 1 to 10,000 characters"),
         ({"attachments": ["a"] * 33}, "attachments: must be an array of at most 32 strings"),
     ],
-    ids=lambda given: json.dumps(given)[:60],
+    ids=lambda value: json.dumps(value)[:60],
 )
-def test_a_wrong_attribute_is_told_what_would_be_right(changes: dict[str, Any], message: str, wire: Wire) -> None:
+def test_invalid_json_is_rejected(changes: dict[str, Any], message: str, wire: Wire) -> None:
     response = put("a" * 16, **changes)
     assert response.status == 400
     assert response.message.startswith(message)
@@ -144,24 +144,24 @@ def test_a_wrong_attribute_is_told_what_would_be_right(changes: dict[str, Any], 
 
 
 @pytest.mark.parametrize("character", ["a", "🎄"])
-def test_the_largest_message_fits_a_row(character: str) -> None:
+def test_largest_message_fits_a_row(character: str) -> None:
     conversation = create()
     id = tables.put_message("kevin", conversation["id"], character * 10_000, [character * 2048] * 32)
-    # Near the 64 KiB of a body, far from the 400 KB of a row.
+    # Close to the 64 KiB limit of a body, far below the 400 KB limit of a row.
     reactions = [{"reaction": character * 64, "contact_id": character * 128}] * 64
     body = json.dumps({"reactions": reactions}, ensure_ascii=False)
     response = call("update_message", id=id, body=body, content_type=JSON)
     assert (response.status, response.body["reactions"]) == (200, reactions)
 
 
-def test_a_message_deleted_at_the_last_moment_is_not_found(wire: Wire) -> None:
+def test_concurrently_deleted_message_returns_404(wire: Wire) -> None:
     sent = send(create())
     wire.before("UpdateItem", lambda: call("delete_message", id=sent["id"]))
     assert put(sent["id"], message="hi").status == 404
     assert tables.messages() == []
 
 
-def test_a_message_changed_at_the_last_moment_is_not_overwritten_if_that_was_a_condition(wire: Wire) -> None:
+def test_concurrent_update_fails_if_match(wire: Wire) -> None:
     sent = send(create())
     wire.before("UpdateItem", lambda: put(sent["id"], message="first"))
     assert put(sent["id"], headers={"If-Match": '"1"'}, message="second").status == 412

@@ -1,0 +1,115 @@
+"""A fake of Lambda and CodeDeploy over HTTP, for the release hook: invocations run our handlers."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Literal, get_args
+from urllib.parse import unquote
+
+from tests.handlers import FUNCTIONS, Context, handler
+from tests.server import Handler, Response, json_response, listening
+
+HOOK = "exercise_release"
+RELEASED = [function for function in FUNCTIONS if function != HOOK]
+_ACCOUNT = "arn:aws:lambda:eu-west-1:123456789012:function"
+
+# The function runs before the second and third fault, but not before the first.
+Fault = Literal["connection reset", "response lost", "truncated response"]
+FAULTS = get_args(Fault)
+
+
+class FakeLambda:
+    """The fake services: what they do, and the requests that they got."""
+
+    def __init__(self) -> None:
+        """Starts with good versions, which run our handlers, and without faults."""
+        # By function: what its bad version does with an event.
+        self.bad: dict[str, Callable[[dict[str, Any]], Any]] = {}
+        # The next error responses, as HTTP status and code. The request has no effect.
+        self.lambda_errors: list[tuple[int, str]] = []
+        self.codedeploy_errors: list[tuple[int, str]] = []
+        # By the number of the invocation, counted from 1.
+        self.faults: dict[int, Fault] = {}
+        self.requests = 0
+        # The functions invoked, with their events.
+        self.invoked: list[tuple[str, dict[str, Any]]] = []
+        self.reported: list[dict[str, str]] = []
+        self.has_ended = threading.Event()
+        self._one_at_a_time = threading.Lock()
+
+    def environment(self, url: str) -> dict[str, str]:
+        """Returns the hook's environment variables for a fake at *url*."""
+        versions = {function.upper(): f"{_ACCOUNT}:{function}:7" for function in RELEASED}
+        return versions | {"AWS_ENDPOINT_URL_LAMBDA": url, "AWS_ENDPOINT_URL_CODEDEPLOY": url}
+
+    def good(self, function: str, event: dict[str, Any]) -> Any:
+        """Returns the response of our handler."""
+        # An execution environment of Lambda handles one event at a time.
+        with self._one_at_a_time:
+            return handler(function)(event, Context())
+
+    def never(self, _event: dict[str, Any]) -> None:
+        """Hangs until the fake stops. A bad version."""
+        self.has_ended.wait()
+
+    def invoke(self, arn: str, event: dict[str, Any]) -> Any:
+        """Returns the response of the version or alias *arn*."""
+        function, qualifier = arn.removeprefix(f"{_ACCOUNT}:").split(":")
+        self.invoked.append((function, event))
+        if qualifier == "live" or function not in self.bad:
+            return self.good(function, event)
+        return self.bad[function](event)
+
+
+@contextmanager
+def serving() -> Iterator[tuple[FakeLambda, str]]:
+    """Serves a fake during the block. Yields it and its URL. Requires moto."""
+    fake = FakeLambda()
+
+    class _Handler(Handler):
+        def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+            request = self.read_json()
+            # The client may have closed the connection.
+            with suppress(ConnectionError):
+                if "X-Amz-Target" in self.headers:
+                    self._report(request)
+                else:
+                    self._invoke(unquote(self.path.split("/")[3]), request)
+
+        def _report(self, report: dict[str, str]) -> None:
+            assert self.headers["X-Amz-Target"] == "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus"
+            if fake.codedeploy_errors:
+                status, code = fake.codedeploy_errors.pop(0)
+                self.respond(json_response(status, {"__type": code, "message": "because"}))
+            else:
+                fake.reported.append(report)
+                self.respond(json_response(200, {}))
+
+        def _invoke(self, arn: str, event: dict[str, Any]) -> None:
+            fake.requests += 1
+            fault = fake.faults.get(fake.requests)
+            if fault == "connection reset":
+                self.reset()
+                return
+            if fake.lambda_errors:
+                status, code = fake.lambda_errors.pop(0)
+                body = {"Type": "User", "Message": "because"}
+                self.respond(json_response(status, body), {"X-Amzn-ErrorType": code})
+                return
+            try:
+                payload = json.dumps(fake.invoke(arn, event)).encode()
+            except Exception as error:  # noqa: BLE001 - Lambda reports any exception of a function
+                raised = {"errorType": type(error).__name__, "errorMessage": str(error)}
+                self.respond(json_response(200, raised), {"X-Amz-Function-Error": "Unhandled"})
+            else:
+                if fault == "response lost":
+                    self.reset()
+                else:
+                    self.respond(Response(200, payload), is_truncated=fault == "truncated response")
+
+    with listening(_Handler) as url:
+        try:
+            yield fake, url
+        finally:
+            fake.has_ended.set()

@@ -1,0 +1,151 @@
+"""Faults of DynamoDB at each request of every call."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError, ResponseStreamingError
+
+from tests import tables
+from tests.handlers import Response, call, create, send
+from tests.wire import Wire, error_response
+
+pytestmark = pytest.mark.usefixtures("no_backoff", "tables")
+
+# Every code path to DynamoDB: the parameters of the call, given the ids of a conversation and of a message in it.
+CALLS: dict[str, Callable[[str, str], dict[str, Any]]] = {
+    "list_conversations": lambda _, __: {"query": {"muted": ["false"], "pinned": ["false"]}},
+    "list_conversations without filters": lambda _, __: {"query": {}},
+    "create_conversation": lambda _, __: {"body": "contact_id=harry"},
+    "create_conversation with a key": lambda conversation, _: {
+        "body": "contact_id=harry",
+        "headers": {"Idempotency-Key": conversation},
+    },
+    "retrieve_conversation": lambda conversation, _: {"id": conversation},
+    "update_conversation": lambda conversation, _: {"id": conversation, "body": "is_muted=true"},
+    "update_conversation to pin": lambda conversation, message: {
+        "id": conversation,
+        "body": f"pinned_message_id={message}",
+    },
+    "delete_conversation": lambda conversation, _: {"id": conversation},
+    "list_messages": lambda _, __: {"query": {}},
+    "list_messages of a conversation": lambda conversation, _: {"query": {"conversation_id": [conversation]}},
+    "create_message": lambda conversation, _: {"body": f"conversation_id={conversation}&message=hi"},
+    "create_message with a key": lambda conversation, _: {
+        "body": f"conversation_id={conversation}&message=hi",
+        "headers": {"Idempotency-Key": conversation},
+    },
+    "retrieve_message": lambda _, message: {"id": message},
+    "update_message": lambda _, message: {"id": message, "body": "message=ho"},
+    "delete_message": lambda _, message: {"id": message},
+}
+
+
+def throttled(request: AWSPreparedRequest) -> AWSResponse:
+    return error_response(request, 400, "ProvisionedThroughputExceededException")
+
+
+def throttled_account(request: AWSPreparedRequest) -> AWSResponse:
+    return error_response(request, 400, "RequestLimitExceeded")
+
+
+def throttled_key(request: AWSPreparedRequest) -> AWSResponse:
+    return error_response(request, 400, "ThrottlingException")
+
+
+def internal_error(request: AWSPreparedRequest) -> AWSResponse:
+    return error_response(request, 500, "InternalServerError")
+
+
+def access_denied(request: AWSPreparedRequest) -> AWSResponse:
+    return error_response(request, 400, "AccessDeniedException")
+
+
+def connection_failed(request: AWSPreparedRequest) -> AWSResponse:
+    raise EndpointConnectionError(endpoint_url=request.url)
+
+
+def connect_timeout(request: AWSPreparedRequest) -> AWSResponse:
+    raise ConnectTimeoutError(endpoint_url=request.url)
+
+
+def read_timeout(request: AWSPreparedRequest) -> AWSResponse:
+    raise ReadTimeoutError(endpoint_url=request.url)
+
+
+def truncated(_request: AWSPreparedRequest) -> AWSResponse:
+    raise ResponseStreamingError(error="connection broken: 9 bytes read, 70 more expected")
+
+
+FAULTS = [
+    *((name, fault) for name in CALLS for fault in (throttled, internal_error, read_timeout, truncated)),
+    # These are classified by the same code, so one call is enough.
+    *(("retrieve_message", fault) for fault in (throttled_account, throttled_key, connection_failed, connect_timeout)),
+]
+
+
+def prepared(name: str) -> Callable[[], Response]:
+    """Creates a conversation with a message and returns the call *name* of CALLS on them."""
+    conversation = create()
+    parameters = CALLS[name](conversation["id"], send(conversation)["id"])
+    return lambda: call(name.partition(" ")[0], **parameters)
+
+
+# Stays before the lasting faults, which use up the retry quota of botocore's clients.
+@pytest.mark.parametrize(("name", "fault"), FAULTS)
+def test_single_fault_at_any_request_is_retried(name: str, fault: Any, wire: Wire) -> None:
+    before, requests = 0, 1
+    while before < requests:
+        make_call = prepared(name)
+        wire.reset()
+        faults = [*[None] * before, fault]
+        wire.fault = lambda request, faults=faults: (fault := faults.pop(0)) and fault(request) if faults else None
+        response = make_call()
+        assert response.status in (200, 201, 204)
+        assert "Idempotent-Replayed" not in response.headers
+        assert not faults
+        wire.fault = None
+        # One of the requests was the retry.
+        before, requests = before + 1, len(wire.requests) - 1
+
+
+def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture) -> Iterator[Response]:
+    """Yields the responses where *fault* lasts from the first, second, … request on. Checks that no row changes."""
+    make_call = prepared(name)
+    rows = tables.all_rows()
+    for before in itertools.count():
+        caplog.clear()
+        passing = [None] * before
+        wire.fault = lambda request, passing=passing: passing.pop() if passing else fault(request)
+        response = make_call()
+        if response.status < 500:
+            # All requests of the call passed.
+            assert before >= 1
+            return
+        assert tables.all_rows() == rows
+        yield response
+
+
+@pytest.mark.parametrize(("name", "fault"), FAULTS)
+def test_lasting_fault_from_any_request_on_returns_503(
+    name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    for response in failures(name, fault, wire, caplog):
+        assert (response.status, response.headers["Retry-After"]) == (503, "1")
+        assert response.body == {
+            "type": "api_error",
+            "message": "The service is busy; try again in a moment",
+            "documentation_url": "https://protocol.chat/docs/errors/api_error",
+        }
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_unexpected_error_from_any_request_on_returns_500(
+    name: str, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    for response in failures(name, access_denied, wire, caplog):
+        assert (response.status, response.message) == (500, "Something went wrong on our side")
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
