@@ -1,4 +1,4 @@
-"""What the tests share: the environment of a function, and DynamoDB by moto with the table of the template."""
+"""Fixtures of all tests: the environment of a function, moto's tables, a build, and a deployed stack with two users."""
 
 import importlib
 import os
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# As Lambda sets it before it imports a function; no test reaches AWS even where moto is not at work.
+# Functions and clients read these at import. Without real credentials no test can reach AWS.
 os.environ.update(
     AWS_ACCESS_KEY_ID="testing",
     AWS_SECRET_ACCESS_KEY="testing",
@@ -27,45 +27,29 @@ for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "PU
 import boto3
 import pytest
 from moto import mock_aws
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from tests import tables as contents
 from tests import template
 from tests.handlers import FUNCTIONS
+from tests.stack import Client, Stack
 from tests.wire import Wire
-from tools.local import stack
+from tools.local import stack as local_stack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# Folders whose tests share a stack or a build, and by what name.
-SHARING = {"built": "built", "chaos": "built", "e2e": "e2e"}
-
 _wire = Wire()
 for function in FUNCTIONS:
-    # Each makes one client at import, for its repository.
+    # Each function creates its client at import, for its repository.
     module = importlib.import_module(f"functions.{function}.app")
     for repository in vars(module).values():
         if hasattr(repository, "_client"):
             _wire.listen(repository._client)
 
 
-class BySharing(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Where there are several processes, has one of them run all tests that share something."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return SHARING.get(nodeid.split("/")[1], nodeid)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """By ourselves, since groups of xdist 3.8 are unknown to pytest 9.2: it does not take an item's new id."""
-    return BySharing(config, log)
-
-
 @pytest.fixture
 def wire() -> Iterator[Wire]:
-    """The requests that handlers make to DynamoDB from now on."""
+    """Records the DynamoDB requests of the handlers."""
     _wire.reset()
     yield _wire
     _wire.reset()
@@ -80,23 +64,50 @@ def _dynamodb() -> Iterator[None]:
 
 @pytest.fixture
 def tables(_dynamodb: "DynamoDBClient") -> Iterator[None]:
-    """The tables of `template.yaml`, empty."""
+    """The tables of `template.yaml` in moto, empty."""
     yield
     contents.clear()
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the layer and the functions, built for the Python that the emulator runs them with."""
+    """The folder with the built layer and functions, for the emulator's Python version."""
     home = tmp_path_factory.mktemp("built")
-    stack.build(home)
+    local_stack.build(home)
     return home / "build"
 
 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Repetitions that come at once."""
+    """Retries without a delay."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     monkeypatch.setattr("coherent.storage.dynamodb._WAIT_SECONDS", 0)
     monkeypatch.setattr("coherent.messages.purge._BACKOFF_SECONDS", 0)
     monkeypatch.setattr("coherent.messages.repository._INDEX_WAITS", (0, 0, 0))
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The template deployed to the emulator: one stack for all tests of a pytest process."""
+    stack = Stack(tmp_path_factory.mktemp("stack"))
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+def kevin(stack: Stack) -> Iterator[Client]:
+    """A user of the deployed stack without conversations."""
+    client = stack.client("kevin")
+    yield client
+    client.delete_conversations()
+
+
+@pytest.fixture
+def harry(stack: Stack) -> Iterator[Client]:
+    """A second user without conversations."""
+    client = stack.client("harry")
+    yield client
+    client.delete_conversations()

@@ -1,11 +1,11 @@
-// Starts Swagger UI on the description of this API.
+// Shows the API description in Swagger UI.
 
-// A token is all that the page takes: it may connect to no other host, so not to the sign-in either.
+// Offers only the bearer token: the Content-Security-Policy forbids requests to the sign-in.
 const onlyToken = () => ({
   statePlugins: {
     auth: {
       wrapSelectors: {
-        definitionsToAuthorize: (original) => (...state) => original(...state)?.filter((given) => given.has("bearer")),
+        definitionsToAuthorize: (original) => (...state) => original(...state)?.filter((scheme) => scheme.has("bearer")),
       },
     },
   },
@@ -19,6 +19,6 @@ SwaggerUIBundle({
   tryItOutEnabled: true,
   displayRequestDuration: true,
   defaultModelsExpandDepth: 0,
-  // Else it hands the description to a validator on the internet.
+  // By default, Swagger UI sends the description to a public validator.
   validatorUrl: null,
 });

@@ -1,4 +1,4 @@
-"""What Schemathesis has to know of us beyond `openapi.json`."""
+"""Hooks for Schemathesis: rules of the API that `openapi.json` cannot express."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import schemathesis
 
 @schemathesis.hook
 def map_body(_context: schemathesis.HookContext, body: Any) -> Any:
-    """JSON Schema holds 800.0 to be an integer; the contract refuses it as a time."""
+    """Sends whole floats as integers: 800.0 is an integer in JSON Schema, but not a valid time in the API."""
     if isinstance(body, dict):
         return {
             name: int(value) if isinstance(value, float) and value.is_integer() else value
@@ -18,6 +18,6 @@ def map_body(_context: schemathesis.HookContext, body: Any) -> Any:
 
 @schemathesis.hook
 def filter_case(_context: schemathesis.HookContext, case: schemathesis.Case[Any]) -> bool:
-    """Its coverage phase takes `If-Match: 0` for valid, against the pattern."""
+    """Skips `If-Match: 0`, which the coverage phase treats as valid although the pattern excludes it."""
     headers = dict(case.headers or {})
     return "0" not in (headers.get("If-Match"), headers.get("If-None-Match"))

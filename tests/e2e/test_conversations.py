@@ -1,4 +1,4 @@
-"""What a client of the deployed stack sees, over HTTP only."""
+"""Conversations of the deployed stack over HTTP."""
 
 import itertools
 import json
@@ -6,16 +6,16 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import requests
 
-from tests.filters import COMBINATIONS, matches
-from tests.stack import Client, Stack, error
+from tests.filters import COMBINATIONS
+from tests.model import matches
+from tests.stack import CALLS, Client, Stack, error
 from tools.local import users
-from tools.local.environment import aws_session, emulator_url
 
 ATTRIBUTES = [
     *("id", "contact_id", "group_id", "pinned_message_id", "is_pinned", "is_muted"),
@@ -26,7 +26,7 @@ QUERY = "limit, starting_after, ending_before, muted, archived, pinned, group_id
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-def test_a_conversation_lives_from_post_to_delete(kevin: Client) -> None:
+def test_conversation_life_cycle(kevin: Client) -> None:
     before = int(time.time())
     posted = kevin.send("POST", "/conversations", data={"contact_id": "harry", "group_id": "friends"})
     assert posted.status_code == 201
@@ -53,20 +53,20 @@ def test_a_conversation_lives_from_post_to_delete(kevin: Client) -> None:
     assert kevin.list() == {"has_more": False, "data": []}
 
 
-def test_form_and_json_say_the_same(kevin: Client) -> None:
-    of_form = kevin.send("POST", "/conversations", data={"contact_id": "härry&co=漢"}).json()
+def test_form_and_json_bodies_are_equivalent(kevin: Client) -> None:
+    from_form = kevin.send("POST", "/conversations", data={"contact_id": "härry&co=漢"}).json()
     text = json.dumps({"contact_id": "härry&co=漢"}, ensure_ascii=False).encode()
-    of_json = kevin.send(
+    from_json = kevin.send(
         "POST", "/conversations", data=text, headers={"Content-Type": "application/json; charset=utf-8"}
     ).json()
-    assert of_form["contact_id"] == of_json["contact_id"] == "härry&co=漢"
+    assert from_form["contact_id"] == from_json["contact_id"] == "härry&co=漢"
     changes = {"is_muted": True, "last_opened_at": 1790000000, "archived_at": None}
     form = {"is_muted": "true", "last_opened_at": "1790000000", "archived_at": ""}
-    assert kevin.update(of_json, **changes) == of_json | changes
-    assert kevin.send("PUT", f"/conversations/{of_form['id']}", data=form).json() == of_form | changes
+    assert kevin.update(from_json, **changes) == from_json | changes
+    assert kevin.send("PUT", f"/conversations/{from_form['id']}", data=form).json() == from_form | changes
 
 
-def test_every_combination_of_filters_lists_what_it_keeps(kevin: Client) -> None:
+def test_every_filter_combination_lists_matching_conversations(kevin: Client) -> None:
     created = []
     for archived_at, is_pinned, is_muted in itertools.product((None, 1_790_000_000), (False, True), (False, True)):
         for group in ({}, {"group_id": "friends"}):
@@ -78,11 +78,11 @@ def test_every_combination_of_filters_lists_what_it_keeps(kevin: Client) -> None
 
 
 @pytest.mark.parametrize("query", [{}, {"group_id": "friends"}, {"muted": "false"}], ids=str)
-def test_pages_walk_to_the_end_and_back(kevin: Client, query: dict[str, str]) -> None:
+def test_cursors_page_in_both_directions(kevin: Client, query: dict[str, str]) -> None:
     newest_first = [kevin.create(contact_id="harry", group_id="friends")["id"] for _ in range(7)][::-1]
 
     def walk(**cursor: str) -> list[list[str]]:
-        """The pages from one end to the other."""
+        """Returns the ids of all pages in one direction."""
         pages: list[list[str]] = []
         has_more = True
         while has_more and len(pages) < 10:
@@ -96,23 +96,23 @@ def test_pages_walk_to_the_end_and_back(kevin: Client, query: dict[str, str]) ->
     assert walk(ending_before="0" * 16) == [newest_first[4:], newest_first[1:4], newest_first[:1]]
 
 
-def test_two_users_never_meet(kevin: Client, harry: Client) -> None:
-    mine = kevin.create(contact_id="harry", group_id="friends")
-    theirs = harry.create(contact_id="kevin", group_id="friends")
-    foreign, absent = f"/conversations/{mine['id']}", "/conversations/xgQQXg3hrtjh7AvZ"
+def test_users_cannot_see_each_others_conversations(kevin: Client, harry: Client) -> None:
+    kevins = kevin.create(contact_id="harry", group_id="friends")
+    harrys = harry.create(contact_id="kevin", group_id="friends")
+    foreign, absent = f"/conversations/{kevins['id']}", "/conversations/xgQQXg3hrtjh7AvZ"
     for method, body in (("GET", None), ("PUT", {"is_muted": "true"}), ("DELETE", None)):
         responses = [harry.send(method, path, data=body) for path in (foreign, absent)]
         assert {error(response) for response in responses} == {(404, "id: no such conversation")}
     for query in ({}, {"group_id": "friends"}, {"muted": "false"}, {"group_id": "friends", "archived": "false"}):
-        assert harry.list(**query)["data"] == [theirs]
-        assert kevin.list(**query)["data"] == [mine]
-        # A cursor made of the other one's conversation is a position, and nothing more.
-        assert harry.list(ending_before=mine["id"], **query)["data"] == [theirs]
-        assert harry.list(starting_after=mine["id"], **query)["data"] == []
-    assert kevin.send("GET", foreign).json() == mine
+        assert harry.list(**query)["data"] == [harrys]
+        assert kevin.list(**query)["data"] == [kevins]
+        # Another user's id as a cursor is only a position.
+        assert harry.list(ending_before=kevins["id"], **query)["data"] == [harrys]
+        assert harry.list(starting_after=kevins["id"], **query)["data"] == []
+    assert kevin.send("GET", foreign).json() == kevins
 
 
-def test_links_walk_through_the_pages_with_the_filters_kept(kevin: Client) -> None:
+def test_links_page_with_the_same_filters(kevin: Client) -> None:
     newest_first = [kevin.create(contact_id="harry", group_id="friends")["id"] for _ in range(5)][::-1]
     kevin.create(contact_id="harry")
     pages: list[list[str]] = []
@@ -126,7 +126,7 @@ def test_links_walk_through_the_pages_with_the_filters_kept(kevin: Client) -> No
     assert [found["id"] for found in back.json()["data"]] == pages[1]
 
 
-def test_fifty_simultaneous_twins_make_one_conversation_and_fifty_equal_answers(kevin: Client, stack: Stack) -> None:
+def test_concurrent_idempotent_requests_create_one_conversation(kevin: Client, stack: Stack) -> None:
     token = users.token(stack.port, "kevin")
     start = threading.Barrier(50)
 
@@ -137,14 +137,14 @@ def test_fifty_simultaneous_twins_make_one_conversation_and_fifty_equal_answers(
         deadline = time.monotonic() + 60
         response = client.send("POST", "/conversations", json=body, headers={"Idempotency-Key": "fifty"})
         while response.status_code in (409, 429, 503) and time.monotonic() < deadline:
-            # As a good client does, and not in step with all the others.
+            # Retry as a good client does, spread over time.
             time.sleep(1 + number / 25)
             response = client.send("POST", "/conversations", json=body, headers={"Idempotency-Key": "fifty"})
         client.close()
         return response
 
-    # Each that runs takes a process of the emulator, and fifty a minute to start; the others are told to come again.
-    with at_most(6, "CreateConversation", stack), ThreadPoolExecutor(50) as threads:
+    # The emulator starts a process per concurrent invocation, which would take a minute for fifty. Others get a 429.
+    with concurrency_limit(6, "CreateConversation", stack), ThreadPoolExecutor(50) as threads:
         responses = list(threads.map(post, range(50)))
     assert {response.status_code for response in responses} == {201}
     assert len({(response.text, response.headers["Location"], response.headers["ETag"]) for response in responses}) == 1
@@ -155,21 +155,17 @@ def test_fifty_simultaneous_twins_make_one_conversation_and_fifty_equal_answers(
 
 
 @contextmanager
-def at_most(count: int, function: str, stack: Stack) -> Iterator[None]:
-    """Lets *count* invocations of *function* run at a time, and has those above refused."""
-    session, url = aws_session(), emulator_url(stack.port)
-    with closing(session.client("cloudformation", endpoint_url=url)) as cloudformation:
-        found = cloudformation.describe_stack_resource(StackName="conversations", LogicalResourceId=function)
-    name = found["StackResourceDetail"]["PhysicalResourceId"]
-    with closing(session.client("lambda", endpoint_url=url)) as functions:
-        functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=count)
-        try:
-            yield
-        finally:
-            functions.delete_function_concurrency(FunctionName=name)
+def concurrency_limit(count: int, function: str, stack: Stack) -> Iterator[None]:
+    """Limits concurrent invocations of *function* to *count*; further ones are throttled."""
+    functions, name = stack.aws("lambda"), stack.function_name(function)
+    functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=count)
+    try:
+        yield
+    finally:
+        functions.delete_function_concurrency(FunctionName=name)
 
 
-def test_of_many_clients_with_the_same_etag_exactly_one_wins(kevin: Client) -> None:
+def test_one_of_many_updates_with_the_same_etag_succeeds(kevin: Client) -> None:
     created = kevin.create(contact_id="harry")
     path = f"/conversations/{created['id']}"
     tag = kevin.send("GET", path).headers["ETag"]
@@ -191,14 +187,14 @@ def test_of_many_clients_with_the_same_etag_exactly_one_wins(kevin: Client) -> N
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/nothing"), ("PATCH", "/conversations"), ("POST", "/conversations/x")]
 )
-def test_there_is_nothing_but_what_there_is(kevin: Client, method: str, path: str) -> None:
+def test_unknown_path_or_method_is_not_found(kevin: Client, method: str, path: str) -> None:
     response = kevin.send(method, path)
     assert error(response) == (404, "There is no such path, or not with this method")
     assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
 @pytest.mark.parametrize("path", ["/conversations", "/conversations/xgQQXg3hrtjh7AvZ", "/messages"])
-def test_a_browser_may_ask_before_it_calls(stack: Stack, path: str) -> None:
+def test_cors_preflight_is_allowed(stack: Stack, path: str) -> None:
     headers = {"Origin": "https://chat.example.com", "Access-Control-Request-Method": "PUT"}
     response = Client(stack.api_url, None).send("OPTIONS", path, headers=headers)
     assert response.status_code == 200
@@ -208,33 +204,19 @@ def test_a_browser_may_ask_before_it_calls(stack: Stack, path: str) -> None:
     assert response.headers["Access-Control-Allow-Headers"] == allowed
 
 
-CALLS = [
-    ("GET", "/conversations", "conversations/read"),
-    ("POST", "/conversations", "conversations/write"),
-    ("GET", "/conversations/xgQQXg3hrtjh7AvZ", "conversations/read"),
-    ("PUT", "/conversations/xgQQXg3hrtjh7AvZ", "conversations/write"),
-    ("DELETE", "/conversations/xgQQXg3hrtjh7AvZ", "conversations/write"),
-    ("GET", "/messages", "messages/read"),
-    ("POST", "/messages", "messages/write"),
-    ("GET", "/messages/xgQQXg3hrtjh7AvZ", "messages/read"),
-    ("PUT", "/messages/xgQQXg3hrtjh7AvZ", "messages/write"),
-    ("DELETE", "/messages/xgQQXg3hrtjh7AvZ", "messages/write"),
-]
-
-
 @pytest.mark.parametrize(("method", "path", "scope"), CALLS)
-def test_only_a_token_with_the_scope_opens(stack: Stack, method: str, path: str, scope: str) -> None:
+def test_call_requires_token_with_its_scope(stack: Stack, method: str, path: str, scope: str) -> None:
     others = set(users.SCOPES) - {scope}
-    good = users.token(stack.port, "kevin", [scope])
-    header, claims, signature = good.split(".")
-    assert Client(stack.api_url, good).send(method, path).status_code in (200, 400, 404)
-    for bad in (
+    valid = users.token(stack.port, "kevin", [scope])
+    header, claims, signature = valid.split(".")
+    assert Client(stack.api_url, valid).send(method, path).status_code in (200, 400, 404)
+    for invalid in (
         users.token(stack.port, "kevin", others),
         None,
         "nonsense",
         ".".join([header, claims, signature[::-1]]),
     ):
-        response = Client(stack.api_url, bad).send(method, path)
+        response = Client(stack.api_url, invalid).send(method, path)
         assert error(response) == (
             401,
             "Authorization: must be 'Bearer ' and a valid access token with the scope of this call",
@@ -262,7 +244,7 @@ def test_only_a_token_with_the_scope_opens(stack: Stack, method: str, path: str,
         ("group_id=%00", "group_id: must be 1 to 128 characters without white space or control characters"),
     ],
 )
-def test_a_wrong_query_is_told_what_would_be_right(kevin: Client, query: str, message: str) -> None:
+def test_invalid_query_gets_a_helpful_error(kevin: Client, query: str, message: str) -> None:
     assert error(kevin.send("GET", f"/conversations?{query}")) == (400, message)
 
 
@@ -278,7 +260,7 @@ def test_a_wrong_query_is_told_what_would_be_right(kevin: Client, query: str, me
         (FORM["Content-Type"], b"contact_id=" + b"a" * 65536, (413, "body: must be at most 65536 bytes")),
     ],
 )
-def test_a_wrong_body_is_told_what_would_be_right(
+def test_invalid_body_gets_a_helpful_error(
     kevin: Client, content_type: str, body: bytes, expected: tuple[int, str]
 ) -> None:
     response = kevin.send("POST", "/conversations", data=body, headers={"Content-Type": content_type})
@@ -288,12 +270,12 @@ def test_a_wrong_body_is_told_what_would_be_right(
 
 @pytest.mark.parametrize("id", ["x", "%00", "%2e%2e", "xgQQXg3hrtjh7Av%C3%A9", "xgQQXg3hrtjh7AvZ%0A", "a" * 300])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_a_path_that_holds_no_id_is_not_found(kevin: Client, method: str, id: str) -> None:
+def test_malformed_id_is_not_found(kevin: Client, method: str, id: str) -> None:
     response = kevin.send(method, f"/conversations/{id}", data={"is_muted": "true"} if method == "PUT" else None)
     assert error(response) == (404, "id: no such conversation")
 
 
-def test_simultaneous_changes_of_different_flags_all_last(kevin: Client) -> None:
+def test_concurrent_changes_of_different_attributes_persist(kevin: Client) -> None:
     created = kevin.create(contact_id="harry")
     message = kevin.send_message(created)
     changes: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""Schemathesis, which knows nothing of us but `openapi.json`, against the deployed stack."""
+"""Schemathesis generates requests from `openapi.json` and checks the responses of the deployed stack."""
 
 import os
 import subprocess
@@ -8,16 +8,17 @@ from pathlib import Path
 from tests.stack import Stack
 from tests.template import ROOT
 from tools.local import users
+from tools.openapi import FILE
 
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "45"))
-# The same requests in each `make test`, so that a failure is the change's; new ones in each `make fuzz`.
+# `make test` always sends the same requests, so a failure is caused by the change; `make fuzz` sends new ones.
 SEED = () if "FUZZ_SECONDS" in os.environ else ("--seed", "1")
 
 
-def test_schemathesis_finds_no_fault(stack: Stack) -> None:
+def test_schemathesis_finds_no_failure(stack: Stack) -> None:
     finished = subprocess.run(
         [
-            *(Path(sys.executable).parent / "st", "run", ROOT / "openapi.json", "--url", stack.api_url),
+            *(Path(sys.executable).parent / "st", "run", FILE, "--url", stack.api_url),
             *("--header", f"Authorization: Bearer {users.token(stack.port, 'schemathesis')}"),
             *("--max-time", str(SECONDS), "--request-timeout", "30", "--no-color", *SEED),
         ],

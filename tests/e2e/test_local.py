@@ -1,4 +1,4 @@
-"""`make run` and `make token`: what a developer sees of them."""
+"""`make run`, `make token` and `make clean` as a developer uses them."""
 
 import json
 import os
@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.stack import Client, Stack, wait_until, free_port
+from tests.stack import Client, Stack, wait_until
 from tests.template import ROOT
+from tools.local.serving import free_port
 
 NOT_COPIED = {
     ".schemathesis",
@@ -25,60 +26,10 @@ NOT_COPIED = {
 }
 
 
-def local(*arguments: str | Path, project: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+def run_command(*arguments: str | Path, project: Path = ROOT) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "tools.local", *arguments],
         cwd=project,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def test_the_printed_commands_work_when_pasted(stack: Stack) -> None:
-    printed = (stack.home / "run.log").read_text()
-    assert len(printed.splitlines()) <= 20
-    commands = "".join(line for line in printed.splitlines(keepends=True) if line.startswith("  "))
-    assert "curl" in commands
-    pasted = subprocess.run(
-        ["bash", "-e"],
-        input=commands.replace("curl -H", "curl -sS -w '<%{http_code}>' -H"),
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "NO_PROXY": "*"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert re.findall(r"<(\d+)>", pasted.stdout) == ["200", "201", "200", "200", "200", "204"]
-    assert pasted.stderr == ""
-
-
-def test_a_fresh_token_is_printed_for_each_demo_user(stack: Stack) -> None:
-    known = json.loads((stack.home / "stack.json").read_text())["tokens"]
-    for user in ("kevin", "harry"):
-        printed = local("--home", stack.home, "token", user)
-        assert (printed.returncode, printed.stderr) == (0, "")
-        assert printed.stdout.count(".") == 2
-        assert printed.stdout.strip() != known[user]
-
-
-def test_nobody_else_gets_a_token(stack: Stack) -> None:
-    rejected = local("--home", stack.home, "token", "root")
-    assert rejected.returncode == 1
-    assert rejected.stderr == 'There is no demo user "root": say USER=kevin or USER=harry.\n'
-
-
-def test_without_a_running_stack_there_is_no_token(tmp_path: Path) -> None:
-    rejected = local("--home", tmp_path, "token", "kevin")
-    assert rejected.returncode == 1
-    assert rejected.stderr == "The stack is not running: start it with `make run`.\n"
-
-
-def sample_data(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "local.sample_data", "--home", home, *arguments],
-        cwd=ROOT,
         env=os.environ | {"PYTHONPATH": "layers/shared"},
         capture_output=True,
         text=True,
@@ -87,49 +38,84 @@ def sample_data(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str
     )
 
 
-def test_sample_data_is_completed_by_the_same_command_and_written_once(stack: Stack, kevin: Client) -> None:
+def test_printed_commands_work(stack: Stack) -> None:
+    printed = (stack.home / "run.log").read_text()
+    assert len(printed.splitlines()) <= 20
+    commands = "".join(line for line in printed.splitlines(keepends=True) if line.startswith("  "))
+    assert "curl" in commands
+    done = subprocess.run(
+        ["bash", "-e"],
+        input=commands.replace("curl -H", "curl -sS -w '<%{http_code}>' -H"),
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "NO_PROXY": "*"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert re.findall(r"<(\d+)>", done.stdout) == ["200", "201", "200", "200", "200", "204"]
+    assert done.stderr == ""
+
+
+def test_token_command_prints_new_tokens(stack: Stack) -> None:
+    first = json.loads((stack.home / "stack.json").read_text())["tokens"]
+    for user in ("kevin", "harry"):
+        printed = run_command("--home", stack.home, "token", user)
+        assert (printed.returncode, printed.stderr) == (0, "")
+        assert printed.stdout.count(".") == 2
+        assert printed.stdout.strip() != first[user]
+
+
+def test_token_command_rejects_unknown_users(stack: Stack) -> None:
+    rejected = run_command("--home", stack.home, "token", "root")
+    assert rejected.returncode == 1
+    assert rejected.stderr == 'There is no demo user "root": use USER=kevin or USER=harry.\n'
+
+
+def test_token_command_needs_a_running_stack(tmp_path: Path) -> None:
+    rejected = run_command("--home", tmp_path, "token", "kevin")
+    assert rejected.returncode == 1
+    assert rejected.stderr == "The stack is not running: start it with `make run`.\n"
+
+
+def test_sample_data_command_continues_without_duplicates(stack: Stack, kevin: Client) -> None:
     for conversations, messages in (("3", "1"), ("3", "4"), ("3", "4")):
-        filled = sample_data(stack.home, "kevin", conversations, messages)
-        assert (filled.returncode, filled.stderr) == (0, "")
-        assert "100%" in filled.stdout
+        done = run_command("--home", stack.home, "sample-data", "kevin", conversations, messages)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "100%" in done.stdout
     found = kevin.list(limit=100)["data"]
     assert [conversation["contact_id"] for conversation in found] == ["kate", "marv", "harry"]
     assert [conversation["is_pinned"] for conversation in found] == [False, False, True]
     for conversation in found:
-        messages_ = kevin.messages(conversation_id=conversation["id"], limit=100)["data"]
-        assert {message["contact"] and message["contact"]["id"] for message in messages_} == {
-            None,
-            conversation["contact_id"],
-        }
-        assert len({message["message"] for message in messages_}) == 4
+        created = kevin.messages(conversation_id=conversation["id"], limit=100)["data"]
+        contacts = {message["contact"] and message["contact"]["id"] for message in created}
+        assert contacts == {None, conversation["contact_id"]}
+        assert len({message["message"] for message in created}) == 4
 
 
-def test_without_a_running_stack_there_is_no_sample_data(tmp_path: Path) -> None:
-    rejected = sample_data(tmp_path, "kevin", "1", "1")
+def test_sample_data_command_needs_a_running_stack(tmp_path: Path) -> None:
+    rejected = run_command("--home", tmp_path, "sample-data", "kevin", "1", "1")
     assert rejected.returncode == 1
     assert rejected.stderr.startswith("The stack is not running: start it with `make run`.")
 
 
-def test_a_taken_port_is_said_and_left_alone(tmp_path: Path) -> None:
+def test_port_in_use_is_reported_and_untouched(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        rejected = local("--home", tmp_path, "run", "--port", str(port))
+        rejected = run_command("--home", tmp_path, "run", "--port", str(port))
         assert rejected.returncode == 1
-        assert rejected.stderr == (
-            f"Port {port} is taken: stop what uses it, or choose another one, such as PORT={port + 1}.\n"
-        )
+        assert rejected.stderr == f"Port {port} is in use: choose another one, such as PORT={port + 1}.\n"
         socket.create_connection(("127.0.0.1", port)).close()
 
 
-def test_two_do_not_work_in_one_folder(stack: Stack) -> None:
+def test_second_run_in_the_same_folder_is_rejected(stack: Stack) -> None:
     for command in (["run", "--port", str(free_port())], ["clean"]):
-        rejected = local("--home", stack.home, *command)
+        rejected = run_command("--home", stack.home, *command)
         assert rejected.returncode == 1
-        assert rejected.stderr == f"A `make run` is at work in {stack.home}: stop it first, with Ctrl-C.\n"
+        assert rejected.stderr == f"`make run` is already running in {stack.home}: stop it first with Ctrl-C.\n"
     assert stack.client("kevin").list() == {"has_more": False, "data": []}
 
 
-def test_ctrl_c_stops_everything_and_the_next_start_updates_what_was_kept(stack: Stack, tmp_path: Path) -> None:
+def test_restart_updates_the_stack_and_keeps_data(stack: Stack, tmp_path: Path) -> None:
     kevin = stack.client("kevin")
     created = kevin.create(contact_id="harry", group_id="friends")
     for is_pinned in (True, False) * 10:
@@ -149,49 +135,49 @@ def test_ctrl_c_stops_everything_and_the_next_start_updates_what_was_kept(stack:
     assert restarted.update(created, is_muted=True) == created | {"is_muted": True}
     restarted.send_message(created)
     restarted.send("DELETE", f"/conversations/{created['id']}")
-    assert wait_until(lambda: stack.rows_of(created) == [])
+    assert wait_until(lambda: stack.message_rows(created) == [])
 
 
-def test_clean_forgets_everything(tmp_path: Path) -> None:
+def test_clean_deletes_all_state(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "state").mkdir(parents=True)
     (home / "state" / "dynamodb.json").touch()
-    assert local("--home", home, "clean").returncode == 0
+    assert run_command("--home", home, "clean").returncode == 0
     assert not home.exists()
 
 
-def test_a_failed_deployment_says_where_to_look(tmp_path: Path) -> None:
+def test_failed_deployment_names_its_log(tmp_path: Path) -> None:
     project = copy_of_project(tmp_path)
     template = project / "template.yaml"
     template.write_text(template.read_text().replace("Authorizer: Cognito, ", ""))
-    failed = local("run", "--port", str(free_port()), project=project)
+    failed = run_command("run", "--port", str(free_port()), project=project)
     assert failed.returncode == 1
-    assert failed.stderr == f"`sam deploy` failed: {project}/.local/deploy.log says why.\n"
+    assert failed.stderr == f"`sam deploy` failed: see {project}/.local/deploy.log.\n"
     assert processes_in(project) == []
 
 
-def test_a_missing_tool_is_said(tmp_path: Path) -> None:
+def test_missing_tool_is_reported(tmp_path: Path) -> None:
     project = copy_of_project(tmp_path)
     (project / ".tools").unlink()
-    rejected = local("run", project=project)
+    rejected = run_command("run", project=project)
     assert rejected.returncode == 1
     assert rejected.stderr == (
-        f"{project}/.tools/sam/bin/sam is missing: remove .tools, and `make run` installs it again.\n"
+        f"{project}/.tools/sam/bin/sam is missing: remove .tools, then `make run` installs it again.\n"
     )
 
 
-def test_an_unsupported_python_is_said(tmp_path: Path) -> None:
+def test_unsupported_python_is_reported(tmp_path: Path) -> None:
     project = copy_of_project(tmp_path)
     (project / ".tools").unlink()
     rejected = subprocess.run(
         ["make", "run", "PYTHON=false"], cwd=project, capture_output=True, text=True, timeout=60, check=False
     )
     assert rejected.returncode == 2
-    assert rejected.stderr.startswith("No Python 3.11 to 3.14 with its venv module is here: install one (")
+    assert rejected.stderr.startswith("Python 3.11 to 3.14 with its venv module was not found: install it (")
 
 
 def copy_of_project(folder: Path) -> Path:
-    """The project as it stands, to be spoilt; it borrows the installed tools."""
+    """Copies the project, which a test may then break; the copy uses the installed tools."""
     project = folder / "project"
     shutil.copytree(ROOT, project, ignore=lambda _folder, names: [name for name in names if name in NOT_COPIED])
     (project / ".tools").symlink_to(ROOT / ".tools")
@@ -199,6 +185,6 @@ def copy_of_project(folder: Path) -> Path:
 
 
 def processes_in(home: Path) -> list[str]:
-    """The command lines of the processes that work in or below *home*."""
+    """Returns the command lines of the processes that work in *home*."""
     listed = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     return [line for line in listed.splitlines() if str(home) in line]

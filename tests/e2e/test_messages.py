@@ -1,4 +1,4 @@
-"""Messages, and what deletion leaves behind: over HTTP, events and the stream of the deployed stack."""
+"""Messages of the deployed stack: over HTTP, from events, and purged after a deletion."""
 
 import json
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from tests.stack import Client, Stack, wait_until
 
 
 @contextmanager
-def nothing_purged(stack: Stack) -> Iterator[None]:
-    """The stream is not read meanwhile."""
+def purge_paused(stack: Stack) -> Iterator[None]:
+    """Stops reading the stream of the conversations table."""
     functions = stack.aws("lambda")
-    (mapping,) = functions.list_event_source_mappings(FunctionName=stack.function("PurgeMessages"))[
+    (mapping,) = functions.list_event_source_mappings(FunctionName=stack.function_name("PurgeMessages"))[
         "EventSourceMappings"
     ]
     functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
@@ -26,7 +26,7 @@ def nothing_purged(stack: Stack) -> Iterator[None]:
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
 
-def test_a_message_lives_and_dies_over_http(kevin: Client) -> None:
+def test_message_life_cycle(kevin: Client) -> None:
     conversation = kevin.create(contact_id="harry")
     form = {"conversation_id": conversation["id"], "message": "Merry\nChristmas, härry!", "attachments[]": ["a", "b"]}
     response = kevin.send("POST", "/messages", data=form)
@@ -49,7 +49,7 @@ def test_a_message_lives_and_dies_over_http(kevin: Client) -> None:
     assert kevin.messages()["data"] == []
 
 
-def test_pages_of_messages_walk_to_the_end(kevin: Client) -> None:
+def test_links_page_through_messages(kevin: Client) -> None:
     one, other = kevin.create(contact_id="harry"), kevin.create(contact_id="marv")
     newest_first = [kevin.send_message(conversation)["id"] for conversation in (one, one, other, one)][::-1]
     for query, expected in (
@@ -65,7 +65,7 @@ def test_pages_of_messages_walk_to_the_end(kevin: Client) -> None:
         assert found == expected
 
 
-def test_a_pinned_message_is_one_of_the_conversation_until_it_is_deleted(kevin: Client) -> None:
+def test_pinned_message_belongs_to_conversation_until_deleted(kevin: Client) -> None:
     conversation, other = kevin.create(contact_id="harry"), kevin.create(contact_id="marv")
     pinned, foreign = kevin.send_message(conversation), kevin.send_message(other)
     path = f"/conversations/{conversation['id']}"
@@ -77,7 +77,7 @@ def test_a_pinned_message_is_one_of_the_conversation_until_it_is_deleted(kevin: 
     assert kevin.send("GET", path).json()["pinned_message_id"] is None
 
 
-def test_two_users_never_meet_in_messages(kevin: Client, harry: Client) -> None:
+def test_users_cannot_see_each_others_messages(kevin: Client, harry: Client) -> None:
     conversation = kevin.create(contact_id="harry")
     sent = kevin.send_message(conversation)
     for method, path, body in (
@@ -96,7 +96,7 @@ def test_two_users_never_meet_in_messages(kevin: Client, harry: Client) -> None:
     assert kevin.messages()["data"] == [sent]
 
 
-def test_twins_send_one_message(kevin: Client) -> None:
+def test_concurrent_idempotent_requests_create_one_message(kevin: Client) -> None:
     body = {"conversation_id": kevin.create(contact_id="harry")["id"], "message": "hello"}
 
     def post(_: int) -> tuple[int, str]:
@@ -109,7 +109,7 @@ def test_twins_send_one_message(kevin: Client) -> None:
     assert kevin.messages()["data"] == [json.loads(text)]
 
 
-def test_a_delete_racing_with_sends_leaves_no_message_and_no_false_answer(stack: Stack, kevin: Client) -> None:
+def test_delete_racing_with_sends_leaves_no_messages(stack: Stack, kevin: Client) -> None:
     conversation = kevin.create(contact_id="harry")
 
     def post(number: int) -> tuple[int, str]:
@@ -119,22 +119,22 @@ def test_a_delete_racing_with_sends_leaves_no_message_and_no_false_answer(stack:
         response = kevin.send("POST", "/messages", json=body)
         return response.status_code, response.json().get("id", "")
 
-    with nothing_purged(stack):
+    with purge_paused(stack):
         with ThreadPoolExecutor(4) as threads:
             responses = list(threads.map(post, range(40)))
         assert responses[20] == (204, "")
         assert {status for status, _ in responses} == {201, 204, 404}
-        stored = {row["id"]["S"] for row in stack.rows_of(conversation)}
+        stored = {row["id"]["S"] for row in stack.message_rows(conversation)}
         assert stored == {id for status, id in responses if status == 201}
-        # Gone for the user, though not yet purged.
+        # Hidden from the user before the purge.
         assert kevin.messages()["data"] == []
-    assert wait_until(lambda: stack.rows_of(conversation) == [])
+    assert wait_until(lambda: stack.message_rows(conversation) == [])
 
 
-def test_a_received_message_is_stored_once_and_a_bad_event_is_a_dead_letter(stack: Stack, kevin: Client) -> None:
+def test_received_message_is_stored_and_invalid_event_becomes_dead_letter(stack: Stack, kevin: Client) -> None:
     conversation = kevin.create(contact_id="harry")
     detail = {"user_id": kevin.user_id, "conversation_id": conversation["id"], "contact_id": "harry", "message": "Hi!"}
-    bad = detail | {"message": ""}
+    invalid = detail | {"message": ""}
     outputs = stack.outputs()
     entries = [
         {
@@ -143,7 +143,11 @@ def test_a_received_message_is_stored_once_and_a_bad_event_is_a_dead_letter(stac
             "Detail": json.dumps(given),
             "EventBusName": outputs["EventBusName"],
         }
-        for kind, given in (("message.received", detail), ("message.received", bad), ("message.read", detail))
+        for kind, given in (
+            ("message.received", detail),
+            ("message.received", invalid),
+            ("message.read", detail),
+        )
     ]
     assert stack.aws("events").put_events(Entries=entries)["FailedEntryCount"] == 0
     assert wait_until(lambda: kevin.messages()["data"])
@@ -152,46 +156,48 @@ def test_a_received_message_is_stored_once_and_a_bad_event_is_a_dead_letter(stac
     dead_letters = stack.aws("sqs").receive_message(QueueUrl=outputs["DeadLettersUrl"], WaitTimeSeconds=20)["Messages"]
     (dead_letter,) = (json.loads(dead_letter["Body"]) for dead_letter in dead_letters)
     assert dead_letter["reason"].startswith("message: must be 1 to 10,000 characters")
-    assert dead_letter["event"]["detail"] == bad
+    assert dead_letter["event"]["detail"] == invalid
     event = dead_letter["event"] | {"id": "the same", "detail": detail}
     for _ in range(2):
-        response = stack.aws("lambda").invoke(FunctionName=stack.function("ReceiveMessage"), Payload=json.dumps(event))
+        response = stack.aws("lambda").invoke(
+            FunctionName=stack.function_name("ReceiveMessage"), Payload=json.dumps(event)
+        )
         assert "FunctionError" not in response
     assert len(kevin.messages()["data"]) == 2
 
 
-def test_ten_thousand_messages_go_with_their_conversation(stack: Stack, kevin: Client) -> None:
+def test_purge_deletes_ten_thousand_messages(stack: Stack, kevin: Client) -> None:
     conversation = kevin.create(contact_id="harry")
     sent = kevin.send_message(conversation)
-    (row,) = stack.rows_of(conversation)
+    (row,) = stack.message_rows(conversation)
     client, table_name = stack.aws("dynamodb"), stack.outputs()["MessagesTableName"]
-    made = [row | {"id": {"S": ids.new(number * 1000)}} for number in range(9_999)]
-    for start in range(0, len(made), 25):
-        requests = [{"PutRequest": {"Item": item}} for item in made[start : start + 25]]
+    rows = [row | {"id": {"S": ids.new(number * 1000)}} for number in range(9_999)]
+    for start in range(0, len(rows), 25):
+        requests = [{"PutRequest": {"Item": item}} for item in rows[start : start + 25]]
         client.batch_write_item(RequestItems={table_name: requests})
     assert kevin.messages(limit=1)["data"] == [sent]
-    assert len(stack.rows_of(conversation)) > 1000
+    assert len(stack.message_rows(conversation)) > 1000
     assert kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code == 204
     assert kevin.messages() == {"has_more": False, "data": []}
-    assert wait_until(lambda: stack.rows_of(conversation) == [])
+    assert wait_until(lambda: stack.message_rows(conversation) == [])
 
 
-def test_the_sweep_finishes_what_the_stream_never_told(stack: Stack, kevin: Client) -> None:
+def test_sweep_purges_without_the_stream(stack: Stack, kevin: Client) -> None:
     conversation = kevin.create(contact_id="harry")
     for _ in range(3):
         kevin.send_message(conversation)
-    with nothing_purged(stack):
+    with purge_paused(stack):
         assert kevin.send("DELETE", f"/conversations/{conversation['id']}").status_code == 204
-        assert len(stack.rows_of(conversation)) == 3
-        response = stack.aws("lambda").invoke(FunctionName=stack.function("SweepPurges"), Payload="{}")
+        assert len(stack.message_rows(conversation)) == 3
+        response = stack.aws("lambda").invoke(FunctionName=stack.function_name("SweepPurges"), Payload="{}")
         assert "FunctionError" not in response
-        assert stack.rows_of(conversation) == []
-    # The order stays for ten minutes more.
+        assert stack.message_rows(conversation) == []
+    # The sweep keeps the tombstone for ten minutes.
     assert conversation["id"] in str(stack.tombstones())
 
 
 @pytest.mark.parametrize("body", [{"message": ""}, {"message": "x" * 10_001}, {"attachments": ["x"] * 33}], ids=str)
-def test_a_bad_message_is_refused_and_nothing_changes(kevin: Client, body: dict[str, Any]) -> None:
+def test_invalid_message_is_rejected_without_changes(kevin: Client, body: dict[str, Any]) -> None:
     conversation = kevin.create(contact_id="harry")
     sent = kevin.send_message(conversation)
     before = kevin.send("GET", f"/conversations/{conversation['id']}")

@@ -1,4 +1,4 @@
-"""The reference as a web page: over HTTP, and in a real browser where there is one."""
+"""The reference page: over HTTP, and in Chromium if it is installed."""
 
 import json
 import re
@@ -12,21 +12,23 @@ import requests
 from playwright.sync_api import Page, Request, expect, sync_playwright
 
 from tests.stack import Client, Stack
-from tests.template import ROOT
 from tools.local import users
+from tools.openapi import FILE
 
 OPERATIONS = [
     (method.upper(), path, operation["operationId"])
-    for path, methods in json.loads((ROOT / "openapi.json").read_text())["paths"].items()
+    for path, methods in json.loads(FILE.read_text())["paths"].items()
     for method, operation in methods.items()
 ]
 CHROMIUM = shutil.which("chromium")
-QUIET = [
+BROWSER_OPTIONS = [
     *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
 
-in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
+in_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="Chromium is not installed (on Debian: apt-get install chromium)"
+)
 
 
 def get(url: str, **headers: str) -> requests.Response:
@@ -35,29 +37,29 @@ def get(url: str, **headers: str) -> requests.Response:
         return session.get(url, headers=headers, timeout=30)
 
 
-def test_the_page_and_all_its_files_are_there_for_everybody(stack: Stack) -> None:
+def test_page_and_its_files_need_no_token(stack: Stack) -> None:
     page = get(stack.docs_url)
     assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert page.headers["Content-Security-Policy"].startswith("default-src 'self'; ")
     assert page.headers["X-Content-Type-Options"] == "nosniff"
-    asked = [urljoin(stack.docs_url, url) for url in re.findall(r'(?:src|href)="(docs/[^"]*)"', page.text)]
-    assert len(asked) == 5
-    for url in asked:
+    urls = [urljoin(stack.docs_url, url) for url in re.findall(r'(?:src|href)="(docs/[^"]*)"', page.text)]
+    assert len(urls) == 5
+    for url in urls:
         found = get(url)
         assert (found.status_code, found.headers["X-Content-Type-Options"]) == (200, "nosniff")
         again = get(url, **{"If-None-Match": found.headers["ETag"]})
         assert (again.status_code, again.content) == (304, b"")
 
 
-def test_the_description_leads_to_the_api_that_serves_it(stack: Stack) -> None:
+def test_api_description_links_to_this_api(stack: Stack) -> None:
     url = f"{stack.docs_url}/openapi.json"
     document = get(url).json()
-    assert document == json.loads((ROOT / "openapi.json").read_text())
+    assert document == json.loads(FILE.read_text())
     assert urljoin(url, document["servers"][0]["url"]) == f"{stack.api_url}/"
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/app.py", "/..%2fapp.py", "/%2e%2e%2fapp.py", "/start.js/x"])
-def test_there_is_no_other_file(stack: Stack, path: str) -> None:
+def test_other_files_are_not_served(stack: Stack, path: str) -> None:
     response = get(f"{stack.docs_url}{path}")
     assert response.status_code == 404
     assert response.json()["message"] == "There is no such path, or not with this method"
@@ -65,31 +67,35 @@ def test_there_is_no_other_file(stack: Stack, path: str) -> None:
 
 @pytest.fixture
 def page(stack: Stack, tmp_path: Path) -> Iterator[Page]:
-    """A tab of a new browser in which the reference has loaded; it must not complain of anything, or look elsewhere."""
-    complaints: list[str] = []
+    """The loaded page in a new browser; errors and requests to other hosts fail the test."""
+    problems: list[str] = []
     host = urlsplit(stack.docs_url).netloc
 
     def on_request(request: Request) -> None:
         if urlsplit(request.url).netloc != host:
-            complaints.append(f"asked {request.url}")
+            problems.append(f"request to {request.url}")
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch_persistent_context(tmp_path, executable_path=CHROMIUM, args=QUIET)
+        browser = playwright.chromium.launch_persistent_context(
+            tmp_path, executable_path=CHROMIUM, args=BROWSER_OPTIONS
+        )
         browser.on("request", on_request)
-        browser.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
-        browser.on("response", lambda got: complaints.append(f"{got.url}: {got.status}") if got.status > 399 else None)
-        browser.on("weberror", lambda error: complaints.append(str(error.error)))
-        browser.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        browser.on("requestfailed", lambda request: problems.append(f"{request.url}: {request.failure}"))
+        browser.on(
+            "response", lambda found: problems.append(f"{found.url}: {found.status}") if found.status > 399 else None
+        )
+        browser.on("weberror", lambda error: problems.append(str(error.error)))
+        browser.on("console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None)
         page = browser.new_page()
         page.goto(stack.docs_url)
         expect(page.locator(".opblock")).not_to_have_count(0)
         yield page
         browser.close()
-    assert complaints == []
+    assert problems == []
 
 
 @in_chromium
-def test_the_page_shows_every_call(page: Page) -> None:
+def test_page_shows_every_call(page: Page) -> None:
     expect(page.locator(".opblock")).to_have_count(len(OPERATIONS))
     for method, path, operation in OPERATIONS:
         shown = page.locator(f".opblock[id$={operation}]")
@@ -98,14 +104,14 @@ def test_the_page_shows_every_call(page: Page) -> None:
 
 
 @in_chromium
-def test_a_newcomer_with_a_token_lists_conversations(page: Page, kevin: Client, stack: Stack) -> None:
+def test_page_lists_conversations_with_a_token(page: Page, kevin: Client, stack: Stack) -> None:
     created = kevin.create(contact_id="harry", group_id="friends")
     response = list_conversations(page, users.token(stack.port, "kevin"))
     assert json.loads(response) == {"has_more": False, "data": [created]}
 
 
 @in_chromium
-def test_nothing_scrolls_sideways_on_a_phone(page: Page, stack: Stack) -> None:
+def test_page_fits_a_phone(page: Page, stack: Stack) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     list_conversations(page, users.token(stack.port, "kevin"))
     for closed in page.locator(".opblock:not(.is-open) .opblock-summary-control").all()[::-1]:
@@ -115,7 +121,7 @@ def test_nothing_scrolls_sideways_on_a_phone(page: Page, stack: Stack) -> None:
 
 
 def list_conversations(page: Page, token: str) -> str:
-    """What the page shows as the answer, after a newcomer did what its first lines say."""
+    """Follows the first lines of the page; returns the response that the page shows."""
     page.get_by_role("button", name="Authorize", exact=True).click()
     dialog = page.locator(".modal-ux")
     dialog.get_by_role("textbox").fill(token)

@@ -1,9 +1,10 @@
-"""The roles of functions, tried for all that they should not do: simulated from the template, and in practice."""
+"""API5: the roles of the functions allow only what each function needs: simulated, and with real credentials."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, NamedTuple
 
 import boto3
@@ -11,33 +12,30 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.e2e.conftest import Attacked
-from tests.stack import Stack
-from tests.unit.test_transformed import (
+from tests.grants import (
     BY_USER,
+    CODEDEPLOY_GRANTS,
+    COMMON_GRANTS,
     CONVERSATIONS,
     DEAD_LETTERS,
     GRANTS,
     HOOK,
+    KEY_GRANTS,
     MESSAGES,
-    OF_ALL,
-    OF_CODEDEPLOY,
-    OF_THE_KEY,
-    OTHERS,
-    named,
-    of_type,
 )
-from tools.local import stack as deployed
+from tests.security.attacks import FUNCTION_AUTHORIZATION, RecordAttack
+from tests.stack import Stack
+from tests.template import OTHERS, named, of_type
+from tools.local import stack as local_stack
 from tools.local.environment import REGION, emulator_url
 
-ROLES = "API5:2023 Broken function level authorization"
 ACCOUNT = "123456789012"
 SUFFIX = "ExecutionRole"
-# The emulator has no CodeDeploy, so neither the hook.
+# The emulator has no CodeDeploy, so the hook is not deployed.
 DEPLOYED = sorted(GRANTS.keys() - {HOOK})
 
-# What there is to try, and on what. Names as the template has them; "Other" is what somebody else has in the account.
-TRIED: dict[str, tuple[list[str], list[str]]] = {
+# Actions and resources by service. Resources are named as in the template; "Other..." is not part of the stack.
+ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
     "dynamodb": (
         [
             *("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "BatchGetItem", "BatchWriteItem"),
@@ -167,7 +165,7 @@ PSEUDO = {
 
 
 def arn_of(name: str) -> str:
-    """An ARN as the resource would have that the template calls so."""
+    """Returns the ARN of a resource of the template."""
     for pseudo, value in PSEUDO.items():
         name = name.replace(pseudo, value)
     logical, dot, rest = name.partition(".")
@@ -184,110 +182,114 @@ def arn_of(name: str) -> str:
 
 
 def with_arns(part: Any) -> Any:
-    """*part* of a policy as CloudFormation resolves it."""
+    """Returns *part* of a policy with references resolved to ARNs."""
     if isinstance(part, dict):
-        return {name: arn_of(named(value)) if _refers(value) else with_arns(value) for name, value in part.items()}
+        return {
+            name: arn_of(named(value)) if _is_reference(value) else with_arns(value) for name, value in part.items()
+        }
     if isinstance(part, list):
-        return [arn_of(named(element)) if _refers(element) else with_arns(element) for element in part]
+        return [arn_of(named(element)) if _is_reference(element) else with_arns(element) for element in part]
     return part
 
 
-def _refers(value: Any) -> bool:
+def _is_reference(value: Any) -> bool:
     return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("Ref", "Fn::GetAtt", "Fn::Sub")
 
 
-def expected(role: str) -> dict[str, set[str]]:
-    """On what the role of that name may carry out which action, as patterns of ARNs."""
-    grants: Mapping[str, set[str]] = OF_CODEDEPLOY
+def expected_grants(role: str) -> dict[str, set[str]]:
+    """Returns the ARN patterns on which *role* may carry out each action."""
+    grants: Mapping[str, set[str]] = CODEDEPLOY_GRANTS
     if role.endswith(SUFFIX):
-        grants = GRANTS[role.removesuffix(SUFFIX)] | OF_ALL
+        grants = GRANTS[role.removesuffix(SUFFIX)] | COMMON_GRANTS
     return {action: {arn_of(pattern) for pattern in patterns} for action, patterns in grants.items()}
 
 
 @pytest.mark.parametrize("role", sorted([f"{function}{SUFFIX}" for function in GRANTS] + ["DeploymentRole"]))
-def test_a_role_may_do_what_its_function_does_and_nothing_else(role: str, stack: Stack, attacked: Attacked) -> None:
-    iam, grants = stack.aws("iam"), expected(role)
+def test_simulated_role_allows_only_what_the_function_needs(
+    role: str, stack: Stack, record_attack: RecordAttack
+) -> None:
+    iam, grants = stack.aws("iam"), expected_grants(role)
     policies = of_type("others", "IAM::Role")[role]["Policies"]
     documents = [json.dumps(with_arns(policy["PolicyDocument"])) for policy in policies]
     assert "AWS::" not in "".join(documents)
-    tried, allowed = 0, []
-    for service, (names, resources) in TRIED.items():
+    attempts, allowed = 0, []
+    for service, (names, resources) in ATTEMPTS.items():
         actions = [f"{service}:{name}" for name in names]
         for arn in map(arn_of, resources):
             results = iam.simulate_custom_policy(PolicyInputList=documents, ActionNames=actions, ResourceArns=[arn])
             for action, result in zip(actions, results["EvaluationResults"], strict=True):
-                may = result["EvalDecision"] == "allowed"
-                assert may == any(fnmatchcase(arn, pattern) for pattern in grants.get(action, ())), (action, arn)
-                allowed += [action] * may
-                tried += 1
-    # All that it needs was among what was tried.
+                is_allowed = result["EvalDecision"] == "allowed"
+                assert is_allowed == any(fnmatchcase(arn, pattern) for pattern in grants.get(action, ())), (action, arn)
+                allowed += [action] * is_allowed
+                attempts += 1
+    # The attempts include every action that the role needs.
     assert set(allowed) == grants.keys()
-    # The team's own key they use through DynamoDB and SQS alone.
-    assert not OF_THE_KEY.keys() & set(allowed)
-    attack = f"{role}: actions of {len(TRIED)} services on resources of ours and of others, simulated"
-    attacked(ROLES, attack, f"denied but for the {len(allowed)} that it needs", tried)
+    # Functions use the customer's KMS key only through DynamoDB and SQS.
+    assert not KEY_GRANTS.keys() & set(allowed)
+    attack = f"{role}: actions of {len(ATTEMPTS)} services on resources of this stack and of others, simulated"
+    record_attack(FUNCTION_AUTHORIZATION, attack, f"denied except for the {len(allowed)} that it needs", attempts)
 
 
-# In practice: each role's own credentials, at the emulator, which enforces IAM.
+# With the credentials of each role. The emulator enforces IAM.
 
 
-class Calls:
-    """Clients that can be somebody else at any time."""
+class AwsClients:
+    """AWS clients whose credentials can be changed."""
 
     def __init__(self, stack: Stack) -> None:
-        """Nobody as yet."""
+        """Starts with invalid credentials."""
         session = boto3.Session("nobody", "nobody", "nobody", region_name=REGION)
         self._credentials: Any = session.get_credentials()
         self._session: Any = session
         self._url = emulator_url(stack.port)
         self._clients: dict[str, Any] = {}
 
-    def become(self, given: Mapping[str, str]) -> None:
-        """Whoever these credentials of STS or IAM are of."""
-        self._credentials.access_key = given["AccessKeyId"]
-        self._credentials.secret_key = given["SecretAccessKey"]
-        self._credentials.token = given.get("SessionToken")
+    def use(self, credentials: Mapping[str, str]) -> None:
+        """Uses these credentials of STS or IAM from now on."""
+        self._credentials.access_key = credentials["AccessKeyId"]
+        self._credentials.secret_key = credentials["SecretAccessKey"]
+        self._credentials.token = credentials.get("SessionToken")
 
     def close(self) -> None:
-        """Lets go of all connections."""
+        """Closes all connections."""
         for client in self._clients.values():
             client.close()
 
     def to(self, service: str) -> Any:
-        """A client of theirs."""
+        """Returns a client for *service*."""
         if service not in self._clients:
             config = Config(retries={"total_max_attempts": 1})
             self._clients[service] = self._session.client(service, endpoint_url=self._url, config=config)
         return self._clients[service]
 
 
-class Practice(NamedTuple):
-    """What is needed to try roles: clients, the ARN of each function's role, and the names of what is deployed."""
+class Deployed(NamedTuple):
+    """AWS clients, the ARN of each function's role, and the names of deployed resources by logical id."""
 
-    calls: Calls
+    clients: AwsClients
     roles: dict[str, str]
     names: dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def practice(stack: Stack) -> Iterator[Practice]:
-    """Of the stack as it is deployed."""
-    listed = stack.aws("cloudformation").describe_stack_resources(StackName=deployed.NAME)["StackResources"]
-    names = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in listed}
+def deployed(stack: Stack) -> Iterator[Deployed]:
+    """The deployed stack, seen with the credentials of its roles."""
+    resources = stack.aws("cloudformation").describe_stack_resources(StackName=local_stack.NAME)["StackResources"]
+    names = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
     roles = {
         function: stack.aws("iam").get_role(RoleName=names[f"{function}{SUFFIX}"])["Role"]["Arn"]
         for function in DEPLOYED
     }
-    with closing(Calls(stack)) as calls:
-        yield Practice(calls, roles, names)
+    with closing(AwsClients(stack)) as clients:
+        yield Deployed(clients, roles, names)
 
 
 ONE = {":one": {"N": "1"}}
 EXISTS = {"ConditionExpression": "attribute_exists(id)"}
 KEY = {"user_id": {"S": "nobody"}, "id": {"S": "nothing"}}
 MESSAGE_KEY = {"user_conversation": {"S": "nobody#nothing"}, "id": {"S": "nothing"}}
-# What is tried for each table: the action, and a call that changes nothing where it is let through.
-OF_TABLES: dict[str, Callable[[Any, str, dict[str, Any], dict[str, Any]], object]] = {
+# Calls for each table. They change nothing when allowed.
+TABLE_CALLS: dict[str, Callable[[Any, str, dict[str, Any], dict[str, Any]], object]] = {
     "dynamodb:GetItem": lambda client, table, key, _: client.get_item(TableName=table, Key=key),
     "dynamodb:PutItem": lambda client, table, key, exists: client.put_item(TableName=table, Item=key, **exists),
     "dynamodb:UpdateItem": lambda client, table, key, exists: client.update_item(
@@ -308,10 +310,10 @@ OF_TABLES: dict[str, Callable[[Any, str, dict[str, Any], dict[str, Any]], object
     ),
     "dynamodb:Scan": lambda client, table, *_: client.scan(TableName=table),
     "dynamodb:PartiQLSelect": lambda client, table, *_: client.execute_statement(
-        Statement=f'SELECT * FROM "{table}"'  # noqa: S608 - no parameter can stand there
+        Statement=f'SELECT * FROM "{table}"'  # noqa: S608 - PartiQL takes no parameter for a table
     ),
     "dynamodb:PartiQLDelete": lambda client, table, key, _: client.execute_statement(
-        Statement=f"DELETE FROM \"{table}\" WHERE {next(iter(key))} = 'x' AND id = 'x'"  # noqa: S608 - likewise
+        Statement=f"DELETE FROM \"{table}\" WHERE {next(iter(key))} = 'x' AND id = 'x'"  # noqa: S608 - as above
     ),
     "dynamodb:DescribeTable": lambda client, table, *_: client.describe_table(TableName=table),
     "dynamodb:UpdateTable": lambda client, table, *_: client.update_table(
@@ -327,13 +329,13 @@ OF_TABLES: dict[str, Callable[[Any, str, dict[str, Any], dict[str, Any]], object
         ResourceArn=f"arn:aws:dynamodb:{REGION}:000000000000:table/{table}", Tags=[{"Key": "x", "Value": "x"}]
     ),
 }
-# What some may on something else: the action, its resource, and a call as above.
-OF_SOME: list[tuple[str, str, Callable[[Calls, dict[str, str]], object]]] = [
+# Calls that some roles allow: the action, its resource, and the call.
+OTHER_CALLS: list[tuple[str, str, Callable[[AwsClients, dict[str, str]], object]]] = [
     *(
         (
             "dynamodb:Query",
             f"{table}.Arn/index/{index}",
-            lambda calls, names, table=table, index=index: calls.to("dynamodb").query(
+            lambda clients, names, table=table, index=index: clients.to("dynamodb").query(
                 TableName=names[table],
                 IndexName=index,
                 KeyConditionExpression="user_id = :nobody",
@@ -345,64 +347,68 @@ OF_SOME: list[tuple[str, str, Callable[[Calls, dict[str, str]], object]]] = [
     (
         "sqs:SendMessage",
         DEAD_LETTERS,
-        # Without a body it is no letter.
-        lambda calls, names: calls.to("sqs").send_message(QueueUrl=names["DeadLetters"], MessageBody=""),
+        # SQS rejects an empty body.
+        lambda clients, names: clients.to("sqs").send_message(QueueUrl=names["DeadLetters"], MessageBody=""),
     ),
 ]
-# What nobody may: none of these is in a role.
-OF_NOBODY: dict[str, Callable[[Calls, dict[str, str]], object]] = {
-    "dynamodb:ListTables": lambda calls, _: calls.to("dynamodb").list_tables(),
-    "dynamodb:CreateTable": lambda calls, _: calls.to("dynamodb").create_table(
+# Calls that no role allows.
+FORBIDDEN_CALLS: dict[str, Callable[[AwsClients, dict[str, str]], object]] = {
+    "dynamodb:ListTables": lambda clients, _: clients.to("dynamodb").list_tables(),
+    "dynamodb:CreateTable": lambda clients, _: clients.to("dynamodb").create_table(
         TableName="evil",
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
     ),
-    "lambda:InvokeFunction": lambda calls, names: calls.to("lambda").invoke(FunctionName=names["RetrieveDocs"]),
-    "lambda:GetFunction": lambda calls, names: calls.to("lambda").get_function(FunctionName=names["PurgeMessages"]),
-    "lambda:ListFunctions": lambda calls, _: calls.to("lambda").list_functions(),
-    "lambda:UpdateFunctionConfiguration": lambda calls, names: calls.to("lambda").update_function_configuration(
+    "lambda:InvokeFunction": lambda clients, names: clients.to("lambda").invoke(FunctionName=names["RetrieveDocs"]),
+    "lambda:GetFunction": lambda clients, names: clients.to("lambda").get_function(FunctionName=names["PurgeMessages"]),
+    "lambda:ListFunctions": lambda clients, _: clients.to("lambda").list_functions(),
+    "lambda:UpdateFunctionConfiguration": lambda clients, names: clients.to("lambda").update_function_configuration(
         FunctionName=names["RetrieveDocs"], Description="evil"
     ),
-    "lambda:AddPermission": lambda calls, names: calls.to("lambda").add_permission(
+    "lambda:AddPermission": lambda clients, names: clients.to("lambda").add_permission(
         FunctionName=names["RetrieveDocs"], StatementId="evil", Action="lambda:InvokeFunction", Principal="*"
     ),
-    "iam:CreateUser": lambda calls, _: calls.to("iam").create_user(UserName="evil"),
-    "iam:ListRoles": lambda calls, _: calls.to("iam").list_roles(),
-    "iam:PutRolePolicy": lambda calls, names: calls.to("iam").put_role_policy(
+    "iam:CreateUser": lambda clients, _: clients.to("iam").create_user(UserName="evil"),
+    "iam:ListRoles": lambda clients, _: clients.to("iam").list_roles(),
+    "iam:PutRolePolicy": lambda clients, names: clients.to("iam").put_role_policy(
         RoleName=names[f"RetrieveDocs{SUFFIX}"], PolicyName="evil", PolicyDocument='{"Version": "2012-10-17"}'
     ),
-    "sts:AssumeRole": lambda calls, names: calls.to("sts").assume_role(
+    "sts:AssumeRole": lambda clients, names: clients.to("sts").assume_role(
         RoleArn=f"arn:aws:iam::000000000000:role/{names[f'PurgeMessages{SUFFIX}']}", RoleSessionName="evil"
     ),
-    "sqs:ReceiveMessage": lambda calls, names: calls.to("sqs").receive_message(QueueUrl=names["DeadLetters"]),
-    "sqs:GetQueueAttributes": lambda calls, names: calls.to("sqs").get_queue_attributes(QueueUrl=names["DeadLetters"]),
-    "logs:FilterLogEvents": lambda calls, names: calls.to("logs").filter_log_events(logGroupName=names["FunctionLogs"]),
-    "logs:CreateLogStream": lambda calls, names: calls.to("logs").create_log_stream(
+    "sqs:ReceiveMessage": lambda clients, names: clients.to("sqs").receive_message(QueueUrl=names["DeadLetters"]),
+    "sqs:GetQueueAttributes": lambda clients, names: clients.to("sqs").get_queue_attributes(
+        QueueUrl=names["DeadLetters"]
+    ),
+    "logs:FilterLogEvents": lambda clients, names: clients.to("logs").filter_log_events(
+        logGroupName=names["FunctionLogs"]
+    ),
+    "logs:CreateLogStream": lambda clients, names: clients.to("logs").create_log_stream(
         logGroupName=names["AccessLogs"], logStreamName="evil"
     ),
-    "logs:PutRetentionPolicy": lambda calls, names: calls.to("logs").put_retention_policy(
+    "logs:PutRetentionPolicy": lambda clients, names: clients.to("logs").put_retention_policy(
         logGroupName=names["FunctionLogs"], retentionInDays=1
     ),
-    "events:PutEvents": lambda calls, names: calls.to("events").put_events(
+    "events:PutEvents": lambda clients, names: clients.to("events").put_events(
         Entries=[{"Source": "x", "DetailType": "message.read", "Detail": "{}", "EventBusName": names["EventBus"]}]
     ),
-    "cognito-idp:ListUsers": lambda calls, names: calls.to("cognito-idp").list_users(UserPoolId=names["UserPool"]),
-    "cognito-idp:DescribeUserPoolClient": lambda calls, names: calls.to("cognito-idp").describe_user_pool_client(
+    "cognito-idp:ListUsers": lambda clients, names: clients.to("cognito-idp").list_users(UserPoolId=names["UserPool"]),
+    "cognito-idp:DescribeUserPoolClient": lambda clients, names: clients.to("cognito-idp").describe_user_pool_client(
         UserPoolId=names["UserPool"], ClientId=names["ServiceClient"]
     ),
-    "cloudformation:DescribeStacks": lambda calls, _: calls.to("cloudformation").describe_stacks(),
-    "apigateway:GET": lambda calls, _: calls.to("apigateway").get_rest_apis(),
-    "s3:ListAllMyBuckets": lambda calls, _: calls.to("s3").list_buckets(),
-    "secretsmanager:ListSecrets": lambda calls, _: calls.to("secretsmanager").list_secrets(),
-    "ssm:GetParametersByPath": lambda calls, _: calls.to("ssm").get_parameters_by_path(Path="/"),
-    "kms:CreateKey": lambda calls, _: calls.to("kms").create_key(),
-    "sns:ListTopics": lambda calls, _: calls.to("sns").list_topics(),
+    "cloudformation:DescribeStacks": lambda clients, _: clients.to("cloudformation").describe_stacks(),
+    "apigateway:GET": lambda clients, _: clients.to("apigateway").get_rest_apis(),
+    "s3:ListAllMyBuckets": lambda clients, _: clients.to("s3").list_buckets(),
+    "secretsmanager:ListSecrets": lambda clients, _: clients.to("secretsmanager").list_secrets(),
+    "ssm:GetParametersByPath": lambda clients, _: clients.to("ssm").get_parameters_by_path(Path="/"),
+    "kms:CreateKey": lambda clients, _: clients.to("kms").create_key(),
+    "sns:ListTopics": lambda clients, _: clients.to("sns").list_topics(),
 }
 
 
-def is_refused(call: Callable[..., object], *arguments: object) -> bool:
-    """Whether IAM refuses *call*; what else comes of it, such as a condition that fails, means that it did not."""
+def is_denied(call: Callable[..., object], *arguments: object) -> bool:
+    """Returns whether IAM denies *call*. Other errors, such as a failed condition, mean that IAM allowed it."""
     try:
         call(*arguments)
     except ClientError as error:
@@ -411,51 +417,54 @@ def is_refused(call: Callable[..., object], *arguments: object) -> bool:
 
 
 @pytest.mark.parametrize("function", DEPLOYED)
-def test_a_functions_own_credentials_are_refused_all_else(
-    function: str, stack: Stack, practice: Practice, attacked: Attacked
+def test_role_credentials_allow_only_what_the_function_needs(
+    function: str, stack: Stack, deployed: Deployed, record_attack: RecordAttack
 ) -> None:
-    calls, roles, names = practice
-    # The emulator lets its root user take any role, which AWS never does: there, only Lambda has these credentials.
-    taken = stack.aws("sts").assume_role(RoleArn=roles[function], RoleSessionName="function")
-    calls.become(taken["Credentials"])
-    grants, allowed, tried = GRANTS[function], [], 0
+    clients, roles, names = deployed
+    # Only the emulator lets its root user assume any role. On AWS, only Lambda has these credentials.
+    session = stack.aws("sts").assume_role(RoleArn=roles[function], RoleSessionName="function")
+    clients.use(session["Credentials"])
+    grants, allowed, attempts = GRANTS[function], [], 0
     for resource, key in ((CONVERSATIONS, KEY), (MESSAGES, MESSAGE_KEY)):
         table = names[resource.removesuffix(".Arn")]
-        for action, call in OF_TABLES.items():
-            may = resource in grants.get(action, ())
-            assert is_refused(call, calls.to("dynamodb"), table, key, EXISTS) is not may, (action, resource)
-            allowed += [action] * may
-            tried += 1
-    for action, resource, attempt in OF_SOME:
-        may = resource in grants.get(action, ())
-        assert is_refused(attempt, calls, names) is not may, (action, resource)
-        allowed += [action] * may
-        tried += 1
-    for action, attempt in OF_NOBODY.items():
-        assert is_refused(attempt, calls, names), action
-        tried += 1
-    outcome = f"AccessDenied but for the {len(allowed)} that it needs"
-    attacked(ROLES, f"{function}: AWS called by its role", outcome, tried)
+        for action, call in TABLE_CALLS.items():
+            is_granted = resource in grants.get(action, ())
+            assert is_denied(call, clients.to("dynamodb"), table, key, EXISTS) is not is_granted, (action, resource)
+            allowed += [action] * is_granted
+            attempts += 1
+    for action, resource, other_call in OTHER_CALLS:
+        is_granted = resource in grants.get(action, ())
+        assert is_denied(other_call, clients, names) is not is_granted, (action, resource)
+        allowed += [action] * is_granted
+        attempts += 1
+    for action, forbidden_call in FORBIDDEN_CALLS.items():
+        assert is_denied(forbidden_call, clients, names), action
+        attempts += 1
+    outcome = f"AccessDenied except for the {len(allowed)} that it needs"
+    record_attack(FUNCTION_AUTHORIZATION, f"{function}: AWS called by its role", outcome, attempts)
 
 
-def test_nobody_takes_the_role_of_a_function(stack: Stack, practice: Practice, attacked: Attacked) -> None:
-    calls, roles, _ = practice
-    iam, name = stack.aws("iam"), "somebody"
+def test_administrator_cannot_assume_a_function_role(
+    stack: Stack, deployed: Deployed, record_attack: RecordAttack
+) -> None:
+    clients, roles, _ = deployed
+    iam, name = stack.aws("iam"), "administrator"
     anything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [anything]})
     iam.create_user(UserName=name)
     iam.put_user_policy(UserName=name, PolicyName="anything", PolicyDocument=policy)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     try:
-        calls.become(key)
-        assert not is_refused(calls.to("sts").get_caller_identity)
+        clients.use(key)
+        assert not is_denied(clients.to("sts").get_caller_identity)
         for function, role in roles.items():
-            assert is_refused(lambda arn: calls.to("sts").assume_role(RoleArn=arn, RoleSessionName="x1"), role), (
-                function
-            )
+            assume_role = partial(clients.to("sts").assume_role, RoleArn=role, RoleSessionName="x1")
+            assert is_denied(assume_role), function
     finally:
         iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
         iam.delete_user_policy(UserName=name, PolicyName="anything")
         iam.delete_user(UserName=name)
-    outcome = "AccessDenied: only Lambda is trusted"
-    attacked(ROLES, "the role of each function taken by a user who may do anything", outcome, len(roles))
+    outcome = "AccessDenied: the roles trust only Lambda"
+    record_attack(
+        FUNCTION_AUTHORIZATION, "the role of each function assumed by a user with all permissions", outcome, len(roles)
+    )

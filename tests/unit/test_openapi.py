@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
@@ -12,13 +14,15 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.handlers import USER_ENDPOINTS
 from tests.template import FUNCTIONS, ROOT, TEMPLATE, logical_id
-from tools.openapi.document import ROUTES, document, scope_of
+from tools.openapi import FILE
+from tools.openapi.document import document
+from tools.openapi.routes import ROUTES
 
 DOCUMENT = document()
 
 
 def test_committed_document_is_the_generated_one() -> None:
-    assert json.loads((ROOT / "openapi.json").read_text()) == DOCUMENT, "run `make openapi`"
+    assert json.loads(FILE.read_text()) == DOCUMENT, "run `make openapi`"
 
 
 def test_document_is_valid() -> None:
@@ -29,7 +33,7 @@ def test_document_is_valid() -> None:
 def test_routes_match_the_template(route: Any) -> None:
     deployed = FUNCTIONS[logical_id(route.endpoint)]["Events"]["Http"]["Properties"]
     assert (route.method.upper(), route.path) == (deployed["Method"], deployed["Path"])
-    assert [scope_of(route)] == deployed["Auth"]["AuthorizationScopes"]
+    assert [route.scope] == deployed["Auth"]["AuthorizationScopes"]
 
 
 def test_every_user_endpoint_has_a_route() -> None:
@@ -39,7 +43,7 @@ def test_every_user_endpoint_has_a_route() -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
 def test_oauth2_and_bearer_tokens_are_accepted(route: Any) -> None:
     operation = DOCUMENT["paths"][route.path][route.method]
-    assert operation["security"] == [{"oauth2": [scope_of(route)]}, {"bearer": [scope_of(route)]}]
+    assert operation["security"] == [{"oauth2": [route.scope]}, {"bearer": [route.scope]}]
 
 
 def test_server_url_is_relative_to_the_document() -> None:
@@ -67,8 +71,13 @@ def test_schemas_have_limits() -> None:
     assert content["application/json"]["schema"]["properties"]["archived_at"]["anyOf"] == [seconds, {"type": "null"}]
 
 
-def test_document_is_generated_without_environment_variables() -> None:
+def test_document_is_generated_without_environment_variables(tmp_path: Path) -> None:
     environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT / "layers/shared")}
-    command = [sys.executable, "-m", "tools.openapi.document"]
-    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
-    assert process.stdout == (ROOT / "openapi.json").read_bytes()
+    command = [sys.executable, "-m", "tools.openapi", str(tmp_path / "openapi.json")]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    assert (tmp_path / "openapi.json").read_bytes() == FILE.read_bytes()
+
+
+def test_document_has_the_version_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert DOCUMENT["info"]["version"] == project["version"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.handlers import Response, event, invoke
-from tests.template import ROOT
+from tools.openapi import FILE
 
 PAGE = {None: "text/html; charset=utf-8"}
 FILES = {
@@ -55,7 +55,7 @@ def test_page_fits_a_phone() -> None:
 
 
 def test_openapi_json_is_the_committed_one() -> None:
-    assert get("openapi.json").body == json.loads((ROOT / "openapi.json").read_text())
+    assert get("openapi.json").body == json.loads(FILE.read_text())
 
 
 @pytest.mark.parametrize("asset", ASSETS)

@@ -1,1 +1,1 @@
-"""The static checks of `make lint` that need more than a line."""
+"""Static checks of `make lint` that need more than one command."""

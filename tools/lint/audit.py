@@ -1,6 +1,6 @@
-"""What is known against the locked packages, by pip-audit: `python -m tools.lint.audit LOCK ...`.
+"""Looks for known vulnerabilities of locked packages with pip-audit: `python -m tools.lint.audit LOCK ...`.
 
-Where its database cannot be asked it says so and passes: that is no fault of the packages.
+Passes with a message if the vulnerability database cannot be reached.
 """
 
 import json
@@ -14,39 +14,37 @@ from typing import NamedTuple
 _PIP_AUDIT = ("-m", "pip_audit", "--disable-pip", "--require-hashes", "--progress-spinner", "off", "--format", "json")
 _TIMEOUT_SECONDS = "5"
 _ACCEPTED = (
-    "CVE-2024-23342",  # ecdsa, no fix: who times signatures learns the key, and checkov, which brings it, makes none
+    # ecdsa has a timing side channel in signing, without a fix. checkov depends on it but never signs.
+    "CVE-2024-23342",
 )
-# What ends pip-audit when a request failed, be it for want of a network, a proxy's refusal or a broken answer.
-_NOT_ASKED = re.compile(
+# How pip-audit reports a failed request: no network, an error from a proxy, or an invalid response.
+_UNREACHABLE = re.compile(
     r"^(?:requests\.exceptions|pip_audit\._service\.\w+)\.\w+.*|^.*(?=\n.*your network may be blocking)", re.MULTILINE
 )
 
 
 class UnreachableError(Exception):
-    """The database could not be asked."""
+    """The vulnerability database cannot be reached."""
 
 
 class Report(NamedTuple):
-    """What pip-audit tells of a lock."""
+    """The findings of pip-audit for a lock."""
 
     vulnerabilities: list[str]
-    # Packages that the database does not know.
+    # Messages about packages that are not in the database.
     unknown: list[str]
 
 
 def report(out: str, errors: str) -> Report:
-    """What pip-audit meant by what it wrote: its findings to *out*, and why it has none to *errors*.
-
-    Raises `UnreachableError`, and `ValueError` where something else is wrong.
-    """
+    """Parses the standard output and the errors of pip-audit. Raises `UnreachableError`, or `ValueError` otherwise."""
     try:
         dependencies = json.loads(out)["dependencies"]
     except ValueError:
-        if reasons := _NOT_ASKED.findall(errors):
+        if reasons := _UNREACHABLE.findall(errors):
             raise UnreachableError(reasons[0]) from None
         raise ValueError(errors) from None
     unknown = [dependency["skip_reason"] for dependency in dependencies if "skip_reason" in dependency]
-    # A mirror of the registry hands out the packages, but has nothing but 404s for the database.
+    # A mirror of the registry may serve packages without the database.
     if dependencies and len(unknown) == len(dependencies):
         raise UnreachableError(unknown[0])
     vulnerabilities = [
@@ -58,7 +56,7 @@ def report(out: str, errors: str) -> Report:
     return Report(vulnerabilities, unknown)
 
 
-def _audited(lock: Path) -> Report:
+def _audit(lock: Path) -> Report:
     done = subprocess.run(
         [
             *(sys.executable, *_PIP_AUDIT, "--timeout", _TIMEOUT_SECONDS, "--requirement", lock),
@@ -72,16 +70,16 @@ def _audited(lock: Path) -> Report:
 
 
 def main(locks: list[Path]) -> int:
-    """Prints what was found, or why nothing was looked for, and gives the exit code."""
-    # The shortest finds out whether there is a database.
+    """Prints the findings. Returns 1 if there is a vulnerability."""
+    # The shortest lock first, to fail fast if the database cannot be reached.
     first, *others = sorted(locks, key=lambda lock: lock.stat().st_size)
     reports = {}
     try:
-        reports[first] = _audited(first)
+        reports[first] = _audit(first)
         with ThreadPoolExecutor() as pool:
-            reports.update(zip(others, pool.map(_audited, others), strict=True))
+            reports.update(zip(others, pool.map(_audit, others), strict=True))
     except UnreachableError as reason:
-        print(f"pip-audit: skipped, its database cannot be asked: {reason}")
+        print(f"pip-audit: skipped, the vulnerability database cannot be reached: {reason}")
     for lock, (vulnerabilities, unknown) in reports.items():
         print(f"pip-audit: {lock}: {len(vulnerabilities) or 'no'} known vulnerabilities")
         for line in vulnerabilities + unknown:

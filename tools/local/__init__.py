@@ -1,1 +1,1 @@
-"""The real template on one machine: built by sam, deployed to the MiniStack emulator, used over HTTP."""
+"""Runs the real template on one machine: built by SAM and deployed to the MiniStack emulator."""

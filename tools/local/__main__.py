@@ -1,4 +1,4 @@
-"""The commands behind `make run`, `make token` and `make clean`."""
+"""The commands behind `make run`, `make token`, `make sample-data` and `make clean`."""
 
 import argparse
 import fcntl
@@ -7,20 +7,20 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.local import emulator, environment, gaps, stack, users
+from tools.local import emulator, environment, gateway, stack, users
 from tools.local.failure import Failure
 
-_NEXT = """
-The API is at {api_url}
-Try it in a browser: {docs_url}
-Or paste this into another terminal:
+_READY = """
+API:             {api_url}
+Reference page:  {docs_url}
+
+To try it, paste this into another terminal:
 
   API={api_url}
   TOKEN={token}
@@ -32,39 +32,53 @@ Or paste this into another terminal:
   curl -H "Authorization: Bearer $TOKEN" "$API/conversations?pinned=true&group_id=friends"
   curl -H "Authorization: Bearer $TOKEN" "$API/conversations/$ID" -X DELETE -i
 
-That is kevin's token, good for an hour. A new one: make token USER=kevin, or USER=harry.
-Ctrl-C stops. Conversations are kept for the next `make run`; `make clean` forgets them.
+The token is kevin's and is valid for an hour. `make token USER=kevin` prints a new one; there is also USER=harry.
+Ctrl-C stops the stack. The next `make run` keeps its conversations; `make clean` deletes them.
 """
 
 
 def main() -> int:
-    """Runs one command; the exit status is 1 after a `Failure`, whose sentence goes to standard error."""
+    """Runs one command. Returns 1 if it fails, after printing why to standard error."""
     parser = argparse.ArgumentParser(prog="python -m tools.local", description=__doc__)
     parser.add_argument(
-        "--home", type=Path, default=environment.ROOT / ".local", help="where state, logs and stack.json go"
+        "--home", type=Path, default=environment.ROOT / ".local", help="folder of state, logs and stack.json"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run_command = commands.add_parser("run", help="build, deploy and serve the stack until Ctrl-C")
     run_command.add_argument("--port", type=int, default=4566, choices=range(1, 65536), metavar="1-65535")
-    commands.add_parser("clean", help="forget all that the stack keeps")
-    token_command = commands.add_parser("token", help="print a fresh access token")
+    token_command = commands.add_parser("token", help="print a new access token")
     token_command.add_argument("user", nargs="?", default="")
+    sample_command = commands.add_parser("sample-data", help="create conversations and messages for a demo user")
+    sample_command.add_argument("user")
+    sample_command.add_argument("conversations", type=int, help="number of conversations")
+    sample_command.add_argument("messages", type=int, help="messages per conversation")
+    commands.add_parser("clean", help="delete all state of the stack")
     options = parser.parse_args()
-    # What runs in this very process speaks to the emulator only.
+    home = options.home.resolve()
+    # boto3 in this process must reach the emulator only.
     os.environ.clear()
     os.environ.update(environment.of_emulator())
     try:
-        if options.command == "run":
-            _run(options.home.resolve(), options.port)
-        elif options.command == "clean":
-            _clean(options.home.resolve())
-        else:
-            print(_token(options.home, options.user))
+        match options.command:
+            case "run":
+                _run(home, options.port)
+            case "token":
+                print(users.token(stack.running_port(home), _checked(options.user)))
+            case "sample-data":
+                # Imported here because only this command needs the layer on the path.
+                from tools.local import sample_data  # noqa: PLC0415
+
+                sample_data.fill(
+                    stack.running_port(home), _checked(options.user), options.conversations, options.messages
+                )
+            case "clean":
+                with _locked(home):
+                    shutil.rmtree(home)
     except Failure as failure:
         print(failure, file=sys.stderr)
         return 1
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
-        print(f"That did not work: {error}. If it stays so, `make clean` starts afresh.", file=sys.stderr)
+        print(f"Failed: {error}. If this happens again, start over with `make clean`.", file=sys.stderr)
         return 1
     return 0
 
@@ -75,59 +89,41 @@ def _run(home: Path, port: int) -> None:
     environment.check_tools()
     stack_file = home / "stack.json"
     try:
-        with _alone_in(home), emulator.running(home, port) as process:
-            with _step("Building the layer and the functions"):
-                stack.build(home)
-            with _step(f"Deploying them to the emulator on port {port}"):
-                stack.deploy(home, port)
-                gaps.fill(port)
-            with _step("Making the users kevin and harry"):
-                tokens = {name: users.token(port, name) for name in users.DEMO_USERS}
+        with _locked(home), emulator.running(home, port) as process:
+            print("Building the layer and the functions ...", flush=True)
+            stack.build(home)
+            print(f"Deploying the stack to the emulator on port {port} ...", flush=True)
+            stack.deploy(home, port)
+            gateway.configure(port)
+            tokens = {name: users.token(port, name) for name in users.DEMO_USERS}
             api_url = stack.api_url(port)
             try:
                 urls = {"api_url": api_url, "docs_url": f"{api_url}/docs"}
                 stack_file.write_text(json.dumps(urls | {"tokens": tokens}, indent=2))
-                print(_NEXT.format(**urls, token=tokens["kevin"]), end="", flush=True)
+                print(_READY.format(**urls, token=tokens["kevin"]), end="", flush=True)
                 process.wait()
             finally:
                 stack_file.unlink(missing_ok=True)
-            raise Failure(f"The emulator stopped by itself: {home / 'emulator.log'} says why.")
+            raise Failure(f"The emulator stopped unexpectedly: see {home / 'emulator.log'}.")
     except KeyboardInterrupt:
         print("Stopped.")
 
 
-def _clean(home: Path) -> None:
-    with _alone_in(home):
-        shutil.rmtree(home)
+def _checked(user: str) -> str:
+    if user not in users.DEMO_USERS:
+        raise Failure(f'There is no demo user "{user}": use USER=kevin or USER=harry.')
+    return user
 
 
 @contextmanager
-def _alone_in(home: Path) -> Iterator[None]:
+def _locked(home: Path) -> Iterator[None]:
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Failure(f"A `make run` is at work in {home}: stop it first, with Ctrl-C.") from None
+            raise Failure(f"`make run` is already running in {home}: stop it first with Ctrl-C.") from None
         yield
-
-
-@contextmanager
-def _step(what: str) -> Iterator[None]:
-    print(f"{what} ... ", end="", flush=True)
-    start = time.monotonic()
-    try:
-        yield
-    except BaseException:
-        print(flush=True)
-        raise
-    print(f"{time.monotonic() - start:.0f} s", flush=True)
-
-
-def _token(home: Path, user: str) -> str:
-    if user not in users.DEMO_USERS:
-        raise Failure(f'There is no demo user "{user}": say USER=kevin or USER=harry.')
-    return users.token(stack.running_port(home), user)
 
 
 if __name__ == "__main__":

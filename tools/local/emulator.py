@@ -1,4 +1,4 @@
-"""The MiniStack process: AWS on 127.0.0.1, with IAM enforced and its state kept in a folder."""
+"""The MiniStack emulator: AWS on 127.0.0.1, with IAM enforced and its state in a folder."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,19 +15,14 @@ from pathlib import Path
 from tools.local.environment import HOST, MINISTACK_PYTHON, REGION, emulator_url, of_emulator
 from tools.local.failure import Failure
 
-_START_SECONDS = 60
-_STOP_SECONDS = 60
+_START_SECONDS = _STOP_SECONDS = 60
 
 
 @contextmanager
 def running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """The emulator on *port*, for as long as the block lasts; it takes up and leaves its state in *home*.
-
-    Raises `Failure` where the port is taken or the emulator does not start.
-    """
+    """Runs the emulator on *port* with its state in *home*. Raises `Failure`."""
     _check_free(port)
-    log = home / "emulator.log"
-    temporary = home / "tmp"
+    log, temporary = home / "emulator.log", home / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     settings = {
@@ -44,7 +38,7 @@ def running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
         "STATE_DIR": str(home / "state"),
         "TMPDIR": str(temporary),
     }
-    _forget_positions(home / "state/lambda.json")
+    _reset_stream_positions(home / "state/lambda.json")
     with log.open("wb") as output:
         process = subprocess.Popen(
             [MINISTACK_PYTHON, "-m", "ministack"],
@@ -53,7 +47,7 @@ def running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # A group of its own: Ctrl-C reaches this program alone, which then stops the emulator in good order.
+            # Ctrl-C must reach this program only: it then stops the emulator in order.
             start_new_session=True,
         )
     try:
@@ -64,15 +58,12 @@ def running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _forget_positions(state: Path) -> None:
-    """Has streams read from their beginning.
-
-    The emulator remembers how far it has read a stream but not what was in it, and would pass over as many new records.
-    """
+def _reset_stream_positions(state: Path) -> None:
+    """Makes the emulator read streams from the start: it keeps positions but not records, and would skip new ones."""
     if state.exists():
-        kept = json.loads(state.read_text())
-        kept["payload"]["dynamodb_stream_positions"]["data"] = {}
-        state.write_text(json.dumps(kept))
+        saved = json.loads(state.read_text())
+        saved["payload"]["dynamodb_stream_positions"]["data"] = {}
+        state.write_text(json.dumps(saved))
 
 
 def _check_free(port: int) -> None:
@@ -81,31 +72,27 @@ def _check_free(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError:
-            raise Failure(
-                f"Port {port} is taken: stop what uses it, or choose another one, such as PORT={port + 1}."
-            ) from None
+            raise Failure(f"Port {port} is in use: choose another one, such as PORT={port + 1}.") from None
 
 
 def _await_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        try:
+        with suppress(OSError):
             urllib.request.urlopen(f"{emulator_url(port)}/_ministack/health", timeout=5).close()  # noqa: S310 - http
-        except OSError:
-            time.sleep(0.1)
-        else:
             return
-    raise Failure(f"The emulator did not start: {log} says why, and `make clean` forgets a state that it cannot read.")
+        time.sleep(0.1)
+    raise Failure(f"The emulator did not start: see {log}. `make clean` deletes its state if that is broken.")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    # An impatient second Ctrl-C must not leave it half stopped.
-    for impatience in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(impatience, signal.SIG_IGN)
+    # A second Ctrl-C must not interrupt this.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     process.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_SECONDS)
-    # Function workers that it may have left behind.
+    # Function workers may still run.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,7 +1,8 @@
-"""The environment of every process that the embedded stack starts: nothing of the developer's own AWS settings."""
+"""Environment variables of the processes that `make run` starts, without the developer's AWS settings."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 import boto3
 
@@ -14,7 +15,7 @@ MINISTACK_PYTHON = ROOT / ".tools/ministack/bin/python"
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
-# The emulator's own root user; it accepts no other before IAM knows one.
+# The emulator's root user, the only user at first.
 CREDENTIALS = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
 
 _DEVELOPERS = dict(os.environ)
@@ -23,34 +24,40 @@ _NO_PROXY = {"NO_PROXY": "*", "no_proxy": "*"}
 
 
 def check_tools() -> None:
-    """Raises `Failure` where a tool that the embedded stack is made of is missing."""
+    """Raises `Failure` if a tool is missing."""
     for tool in (SAM, UV, MINISTACK_PYTHON):
         if not tool.exists():
-            raise Failure(f"{tool} is missing: remove .tools, and `make run` installs it again.")
-
-
-def emulator_url(port: int) -> str:
-    """Where the emulator answers for every AWS service."""
-    return f"http://{HOST}:{port}"
+            raise Failure(f"{tool} is missing: remove .tools, then `make run` installs it again.")
 
 
 def of_build() -> dict[str, str]:
-    """The environment of a build: the developer's, proxies included, without what could lead it to AWS."""
-    foreign = ("AWS_", "SAM_", "PYTHON", "VIRTUAL_ENV")
-    return {name: value for name, value in _DEVELOPERS.items() if not name.startswith(foreign)} | _NO_AWS_FILES
+    """Returns the environment of a build: the developer's, including proxies, without anything that leads to AWS."""
+    prefixes = ("AWS_", "SAM_", "PYTHON", "VIRTUAL_ENV")
+    return {name: value for name, value in _DEVELOPERS.items() if not name.startswith(prefixes)} | _NO_AWS_FILES
 
 
 def of_emulator() -> dict[str, str]:
-    """The environment of the emulator, which reads dozens of variables: only what every program needs."""
-    kept = ("HOME", "LANG", "LC_ALL", "PATH")
-    return {name: _DEVELOPERS[name] for name in kept if name in _DEVELOPERS} | CREDENTIALS | _NO_AWS_FILES | _NO_PROXY
+    """Returns the environment of the emulator, which reads dozens of variables: only what every program needs."""
+    needed = ("HOME", "LANG", "LC_ALL", "PATH")
+    return {name: _DEVELOPERS[name] for name in needed if name in _DEVELOPERS} | CREDENTIALS | _NO_AWS_FILES | _NO_PROXY
 
 
 def of_aws_client(port: int) -> dict[str, str]:
-    """The environment of a program that takes the emulator for AWS."""
+    """Returns the environment of a program that uses the emulator as AWS."""
     return of_build() | CREDENTIALS | {"AWS_ENDPOINT_URL": emulator_url(port), "AWS_DEFAULT_REGION": REGION} | _NO_PROXY
 
 
+def emulator_url(port: int) -> str:
+    """Returns the endpoint of all AWS services in the emulator."""
+    return f"http://{HOST}:{port}"
+
+
 def aws_session() -> boto3.Session:
-    """A session of the emulator's root user, for clients with `emulator_url` as their endpoint."""
+    """Returns a session of the emulator's root user, for clients with `emulator_url` as their endpoint."""
     return boto3.Session(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
+
+
+def aws_client(service: str, port: int) -> Any:  # noqa: ANN401 - boto3 creates the class at run time
+    """Returns a client of the emulator's root user for *service*."""
+    session: Any = aws_session()
+    return session.client(service, endpoint_url=emulator_url(port))

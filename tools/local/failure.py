@@ -1,5 +1,5 @@
-"""The one way in which a local command fails: a sentence that says what to do."""
+"""The error of local commands."""
 
 
 class Failure(Exception):
-    """Something the developer can mend; the text is one plain sentence and all that is shown."""
+    """An error that the developer can fix. Only its message is printed: one sentence that says what to do."""

@@ -1,5 +1,6 @@
-"""A stack of one's own: built, deployed and served in a process beside this one, for what measures it."""
+"""Runs `python -m tools.local run` beside this process: a stack for tests and measurements."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -14,35 +15,60 @@ from tools.local.failure import Failure
 _START_SECONDS, _STOP_SECONDS = 300, 60
 
 
-@contextmanager
-def own_stack(home: Path) -> Iterator[int]:
-    """A stack that keeps its state in *home*, on the port that this gives. Raises `Failure` where it does not start."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = int(probe.getsockname()[1])
-    log, ready = home / "run.log", home / "stack.json"
-    print("Building and deploying the stack ...", flush=True)
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tools.local", "--home", home, "run", "--port", str(port)],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C reaches this program alone, which then stops the stack in good order.
-            start_new_session=True,
-        )
-    try:
+class StackProcess:
+    """A stack that keeps its state in *home*; it can be started and stopped repeatedly."""
+
+    def __init__(self, home: Path) -> None:
+        """Chooses a port; `start` builds and deploys."""
+        self.home = home
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, project: Path = ROOT) -> None:
+        """Builds, deploys and serves the code in *project*. Returns when the stack is ready, or raises `Failure`."""
+        log, ready = self.home / "run.log", self.home / "stack.json"
+        with log.open("w") as output:
+            process = self._process = subprocess.Popen(
+                [sys.executable, "-m", "tools.local", "--home", self.home, "run", "--port", str(self.port)],
+                cwd=project,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C must reach this program only: it then stops the stack in order.
+                start_new_session=True,
+            )
         deadline = time.monotonic() + _START_SECONDS
         while not ready.exists():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise Failure(f"The stack did not start:\n{log.read_text()}")
             time.sleep(0.1)
-        yield port
-    finally:
-        process.terminate()
+
+    def stop(self) -> int | None:
+        """Stops the stack as Ctrl-C does. Returns the exit status, or None if it was never started."""
+        if self._process is None:
+            return None
+        self._process.send_signal(signal.SIGINT)
         try:
-            process.wait(_STOP_SECONDS)
+            return self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self._process.kill()
+            return self._process.wait()
+
+
+@contextmanager
+def own_stack(home: Path) -> Iterator[int]:
+    """Runs a stack with its state in *home* and yields its port. Raises `Failure`."""
+    process = StackProcess(home)
+    print("Building and deploying the stack ...", flush=True)
+    try:
+        process.start()
+        yield process.port
+    finally:
+        process.stop()
+
+
+def free_port() -> int:
+    """Returns a port that no process listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

@@ -1,8 +1,7 @@
-"""Demo users: app clients of the stack's user pool that get access tokens by client credentials."""
+"""Demo users: app clients of the stack's user pool, which get access tokens by client credentials."""
 
 import base64
 import json
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.local import stack
-from tools.local.environment import REGION, aws_session, emulator_url
+from tools.local.environment import REGION, aws_client, emulator_url
 from tools.local.failure import Failure
 
 DEMO_USERS = ("kevin", "harry")
@@ -19,40 +18,22 @@ SCOPES = ("conversations/read", "conversations/write", "messages/read", "message
 
 
 def token(port: int, name: str, scopes: Iterable[str] = SCOPES) -> str:
-    """A fresh access token of the user called *name*, who is made if need be. Raises `Failure`."""
+    """Returns a new access token of the user called *name*, and creates the user if needed. Raises `Failure`."""
     try:
-        client_id, secret = _client(port, name)
+        client_id, secret = app_client(port, stack.outputs(port)["UserPoolId"], name)
     except (BotoCoreError, ClientError) as error:
-        raise Failure(f"The stack does not answer on port {port}: start it with `make run` ({error}).") from None
-    credentials = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
-    request = urllib.request.Request(  # noqa: S310 - http, to the emulator
-        f"{emulator_url(port)}/oauth2/token",
-        data=urllib.parse.urlencode({"grant_type": "client_credentials", "scope": " ".join(scopes)}).encode(),
-        headers={
-            "Authorization": f"Basic {credentials}",
-            # The emulator tells sign-in from other services by its host name.
-            "Host": f"{stack.NAME}.auth.{REGION}.amazoncognito.com",
-        },
-    )
-    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - likewise
-        return str(json.load(response)["access_token"])
+        raise Failure(f"The stack does not respond on port {port}: start it with `make run` ({error}).") from None
+    return request_token(port, client_id, secret, scopes)
 
 
-def claims(token: str) -> dict[str, Any]:
-    """What *token* says of its user, `sub` above all, and of itself."""
-    said: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-    return said
-
-
-def _client(port: int, name: str) -> tuple[str, str]:
-    cognito = aws_session().client("cognito-idp", endpoint_url=emulator_url(port))
-    pool_id = stack.outputs(port)["UserPoolId"]
-    existing = cognito.list_user_pool_clients(UserPoolId=pool_id, MaxResults=60)["UserPoolClients"]
-    for client in existing:
+def app_client(port: int, pool_id: str, name: str) -> tuple[str, str]:
+    """Returns id and secret of an app client that may request all scopes, and creates it if needed."""
+    cognito = aws_client("cognito-idp", port)
+    for client in cognito.list_user_pool_clients(UserPoolId=pool_id, MaxResults=60)["UserPoolClients"]:
         if client["ClientName"] == name:
-            described = cognito.describe_user_pool_client(UserPoolId=pool_id, ClientId=client["ClientId"])
-            return described["UserPoolClient"]["ClientId"], described["UserPoolClient"]["ClientSecret"]
-    made = cognito.create_user_pool_client(
+            found = cognito.describe_user_pool_client(UserPoolId=pool_id, ClientId=client["ClientId"])["UserPoolClient"]
+            return found["ClientId"], found["ClientSecret"]
+    created = cognito.create_user_pool_client(
         UserPoolId=pool_id,
         ClientName=name,
         GenerateSecret=True,
@@ -60,4 +41,28 @@ def _client(port: int, name: str) -> tuple[str, str]:
         AllowedOAuthFlows=["client_credentials"],
         AllowedOAuthScopes=list(SCOPES),
     )["UserPoolClient"]
-    return made["ClientId"], made["ClientSecret"]
+    return created["ClientId"], created["ClientSecret"]
+
+
+def request_token(
+    port: int, client_id: str, secret: str, scopes: Iterable[str] = SCOPES, domain: str = stack.NAME
+) -> str:
+    """Returns an access token for an app client of the user pool whose domain has the prefix *domain*."""
+    credentials = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
+    request = urllib.request.Request(  # noqa: S310 - http, to the emulator
+        f"{emulator_url(port)}/oauth2/token",
+        data=urllib.parse.urlencode({"grant_type": "client_credentials", "scope": " ".join(scopes)}).encode(),
+        headers={
+            "Authorization": f"Basic {credentials}",
+            # The emulator routes sign-in requests by host name.
+            "Host": f"{domain}.auth.{REGION}.amazoncognito.com",
+        },
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - http, to the emulator
+        return str(json.load(response)["access_token"])
+
+
+def claims(token: str) -> dict[str, Any]:
+    """Returns the claims of *token* without verifying it."""
+    decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    return decoded

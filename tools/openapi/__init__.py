@@ -1,1 +1,5 @@
-"""The API described for its clients, from the code that serves it."""
+"""Writes `openapi.json`, the description of the API that the reference page shows."""
+
+from pathlib import Path
+
+FILE = Path(__file__).resolve().parent.parent.parent / "functions/retrieve_docs/openapi.json"

@@ -1,24 +1,22 @@
-"""What the emulator does not do of the template by itself, put in place after each deployment."""
+"""Configures gateway responses and CORS preflight, which MiniStack ignores in a template."""
 
 import re
 from typing import Any
 
 from tools.local import stack
-from tools.local.environment import aws_session, emulator_url
+from tools.local.environment import aws_client
 
 
-def fill(port: int) -> None:
-    """Fills them: what API Gateway answers by itself."""
-    session = aws_session()
-    cloudformation = session.client("cloudformation", endpoint_url=emulator_url(port))
-    gateway = session.client("apigateway", endpoint_url=emulator_url(port))
-    api_id = stack.api_id(port)
+def configure(port: int) -> None:
+    """Copies gateway responses and preflight responses from the deployed template to the emulator's API."""
+    cloudformation, gateway = aws_client("cloudformation", port), aws_client("apigateway", port)
     (described,) = cloudformation.describe_stacks(StackName=stack.NAME)["Stacks"]
-    parameters = {given["ParameterKey"]: given["ParameterValue"] for given in described["Parameters"]}
-    processed: Any = cloudformation.get_template(StackName=stack.NAME, TemplateStage="Processed")["TemplateBody"]
+    parameters = {item["ParameterKey"]: item["ParameterValue"] for item in described["Parameters"]}
+    processed = cloudformation.get_template(StackName=stack.NAME, TemplateStage="Processed")["TemplateBody"]
     resources = processed["Resources"].values()
     (api,) = [resource["Properties"] for resource in resources if resource["Type"] == "AWS::ApiGateway::RestApi"]
-    definition = _substituted(api["Body"], parameters)
+    definition = _substitute(api["Body"], parameters)
+    api_id = stack.outputs(port)["ApiId"]
     for response_type, response in definition["x-amazon-apigateway-gateway-responses"].items():
         gateway.put_gateway_response(
             restApiId=api_id,
@@ -30,22 +28,19 @@ def fill(port: int) -> None:
     for resource in gateway.get_resources(restApiId=api_id, limit=500)["items"]:
         preflight = definition["paths"].get(resource["path"], {}).get("options")
         if preflight:
-            response = preflight["x-amazon-apigateway-integration"]["responses"]["default"]
             gateway.put_integration_response(
                 restApiId=api_id,
                 resourceId=resource["id"],
                 httpMethod="OPTIONS",
-                statusCode=response["statusCode"],
-                responseParameters=response["responseParameters"],
-                responseTemplates=response["responseTemplates"],
+                **preflight["x-amazon-apigateway-integration"]["responses"]["default"],
             )
     gateway.create_deployment(restApiId=api_id, stageName="v1")
 
 
-def _substituted(value: Any, parameters: dict[str, str]) -> Any:  # noqa: ANN401 - any part of a template
-    """*value* with `Fn::Sub` carried out."""
+def _substitute(value: Any, parameters: dict[str, str]) -> Any:  # noqa: ANN401 - any part of a template
+    """Returns *value* with `Fn::Sub` resolved."""
     if isinstance(value, dict):
         if value.keys() == {"Fn::Sub"} and isinstance(value["Fn::Sub"], str):
             return re.sub(r"\$\{(\w+)\}", lambda found: parameters.get(found[1], found[0]), value["Fn::Sub"])
-        return {name: _substituted(inner, parameters) for name, inner in value.items()}
+        return {name: _substitute(inner, parameters) for name, inner in value.items()}
     return value

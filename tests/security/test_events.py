@@ -1,0 +1,132 @@
+"""API10: hostile events on the bus become dead letters and change nothing."""
+
+import json
+import time
+from typing import Any
+
+from coherent import ids
+
+from tests.security.attacks import ABSENT_ID, UNSAFE_CONSUMPTION, RecordAttack, unchanged
+from tests.stack import Client, Stack, leak_free_error, wait_until
+
+FOREIGN_CONVERSATION = "<another user's conversation>"
+# Changes to a valid event, and the start of the dead letter's reason. KEVIN and HARRY stand for their user ids.
+HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
+    "a user with another user's conversation": ({"user_id": "HARRY"}, "conversation_id: no such conversation"),
+    "another user's conversation": (
+        {"conversation_id": FOREIGN_CONVERSATION},
+        "conversation_id: no such conversation",
+    ),
+    "the partition of tombstones": ({"user_id": "purge"}, "conversation_id: no such conversation"),
+    "the partition of idempotency keys": ({"user_id": "idempotency#KEVIN"}, "user_id: must be"),
+    "a user with a group": ({"user_id": "KEVIN#friends"}, "user_id: must be"),
+    "a user with a line end": ({"user_id": 'KEVIN\n{"message":"forged"}'}, "user_id: must be"),
+    "a user with a space": ({"user_id": " KEVIN"}, "user_id: must be"),
+    "no user": ({"user_id": None}, "user_id: must be"),
+    "several users": ({"user_id": ["KEVIN", "HARRY"]}, "user_id: must be"),
+    "an unknown user": ({"user_id": "nobody"}, "conversation_id: no such conversation"),
+    "a look-alike user": ({"user_id": "KEVIN\u200b"}, "conversation_id: no such conversation"),
+    "a disguised conversation id": ({"conversation_id": f"{ABSENT_ID}\n"}, "conversation_id: must be an id"),
+    "an object as conversation id": ({"conversation_id": {"S": ABSENT_ID}}, "conversation_id: must be an id"),
+    "no contact": ({"contact_id": None}, "contact_id: must be"),
+    "a contact with a line end": ({"contact_id": 'x\n{"message":"forged"}'}, "contact_id: must be"),
+    "attributes of the row": ({"id": ABSENT_ID, "created_at": 1, "version": 9}, "id: unknown or read-only"),
+    "a prototype": ({"__proto__": {"contact_id": "x"}}, "__proto__: unknown or read-only"),
+    "no text": ({"message": ""}, "message: must be"),
+    "text that is too long": ({"message": "x" * 10_001}, "message: must be"),
+    "a control character": ({"message": "\x1b]0;forged\x07"}, "message: must be"),
+    "a lone surrogate": ({"message": "\ud800"}, "message: must be"),
+    "a lone surrogate in a name": ({"\ud800": "x"}, "parameter names: must be valid Unicode"),
+    "too many attachments": ({"attachments": ["x"] * 33}, "attachments: must be"),
+    "deep nesting": ({"attachments": json.loads("[" * 200 + "]" * 200)}, "attachments: must be"),
+    "100 KB": ({"x": "漢" * 30_000}, "x: unknown or read-only"),
+}
+
+
+def test_hostile_event_becomes_a_dead_letter(
+    stack: Stack, kevin: Client, harry: Client, conversation: dict[str, Any], record_attack: RecordAttack
+) -> None:
+    started = time.time()
+    foreign = harry.create(contact_id="kevin")
+    valid = {"user_id": kevin.user_id, "conversation_id": conversation["id"], "contact_id": "marv", "message": "Hi!"}
+    names = {"KEVIN": kevin.user_id, "HARRY": harry.user_id, FOREIGN_CONVERSATION: foreign["id"]}
+
+    def changed(changes: dict[str, Any]) -> dict[str, Any]:
+        text = json.dumps(valid | changes)
+        for name, id in names.items():
+            text = text.replace(name, id)
+        event: dict[str, Any] = json.loads(text)
+        return event
+
+    hostile = [changed(changes) for changes, _ in HOSTILE.values()]
+    dead_letters: list[dict[str, Any]] = []
+    with unchanged(stack, kevin, harry):
+        # In groups of three: the emulator starts a process per concurrent invocation.
+        for start in range(0, len(hostile), 3):
+            group = hostile[start : start + 3]
+            put_events(stack, group)
+            dead_letters += take_dead_letters(stack, len(group))
+    reasons = {json.dumps(dead_letter["event"]["detail"]): dead_letter["reason"] for dead_letter in dead_letters}
+    assert len(dead_letters) == len(reasons) == len(hostile)
+    for detail, (name, (_, reason)) in zip(hostile, HOSTILE.items(), strict=True):
+        assert reasons[json.dumps(detail)].startswith(reason), name
+    put_events(stack, [valid])
+    assert wait_until(lambda: [message["message"] for message in kevin.messages()["data"]] == ["Hi!", "hello"])
+    lines = [json.loads(line) for line in stack.log_lines(started)]
+    assert not [line for line in lines if "forged" in str(line) or kevin.user_id in str(line)]
+    invocations = [line for line in lines if line.get("endpoint") == "receive_message"]
+    assert len(invocations) == len(hostile) + 1
+    attack = (
+        "events with foreign users and conversations, internal partitions, forged attributes and logs, too much data"
+    )
+    outcome = "a dead letter with the reason; nothing stored or logged; valid events are still processed"
+    record_attack(UNSAFE_CONSUMPTION, attack, outcome, len(hostile))
+
+
+def test_repeated_event_is_stored_once(
+    stack: Stack, kevin: Client, conversation: dict[str, Any], record_attack: RecordAttack
+) -> None:
+    detail = {"user_id": kevin.user_id, "conversation_id": conversation["id"], "contact_id": "marv", "message": "Hi!"}
+    event = {"id": ids.new(time.time_ns()), "detail-type": "message.received", "detail": detail}
+    functions, name = stack.aws("lambda"), stack.function_name("ReceiveMessage")
+
+    def deliver(event: dict[str, Any]) -> None:
+        assert "FunctionError" not in functions.invoke(FunctionName=name, Payload=json.dumps(event))
+
+    deliver(event)
+    with unchanged(stack, kevin):
+        deliver(event)
+        deliver(event | {"detail": detail | {"message": "another"}})
+        body = {"conversation_id": conversation["id"], "message": "Hi!"}
+        same_key = kevin.send("POST", "/messages", json=body, headers={"Idempotency-Key": str(event["id"])})
+        assert leak_free_error(same_key)[0] == 422
+    (dead_letter,) = take_dead_letters(stack, 1)
+    assert dead_letter["reason"].startswith("Idempotency-Key: ")
+    attack = "an event twice, with another detail, and its id as a user's idempotency key"
+    record_attack(UNSAFE_CONSUMPTION, attack, "stored once; 422", 4)
+
+
+def put_events(stack: Stack, details: list[dict[str, Any]]) -> None:
+    """Publishes a `message.received` event for each of *details*."""
+    bus = stack.outputs()["EventBusName"]
+    entries = [
+        {"Source": "evil", "DetailType": "message.received", "Detail": json.dumps(detail), "EventBusName": bus}
+        for detail in details
+    ]
+    assert stack.aws("events").put_events(Entries=entries)["FailedEntryCount"] == 0
+
+
+def take_dead_letters(stack: Stack, count: int) -> list[dict[str, Any]]:
+    """Waits for *count* dead letters and removes them from their queue."""
+    queue, url = stack.aws("sqs"), stack.outputs()["DeadLettersUrl"]
+    dead_letters: list[dict[str, Any]] = []
+
+    def receive() -> bool:
+        received = queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        for dead_letter in received.get("Messages", []):
+            dead_letters.append(json.loads(dead_letter["Body"]))
+            queue.delete_message(QueueUrl=url, ReceiptHandle=dead_letter["ReceiptHandle"])
+        return len(dead_letters) >= count
+
+    assert wait_until(receive), dead_letters
+    return dead_letters
