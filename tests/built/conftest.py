@@ -1,4 +1,4 @@
-"""What `sam build` leaves, in place of the source: handlers run as Lambda runs them, each call in a new interpreter."""
+"""Runs the built functions instead of their sources, each call in a new interpreter."""
 
 import json
 import os
@@ -22,22 +22,22 @@ class Context:
     def get_remaining_time_in_millis(self):
         return 300_000
 
-answer = app.handler(json.load(sys.stdin), Context())
+response = app.handler(json.load(sys.stdin), Context())
 print()
-print(json.dumps(answer))
+print(json.dumps(response))
 """
 
 
 @pytest.fixture
 def server(tables: None) -> Iterator[Server]:  # noqa: ARG001 - it serves them
-    """DynamoDB for the built functions."""
+    """A DynamoDB server for the built functions."""
     with serving() as server:
         yield server
 
 
 @pytest.fixture
 def functions(built: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has `tests.handlers` call the built functions."""
+    """Makes `tests.handlers` call the built functions."""
 
     def handler(function: str) -> Callable[[Any, Any], Any]:
         def invoke(event: Any, _context: object) -> Any:
@@ -49,9 +49,9 @@ def functions(built: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def run(built: Path, function: str, program: str, given: object = None, **settings: str) -> Any:
-    """What *program* prints in the end, as JSON, where a built *function* can be imported."""
-    done = subprocess.run(
-        # Without site-packages: there is nothing but the standard library, the layer and the function.
+    """Runs *program*, which can import a built *function*. Returns the last line of its output, which is JSON."""
+    process = subprocess.run(
+        # -S: no site-packages, so only the standard library, the layer and the function can be imported.
         [MINISTACK_PYTHON, "-S", "-W", "error", "-c", program],
         input=json.dumps(given),
         env=environment(built, function) | settings,
@@ -59,12 +59,12 @@ def run(built: Path, function: str, program: str, given: object = None, **settin
         text=True,
         check=False,
     )
-    assert not done.returncode, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    assert not process.returncode, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def environment(built: Path, function: str) -> dict[str, str]:
-    """The environment of a built *function*, with no more on its path than Lambda has."""
+    """Returns the environment of a built *function*. Only the layer and the function are on its path."""
     path = os.pathsep.join(map(str, [built / logical_id(function), built / "SharedLayer/python"]))
     foreign = ("PYTHON", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}

@@ -57,8 +57,8 @@ USER_POOL_SETTINGS = {
 }
 # The emulator has no CodeDeploy.
 NOT_DEPLOYED = {"Canary"}
-# Nor does it support this resource, which attaches the firewall to the API.
-UNSUPPORTED_RESOURCES = {"FirewallOfApi"}
+# Nor does it support this resource of a nested application, which attaches the firewall to the API.
+UNSUPPORTED_RESOURCES = {"Firewall": "WebAclAssociation"}
 
 
 class Other(NamedTuple):
@@ -81,8 +81,11 @@ def other(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ot
     }
     home = copy_of_build(stack, tmp_path_factory.mktemp("other"))
     template = yaml_parse((home / "build/template.yaml").read_text())
-    for resource in UNSUPPORTED_RESOURCES:
-        del template["Resources"][resource]
+    for application, resource in UNSUPPORTED_RESOURCES.items():
+        nested = home / "build" / application / "template.yaml"
+        content = yaml_parse(nested.read_text())
+        del content["Resources"][resource]
+        nested.write_text(json.dumps(content))
     for name, value in (SETTINGS | arns).items():
         # The emulator transforms the template with the default of each parameter, not its value.
         template["Parameters"][name]["Default"] = value
@@ -90,12 +93,18 @@ def other(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ot
     stack.aws("events").create_event_bus(Name=SETTINGS["EventBusName"])
     local_stack.apply(home, stack.port, OTHER, **SETTINGS, **arns)
     outputs = local_stack.outputs(stack.port, OTHER)
-    listed = stack.aws("cloudformation").list_stack_resources(StackName=OTHER)["StackResourceSummaries"]
-    resources = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in listed}
+    resources = resources_of(stack, OTHER)
+    resources |= resources_of(stack, resources["Monitoring"])
     api_url = f"{emulator_url(stack.port)}/_aws/execute-api/{outputs['ApiId']}/v1"
     user = Client(api_url, stack.foreign_token(pool["Id"], "other"))
     yield Other(outputs, arns, resources, user)
     user.close()
+
+
+def resources_of(stack: Stack, name: str) -> dict[str, str]:
+    """Returns the physical ids of the resources of the stack called *name*."""
+    listed = stack.aws("cloudformation").list_stack_resources(StackName=name)["StackResourceSummaries"]
+    return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in listed}
 
 
 def copy_of_build(stack: Stack, home: Path) -> Path:
@@ -268,8 +277,7 @@ def test_documented_restore_brings_back_a_conversation(stack: Stack, kevin: Clie
     ]
     dynamodb.delete_item(TableName=tables[0], Key={name: tombstone[name] for name in ("user_id", "id")})
 
-    pages = "".join(page.read_text() for page in (ROOT / "docs/operations").glob("*.md"))
-    (copy_script,) = re.findall(r"```python\n(.*?)```", pages, re.DOTALL)
+    (copy_script,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/restore.md").read_text(), re.DOTALL)
     sub = tombstone["id"]["S"].partition("#")[0]
     done = subprocess.run(
         [sys.executable, "-c", copy_script, *tables, sub, conversation["id"]],

@@ -1,4 +1,4 @@
-"""CodeDeploy's pre-traffic hook."""
+"""The release hook, against fakes of Lambda and CodeDeploy."""
 
 import json
 import os
@@ -14,19 +14,19 @@ from tests.fake_lambda import FAULTS, HOOK, RELEASED, FakeLambda, Fault, serving
 from tests.handlers import ENDPOINTS, JSON, USER_ENDPOINTS, Context, event, handler, sweep
 from tests.template import FUNCTIONS, logical_id
 
-# What the hook keeps of its time to clean up and to tell CodeDeploy.
-KEPT_SECONDS = 90
-ABSENT = "xgQQXg3hrtjh7AvZ"
+# The time that the hook reserves to clean up and to report to CodeDeploy.
+RESERVED_SECONDS = 90
+MISSING_ID = "xgQQXg3hrtjh7AvZ"
 
 Event = dict[str, Any]
-# What a version should do with an event, and what a bad one does instead.
+# Returns the response of our handler; and a bad version, which gets the event and the former.
 Good = Callable[[], Any]
 Bad = Callable[[Event, Good], Any]
 
 
 @pytest.fixture
 def fake(tables: None, no_backoff: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLambda]:
-    """Where the hook finds the functions, and whom it tells."""
+    """Fakes of Lambda and CodeDeploy, to which the environment of the hook leads."""
     del tables, no_backoff
     monkeypatch.setattr("synthetic_user._INDEX_SECONDS", 0)
     monkeypatch.setattr("synthetic_user._PAUSE_SECONDS", 0)
@@ -37,14 +37,14 @@ def fake(tables: None, no_backoff: None, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def run(seconds: float = 900) -> float:
-    """Runs the hook, and tells how many *seconds* it has left."""
+    """Runs the hook with *seconds* of time. Returns the seconds that are left."""
     context = Context(seconds)
     handler(HOOK)(event(HOOK), context)
     return context.get_remaining_time_in_millis() / 1000
 
 
-def told(status: str) -> dict[str, str]:
-    """What CodeDeploy is told."""
+def report(status: str) -> dict[str, str]:
+    """Returns the report of *status* to CodeDeploy."""
     given = event(HOOK)
     return {
         "deploymentId": given["DeploymentId"],
@@ -53,33 +53,31 @@ def told(status: str) -> dict[str, str]:
     }
 
 
-def blamed(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The functions that the log names, in its one line."""
+def suspects(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Returns the functions that the only log line names."""
     (record,) = caplog.records
     assert record.levelname == "ERROR"
     called: list[str] = vars(record)["called"]
     return called
 
 
-def says(status: int, body: dict[str, Any]) -> Event:
-    """An answer of an endpoint."""
+def response(status: int, body: dict[str, Any]) -> Event:
+    """Returns the proxy response of an endpoint."""
     return {"statusCode": status, "headers": {"Content-Type": JSON}, "body": json.dumps(body)}
 
 
-def test_good_versions_get_traffic_and_nothing_is_left_behind(
-    fake: FakeLambda, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_good_versions_succeed_and_leave_no_rows(fake: FakeLambda, caplog: pytest.LogCaptureFixture) -> None:
     run()
-    assert fake.reported == [told("Succeeded")]
+    assert fake.reported == [report("Succeeded")]
     assert caplog.records == []
     assert tables.messages() == tables.conversations() == []
     tables.age_tombstones()
     sweep()
-    # Records of idempotency keys go by themselves.
+    # TTL deletes the idempotency records.
     assert all("expires_at" in row for row in tables.all_rows())
 
 
-def test_every_function_is_exercised_with_requests_that_the_api_would_give_it(fake: FakeLambda) -> None:
+def test_every_function_is_invoked_as_by_api_gateway(fake: FakeLambda) -> None:
     run()
     assert {function for function, _ in fake.invoked} == set(RELEASED)
     for endpoint, request in fake.invoked:
@@ -89,218 +87,215 @@ def test_every_function_is_exercised_with_requests_that_the_api_would_give_it(fa
             assert request["path"] == route["Path"].format_map(request["pathParameters"] or {})
 
 
-def test_runs_at_once_are_different_users(fake: FakeLambda) -> None:
+def test_concurrent_hooks_use_different_users(fake: FakeLambda) -> None:
     with ThreadPoolExecutor(2) as threads:
         for running in [threads.submit(run) for _ in range(2)]:
             running.result()
-    assert fake.reported == [told("Succeeded")] * 2
+    assert fake.reported == [report("Succeeded")] * 2
 
 
 @pytest.mark.parametrize("function", RELEASED)
-def test_a_version_that_fails_gets_no_traffic(
-    function: str, fake: FakeLambda, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failing_version_is_reported(function: str, fake: FakeLambda, caplog: pytest.LogCaptureFixture) -> None:
     def fail(_event: Event) -> None:
         raise ImportError("no module named chat")
 
     fake.bad[function] = fail
     run()
-    assert fake.reported == [told("Failed")]
-    assert blamed(caplog)[-1] == function
+    assert fake.reported == [report("Failed")]
+    assert suspects(caplog)[-1] == function
     assert "no module named chat" in caplog.text
     assert tables.conversations() == []
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_an_endpoint_that_answers_an_error_gets_no_traffic(
+def test_endpoint_that_returns_500_is_reported(
     endpoint: str, fake: FakeLambda, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fake.bad[endpoint] = lambda _: says(500, {"type": "api_error"})
+    fake.bad[endpoint] = lambda _: response(500, {"type": "api_error"})
     run()
-    assert fake.reported == [told("Failed")]
-    assert blamed(caplog)[-1] == endpoint
+    assert fake.reported == [report("Failed")]
+    assert suspects(caplog)[-1] == endpoint
     assert tables.conversations() == []
 
 
 @pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
-def test_an_endpoint_that_lets_strangers_in_gets_no_traffic(
+def test_endpoint_without_authentication_is_reported(
     endpoint: str, fake: FakeLambda, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def welcome(request: Event) -> Any:
+    def authenticate(request: Event) -> Any:
         request["requestContext"].setdefault("authorizer", {"claims": {"sub": "kevin"}})
         return fake.good(endpoint, request)
 
-    fake.bad[endpoint] = welcome
+    fake.bad[endpoint] = authenticate
     run()
-    assert fake.reported == [told("Failed")]
-    assert blamed(caplog)[-1] == endpoint
+    assert fake.reported == [report("Failed")]
+    assert suspects(caplog)[-1] == endpoint
 
 
 def does_nothing(status: int) -> Bad:
-    """Promises what was asked for."""
-    return lambda request, _: says(status, {"id": ABSENT, **json.loads(request["body"] or "{}")})
+    """Responds as if it had applied the request."""
+    return lambda request, _: response(status, {"id": MISSING_ID, **json.loads(request["body"] or "{}")})
 
 
-def shows(**wrong: object) -> Bad:
-    """Is wrong in this."""
+def responds_with(**wrong: object) -> Bad:
+    """Responds with *wrong* attributes."""
 
     def behave(_: Event, good: Good) -> Event:
-        response = good()
-        return {**response, "body": json.dumps(json.loads(response["body"]) | wrong)}
+        good_response = good()
+        return {**good_response, "body": json.dumps(json.loads(good_response["body"]) | wrong)}
 
     return behave
 
 
-def refuses(**wrong: object) -> Bad:
-    """Is wrong in this where it has to refuse something."""
+def rejects_with(**wrong: object) -> Bad:
+    """Responds with *wrong* attributes in 400 responses."""
 
     def behave(request: Event, good: Good) -> Any:
-        response = good()
-        return shows(**wrong)(request, lambda: response) if response["statusCode"] == 400 else response
+        good_response = good()
+        is_error = good_response["statusCode"] == 400
+        return responds_with(**wrong)(request, lambda: good_response) if is_error else good_response
 
     return behave
 
 
 def lists_nothing(*queries: str) -> Bad:
-    """Leaves out all, where the query has just these parameters."""
+    """Lists nothing if the query has exactly these parameters."""
     return lambda request, good: (
-        says(200, {"data": []}) if (request["queryStringParameters"] or {}).keys() == {*queries} else good()
+        response(200, {"data": []}) if (request["queryStringParameters"] or {}).keys() == {*queries} else good()
     )
 
 
-def lists_what_was_deleted() -> Bad:
-    """Has the last element in mind."""
+def lists_deleted() -> Bad:
+    """Lists the last element after it was deleted."""
     known: list[Any] = []
 
     def behave(_: Event, good: Good) -> Event:
         known[:] = json.loads(good()["body"])["data"] or known
-        return says(200, {"data": known})
+        return response(200, {"data": known})
 
     return behave
 
 
-def finds_what_was_deleted(_: Event, good: Good) -> Any:
-    """Answers 200, come what may."""
+def finds_deleted(_: Event, good: Good) -> Any:
+    """Responds with 200 always."""
     return good() | {"statusCode": 200}
 
 
 def does_not_pin(request: Event, good: Good) -> Any:
-    """Changes what else there is to a conversation."""
-    return says(200, json.loads(request["body"])) if "pinned_message_id" in request["body"] else good()
+    """Updates everything but `pinned_message_id`."""
+    return response(200, json.loads(request["body"])) if "pinned_message_id" in request["body"] else good()
 
 
-def forgets_keys(request: Event, good: Good) -> Any:
-    """Creates anew each time."""
+def ignores_keys(request: Event, good: Good) -> Any:
+    """Ignores the Idempotency-Key."""
     request["multiValueHeaders"].pop("Idempotency-Key", None)
     return good()
 
 
 def does_not_unpin(request: Event, _: Good) -> Event:
-    """Deletes the message and nothing else."""
+    """Deletes the message but leaves it pinned."""
     (row,) = [row for row in tables.messages() if row["id"]["S"] == request["pathParameters"]["id"]]
     tables.delete_message({name: row[name] for name in ("user_conversation", "id")})
-    return says(204, {})
+    return response(204, {})
 
 
-# What may be wrong with a version, after its name.
+# Bad versions, by the name of the function and what is wrong.
 BAD: dict[str, Bad] = {
-    "list_conversations without those of all": lists_nothing(),
-    "list_conversations without those of a filter": lists_nothing("pinned"),
-    "list_conversations with deleted ones": lists_what_was_deleted(),
-    "create_conversation whatever the key": forgets_keys,
-    "create_conversation with other reasons": refuses(message="no"),
-    "create_conversation with errors of another form": refuses(documentation_url=None),
-    "retrieve_conversation with others": shows(contact_id="marv"),
-    "retrieve_conversation with deleted ones": finds_what_was_deleted,
-    "update_conversation without effect": does_nothing(200),
-    "update_conversation without pins": does_not_pin,
-    "delete_conversation without effect": does_nothing(204),
-    "list_messages without those of all": lists_nothing(),
-    "list_messages without those of a conversation": lists_nothing("conversation_id"),
-    "list_messages with deleted ones": lists_what_was_deleted(),
-    "create_message without effect": does_nothing(201),
-    "retrieve_message with others": shows(message="Merry Christmas, Marv"),
-    "retrieve_message with deleted ones": finds_what_was_deleted,
-    "update_message without effect": does_nothing(200),
-    "delete_message without effect": does_nothing(204),
-    "delete_message without unpinning": does_not_unpin,
-    "receive_message without effect": lambda _, __: None,
-    "purge_messages with failures": lambda _, __: {"batchItemFailures": [{"itemIdentifier": "1"}]},
-    "sweep_purges that is another function": lambda _, __: says(404, {}),
+    "list_conversations unfiltered is empty": lists_nothing(),
+    "list_conversations filtered is empty": lists_nothing("pinned"),
+    "list_conversations lists deleted ones": lists_deleted(),
+    "create_conversation ignores the key": ignores_keys,
+    "create_conversation has another error message": rejects_with(message="no"),
+    "create_conversation has no documentation_url": rejects_with(documentation_url=None),
+    "retrieve_conversation has another contact": responds_with(contact_id="marv"),
+    "retrieve_conversation finds deleted ones": finds_deleted,
+    "update_conversation does nothing": does_nothing(200),
+    "update_conversation does not pin": does_not_pin,
+    "delete_conversation does nothing": does_nothing(204),
+    "list_messages of all is empty": lists_nothing(),
+    "list_messages of a conversation is empty": lists_nothing("conversation_id"),
+    "list_messages lists deleted ones": lists_deleted(),
+    "create_message does nothing": does_nothing(201),
+    "retrieve_message has another text": responds_with(message="Merry Christmas, Marv"),
+    "retrieve_message finds deleted ones": finds_deleted,
+    "update_message does nothing": does_nothing(200),
+    "delete_message does nothing": does_nothing(204),
+    "delete_message does not unpin": does_not_unpin,
+    "receive_message does nothing": lambda _, __: None,
+    "purge_messages reports a failure": lambda _, __: {"batchItemFailures": [{"itemIdentifier": "1"}]},
+    "sweep_purges has a response": lambda _, __: response(404, {}),
 }
 
 
-@pytest.mark.parametrize("wrong", BAD)
-def test_a_version_that_does_not_do_what_it_should_gets_no_traffic(
-    wrong: str, fake: FakeLambda, caplog: pytest.LogCaptureFixture
-) -> None:
-    function = wrong.partition(" ")[0]
+@pytest.mark.parametrize("bad", BAD)
+def test_wrong_version_is_reported(bad: str, fake: FakeLambda, caplog: pytest.LogCaptureFixture) -> None:
+    function = bad.partition(" ")[0]
 
     def behave(request: Event) -> Any:
         if "httpMethod" in request and "authorizer" not in request["requestContext"]:
-            # It does refuse strangers.
+            # Requests without a user are still rejected.
             return fake.good(function, request)
-        return BAD[wrong](request, lambda: fake.good(function, request))
+        return BAD[bad](request, lambda: fake.good(function, request))
 
     fake.bad[function] = behave
     run()
-    assert fake.reported == [told("Failed")]
-    assert function in blamed(caplog)
+    assert fake.reported == [report("Failed")]
+    assert function in suspects(caplog)
     assert tables.conversations() == []
 
 
-def test_a_version_that_takes_what_is_wrong_gets_no_traffic(fake: FakeLambda, caplog: pytest.LogCaptureFixture) -> None:
+def test_version_without_validation_is_reported(fake: FakeLambda, caplog: pytest.LogCaptureFixture) -> None:
     fake.bad["create_conversation"] = lambda request: (
-        says(201, {}) if request["body"] else fake.good("create_conversation", request)
+        response(201, {}) if request["body"] else fake.good("create_conversation", request)
     )
     run()
-    assert fake.reported == [told("Failed")]
-    assert blamed(caplog)[-1] == "create_conversation"
+    assert fake.reported == [report("Failed")]
+    assert suspects(caplog)[-1] == "create_conversation"
 
 
 @pytest.mark.parametrize(("function", "seconds"), {"retrieve_docs": 0.2, "sweep_purges": 2}.items())
-def test_a_version_that_does_not_answer_in_time_gets_no_traffic(
+def test_slow_version_is_reported(
     function: str, seconds: float, fake: FakeLambda, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake.bad[function] = fake.never
-    assert run(KEPT_SECONDS + seconds) > KEPT_SECONDS - 10
-    assert fake.reported == [told("Failed")]
-    assert blamed(caplog)[-1] == function
+    assert run(RESERVED_SECONDS + seconds) > RESERVED_SECONDS - 10
+    assert fake.reported == [report("Failed")]
+    assert suspects(caplog)[-1] == function
     assert tables.conversations() == []
 
 
-def test_an_index_may_follow_in_a_moment(fake: FakeLambda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_index_may_lag(fake: FakeLambda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synthetic_user._INDEX_SECONDS", 60)
-    looks: list[Event] = []
+    requests: list[Event] = []
 
     def lag(request: Event) -> Any:
-        looks.append(request)
-        is_early = request["queryStringParameters"] and len(looks) < 6
-        return says(200, {"has_more": False, "data": []}) if is_early else fake.good("list_conversations", request)
+        requests.append(request)
+        is_early = request["queryStringParameters"] and len(requests) < 6
+        return response(200, {"has_more": False, "data": []}) if is_early else fake.good("list_conversations", request)
 
     fake.bad["list_conversations"] = lag
     run()
-    assert fake.reported == [told("Succeeded")]
+    assert fake.reported == [report("Succeeded")]
 
 
-def test_the_hook_has_the_time_to_wait_for_every_function_and_codedeploy_for_the_hook() -> None:
+def test_hook_has_time_for_the_slowest_function() -> None:
     longest = max(properties.get("Timeout", 25) for name, properties in FUNCTIONS.items() if name != logical_id(HOOK))
-    assert longest + KEPT_SECONDS < FUNCTIONS[logical_id(HOOK)]["Timeout"] < 60 * 60
+    assert longest + RESERVED_SECONDS < FUNCTIONS[logical_id(HOOK)]["Timeout"] < 60 * 60
 
 
-def test_where_there_is_no_time_there_is_no_traffic(fake: FakeLambda, caplog: pytest.LogCaptureFixture) -> None:
-    run(KEPT_SECONDS)
-    assert fake.reported == [told("Failed")]
-    assert blamed(caplog) == ["retrieve_docs"]
+def test_hook_without_time_reports_failure(fake: FakeLambda, caplog: pytest.LogCaptureFixture) -> None:
+    run(RESERVED_SECONDS)
+    assert fake.reported == [report("Failed")]
+    assert suspects(caplog) == ["retrieve_docs"]
 
 
-def test_a_version_that_is_not_known_gets_no_traffic(
+def test_unknown_version_is_reported(
     fake: FakeLambda, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("LIST_MESSAGES")
     run()
-    assert fake.reported == [told("Failed")]
-    assert blamed(caplog)[-1] == "list_messages"
+    assert fake.reported == [report("Failed")]
+    assert suspects(caplog)[-1] == "list_messages"
 
 
 @pytest.mark.parametrize(
@@ -309,38 +304,36 @@ def test_a_version_that_is_not_known_gets_no_traffic(
         (429, "TooManyRequestsException"),
         (409, "ResourceConflictException"),
         (409, "SnapStartNotReadyException"),
-        # The role's policy has just been changed.
+        # The grant of the role is not yet consistent.
         (403, "AccessDeniedException"),
     ],
 )
-def test_what_lambda_cannot_invoke_yet_is_invoked_in_a_moment(
-    error_response: tuple[int, str], fake: FakeLambda
-) -> None:
+def test_temporary_lambda_error_is_retried(error_response: tuple[int, str], fake: FakeLambda) -> None:
     fake.lambda_errors = [error_response] * 3
     run()
-    assert fake.reported == [told("Succeeded")]
+    assert fake.reported == [report("Succeeded")]
 
 
-def test_codedeploy_is_told_even_where_nothing_can_be_invoked_or_cleaned_up(
+def test_failure_is_reported_if_nothing_can_be_invoked(
     fake: FakeLambda, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("synthetic_user._GRANT_SECONDS", 0)
     fake.lambda_errors = [(403, "AccessDeniedException")] * 2
     run()
     assert fake.invoked == []
-    assert fake.reported == [told("Failed")]
+    assert fake.reported == [report("Failed")]
     assert [vars(record)["user"] for record in caplog.records] == [vars(caplog.records[0])["user"]] * 2
 
 
-def test_a_call_without_an_answer_is_not_repeated(fake: FakeLambda) -> None:
+def test_ambiguous_invocation_is_not_retried(fake: FakeLambda) -> None:
     fake.lambda_errors = [(500, "ServiceException")]
     run()
     assert [function for function, _ in fake.invoked] == ["list_conversations"]
-    assert fake.reported == [told("Failed")]
+    assert fake.reported == [report("Failed")]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_befalls_an_invocation_codedeploy_is_told_once_and_nothing_is_left_behind(
+def test_fault_at_any_invocation_is_reported_once_and_leaves_no_rows(
     fault: Fault, fake: FakeLambda, caplog: pytest.LogCaptureFixture, record_property: Callable[[str, object], None]
 ) -> None:
     run()
@@ -350,8 +343,8 @@ def test_whatever_befalls_an_invocation_codedeploy_is_told_once_and_nothing_is_l
         fake.reported, fake.requests, fake.faults = [], 0, {number: fault}
         caplog.clear()
         run()
-        # Whether the new version is to blame cannot be known, so it gets no traffic.
-        assert fake.reported == [told("Failed")]
+        # The cause is unknown, so the new version gets no traffic.
+        assert fake.reported == [report("Failed")]
         assert len(caplog.records) == 1
         assert tables.conversations() == []
         tables.age_tombstones()
@@ -362,22 +355,22 @@ def test_whatever_befalls_an_invocation_codedeploy_is_told_once_and_nothing_is_l
     record_property("trials", json.dumps(outcomes))
 
 
-def test_codedeploy_is_told_again_where_it_did_not_hear(fake: FakeLambda) -> None:
+def test_failed_report_is_retried(fake: FakeLambda) -> None:
     fake.codedeploy_errors = [(500, "InternalFailure")] * 2
     run()
-    assert fake.reported == [told("Succeeded")]
+    assert fake.reported == [report("Succeeded")]
 
 
-def test_what_codedeploy_knows_already_need_not_be_told_again(fake: FakeLambda) -> None:
+def test_completed_report_is_not_an_error(fake: FakeLambda) -> None:
     fake.codedeploy_errors = [(400, "LifecycleEventAlreadyCompletedException")]
     run()
     assert fake.reported == []
 
 
 @pytest.mark.parametrize("is_good", [True, False])
-def test_where_codedeploy_cannot_be_told_the_hook_fails(is_good: bool, fake: FakeLambda) -> None:
+def test_hook_fails_if_its_report_is_rejected(is_good: bool, fake: FakeLambda) -> None:
     if not is_good:
-        fake.bad["retrieve_docs"] = lambda _: says(404, {})
+        fake.bad["retrieve_docs"] = lambda _: response(404, {})
     fake.codedeploy_errors = [(400, "InvalidDeploymentIdException")]
     with pytest.raises(ClientError, match="InvalidDeploymentId"):
         run()

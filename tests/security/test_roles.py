@@ -12,22 +12,20 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.security.attacks import FUNCTION_AUTHORIZATION, RecordAttack
-from tests.stack import Stack
-from tests.unit.test_transformed import (
+from tests.grants import (
     BY_USER,
+    CODEDEPLOY_GRANTS,
+    COMMON_GRANTS,
     CONVERSATIONS,
     DEAD_LETTERS,
     GRANTS,
     HOOK,
+    KEY_GRANTS,
     MESSAGES,
-    OF_ALL,
-    OF_CODEDEPLOY,
-    OF_THE_KEY,
-    OTHERS,
-    named,
-    of_type,
 )
+from tests.security.attacks import FUNCTION_AUTHORIZATION, RecordAttack
+from tests.stack import Stack
+from tests.template import OTHERS, named, of_type
 from tools.local import stack as local_stack
 from tools.local.environment import REGION, emulator_url
 
@@ -200,9 +198,9 @@ def _is_reference(value: Any) -> bool:
 
 def expected_grants(role: str) -> dict[str, set[str]]:
     """Returns the ARN patterns on which *role* may carry out each action."""
-    grants: Mapping[str, set[str]] = OF_CODEDEPLOY
+    grants: Mapping[str, set[str]] = CODEDEPLOY_GRANTS
     if role.endswith(SUFFIX):
-        grants = GRANTS[role.removesuffix(SUFFIX)] | OF_ALL
+        grants = GRANTS[role.removesuffix(SUFFIX)] | COMMON_GRANTS
     return {action: {arn_of(pattern) for pattern in patterns} for action, patterns in grants.items()}
 
 
@@ -227,7 +225,7 @@ def test_simulated_role_allows_only_what_the_function_needs(
     # The attempts include every action that the role needs.
     assert set(allowed) == grants.keys()
     # Functions use the customer's KMS key only through DynamoDB and SQS.
-    assert not OF_THE_KEY.keys() & set(allowed)
+    assert not KEY_GRANTS.keys() & set(allowed)
     attack = f"{role}: actions of {len(ATTEMPTS)} services on resources of this stack and of others, simulated"
     record_attack(FUNCTION_AUTHORIZATION, attack, f"denied except for the {len(allowed)} that it needs", attempts)
 

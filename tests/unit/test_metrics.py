@@ -1,7 +1,9 @@
-"""Each call is told in one line, from which CloudWatch makes metrics and in which no user can be recognised."""
+"""The log line of each invocation: metrics in the embedded metric format, and no personal data."""
 
 import hashlib
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -24,7 +26,7 @@ from tests.handlers import (
 )
 from tests.wire import Wire, cancelled_transaction, error_response
 
-MEASURES = {
+UNITS = {
     "ApiError": "Count",
     "InvalidRequest": "Count",
     "Latency": "Milliseconds",
@@ -35,43 +37,43 @@ MEASURES = {
 }
 
 
-def throttling(request: AWSPreparedRequest) -> AWSResponse:
+def throttled(request: AWSPreparedRequest) -> AWSResponse:
     return error_response(request, 400, "ThrottlingException")
 
 
-def refusing(request: AWSPreparedRequest) -> AWSResponse:
+def access_denied(request: AWSPreparedRequest) -> AWSResponse:
     return error_response(request, 400, "AccessDeniedException")
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """The lines of metrics that were printed since the last look."""
+def log_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Returns the metrics lines printed since the last call."""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     return [line for line in lines if "_aws" in line]
 
 
 def values(line: dict[str, Any]) -> dict[str, float]:
-    """The value of each metric in *line*; what is not told is none."""
+    """Returns the value of each metric in *line*, with 0 for those that it omits."""
     (directive,) = line["_aws"]["CloudWatchMetrics"]
-    told = {metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]}
-    assert all(value for name, value in told.items() if name != "PurgeAge")
-    return dict.fromkeys(MEASURES, 0) | told
+    logged = {metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]}
+    assert all(value for name, value in logged.items() if name != "PurgeAge")
+    return dict.fromkeys(UNITS, 0) | logged
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_call_is_told_in_one_line_of_the_embedded_metric_format(
+def test_call_writes_one_line_in_embedded_metric_format(
     endpoint: str, tables: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del tables
     request = event(endpoint)
     response = invoke(endpoint, request)
-    (line,) = told(capsys)
+    (line,) = log_lines(capsys)
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "CoherentConversations"
     assert directive["Dimensions"] == [["service"], ["service", "endpoint"]]
     assert (line["service"], line["endpoint"]) == ("conversations", endpoint)
     units = {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
     assert {"Requests", "Latency"} <= units.keys()
-    assert units.items() <= MEASURES.items()
+    assert units.items() <= UNITS.items()
     assert line["status"] == response.status
     assert line["request_id"] == request["requestContext"]["requestId"] == response.headers["X-Request-Id"]
     assert line["Requests"] == 1
@@ -79,30 +81,26 @@ def test_a_call_is_told_in_one_line_of_the_embedded_metric_format(
 
 
 @pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
-def test_a_line_has_the_hash_of_the_user_and_nothing_else_of_the_call(
-    endpoint: str, tables: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_line_has_only_a_hash_of_the_user(endpoint: str, tables: None, capsys: pytest.CaptureFixture[str]) -> None:
     del tables
     request = event(endpoint)
     user = request["requestContext"]["authorizer"]["claims"]["sub"]
     invoke(endpoint, request)
-    (line,) = told(capsys)
+    (line,) = log_lines(capsys)
     assert line["user"] == hashlib.sha256(user.encode()).hexdigest()[:16]
-    known = {"_aws", "service", "endpoint", "status", "error", "request_id", "user"} | MEASURES.keys()
+    known = {"_aws", "service", "endpoint", "status", "error", "request_id", "user"} | UNITS.keys()
     assert line.keys() <= known
 
 
-def test_errors_are_counted_by_the_types_of_the_contract_and_named(
-    wire: Wire, no_backoff: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_errors_are_counted_by_type_and_named(wire: Wire, no_backoff: None, capsys: pytest.CaptureFixture[str]) -> None:
     del no_backoff
     call("list_conversations", query={"limit": ["0"]})
     call("retrieve_conversation", id="8DoZ65wSg7hMp0Jh")
-    wire.fault = throttling
+    wire.fault = throttled
     call("list_conversations")
-    wire.fault = refusing
+    wire.fault = access_denied
     call("list_conversations")
-    lines = told(capsys)
+    lines = log_lines(capsys)
     assert [(line["status"], line["error"]) for line in lines] == [
         (400, "InvalidRequest"),
         (404, "NotFound"),
@@ -113,116 +111,131 @@ def test_errors_are_counted_by_the_types_of_the_contract_and_named(
     assert counted == [(1, 0), (1, 0), (0, 1), (0, 1)]
 
 
-def test_units_are_those_that_dynamodb_says_it_took(tables: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_capacity_units_are_those_of_the_responses(tables: None, capsys: pytest.CaptureFixture[str]) -> None:
     del tables
     conversation = create()
-    (line,) = told(capsys)
+    (line,) = log_lines(capsys)
     assert values(line)["WriteUnits"] > 0
     assert values(line)["ReadUnits"] == 0
     list_conversations()
     call("retrieve_conversation", id=conversation["id"])
-    for line in told(capsys):
+    for line in log_lines(capsys):
         assert values(line)["ReadUnits"] > 0
         assert values(line)["WriteUnits"] == 0
 
 
-def test_a_page_read_in_parallel_has_the_units_of_all_its_queries(
-    tables: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_parallel_queries_are_all_counted(tables: None, capsys: pytest.CaptureFixture[str]) -> None:
     del tables
     for number in range(8):
         create(contact_id=f"contact-{number}", group_id="friends")
-    told(capsys)
+    log_lines(capsys)
     call(
         "list_conversations",
         query={"group_id": ["friends"], "pinned": ["true"], "muted": ["true"], "archived": ["true"]},
     )
     call("list_conversations", query={"group_id": ["friends"]})
-    one, eight = told(capsys)
+    one, eight = log_lines(capsys)
     assert values(eight)["ReadUnits"] >= 8 * values(one)["ReadUnits"] > 0
 
 
-def test_repetitions_are_counted(wire: Wire, no_backoff: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_retries_of_throttled_requests_are_counted(
+    wire: Wire, no_backoff: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     del no_backoff
-    wire.fault = throttling
+    wire.fault = throttled
     call("list_conversations")
     wire.fault = None
     call("list_conversations")
-    throttled, fine = told(capsys)
-    assert values(throttled)["Retries"] == 2
-    assert values(fine)["Retries"] == 0
+    first, second = log_lines(capsys)
+    assert values(first)["Retries"] == 2
+    assert values(second)["Retries"] == 0
 
 
-def test_repetitions_of_a_request_without_an_answer_are_counted(
-    wire: Wire, no_backoff: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_retries_of_timeouts_are_counted(wire: Wire, no_backoff: None, capsys: pytest.CaptureFixture[str]) -> None:
     del no_backoff
 
-    def silent(request: AWSPreparedRequest) -> AWSResponse:
+    def time_out(request: AWSPreparedRequest) -> AWSResponse:
         raise ReadTimeoutError(endpoint_url=request.url)
 
-    wire.fault = silent
+    wire.fault = time_out
     assert call("list_conversations").status == 503
-    (line,) = told(capsys)
+    (line,) = log_lines(capsys)
     assert values(line)["Retries"] == len(wire.requests) - 1 > 0
 
 
-def test_repetitions_of_a_throttled_transaction_are_counted(
+def test_retries_of_throttled_transactions_are_counted(
     wire: Wire, no_backoff: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del no_backoff
     conversation = create()
-    told(capsys)
+    log_lines(capsys)
     wire.fault = lambda request: cancelled_transaction(request, "ThrottlingError")
     body = json.dumps({"conversation_id": conversation["id"], "message": "hello"})
     assert call("create_message", body=body, content_type="application/json").status == 503
-    (line,) = told(capsys)
+    (line,) = log_lines(capsys)
     assert values(line)["Retries"] == len(wire.requests) - 2 > 0
 
 
-def test_the_next_call_does_not_pay_for_the_one_before(tables: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_successive_invocations_do_not_share_costs(tables: None, capsys: pytest.CaptureFixture[str]) -> None:
     del tables
     create()
     call("list_conversations", query={"limit": ["0"]})
-    _, rejected = told(capsys)
+    _, rejected = log_lines(capsys)
     assert (values(rejected)["ReadUnits"], values(rejected)["WriteUnits"]) == (0, 0)
 
 
-@pytest.mark.parametrize("function", sorted(set(FUNCTIONS) - set(ENDPOINTS) - {"exercise_release"}))
-def test_functions_of_other_sources_are_measured_as_well(
-    function: str, tables: None, capsys: pytest.CaptureFixture[str]
+def test_concurrent_invocations_do_not_share_costs(
+    wire: Wire, tables: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del tables
+    # Both invocations have begun before either sends its request.
+    both = threading.Barrier(2, timeout=10)
+
+    def wait(_request: AWSPreparedRequest) -> None:
+        both.wait()
+
+    wire.fault = wait
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda invocation: invocation(), [list_conversations, create]))
+    lines = {line["endpoint"]: values(line) for line in log_lines(capsys)}
+    read, write = lines["list_conversations"], lines["create_conversation"]
+    assert (read["ReadUnits"] > 0, read["WriteUnits"]) == (True, 0)
+    assert (write["ReadUnits"], write["WriteUnits"] > 0) == (0, True)
+
+
+@pytest.mark.parametrize("function", sorted(set(FUNCTIONS) - set(ENDPOINTS) - {"exercise_release"}))
+def test_event_functions_write_metrics(function: str, tables: None, capsys: pytest.CaptureFixture[str]) -> None:
+    del tables
     conversation = create()
-    told(capsys)
+    log_lines(capsys)
     given = event(function)
     if function == "receive_message":
         given["detail"] |= {"user_id": "kevin", "conversation_id": conversation["id"]}
     handler(function)(given, Context())
-    (line,) = told(capsys)
+    (line,) = log_lines(capsys)
     assert line["endpoint"] == function
-    assert values(line).keys() - {"PurgeAge"} == MEASURES.keys()
+    assert values(line).keys() - {"PurgeAge"} == UNITS.keys()
     assert (values(line)["ApiError"], values(line)["InvalidRequest"]) == (0, 0)
     assert "kevin" not in json.dumps(line)
 
 
-def test_a_function_that_fails_is_told_as_well(wire: Wire, capsys: pytest.CaptureFixture[str]) -> None:
-    wire.fault = refusing
+def test_failed_invocation_writes_metrics(wire: Wire, capsys: pytest.CaptureFixture[str]) -> None:
+    wire.fault = access_denied
     with pytest.raises(Exception, match="AccessDenied"):
         handler("sweep_purges")(event("sweep_purges"), Context())
-    (line,) = told(capsys)
+    (line,) = log_lines(capsys)
     assert (line["status"], line["error"], line["ApiError"]) == (500, "ClientError", 1)
-    # Else a sweep that cannot read would say that nothing waits.
+    # The alarm must see missing data, not an age of 0.
     assert "PurgeAge" not in line
 
 
-def test_the_sweep_tells_how_long_the_oldest_purge_has_waited(tables: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sweep_reports_the_age_of_the_oldest_tombstone(tables: None, capsys: pytest.CaptureFixture[str]) -> None:
     del tables
     sweep()
     call("delete_conversation", id=create()["id"])
     contents.age_tombstones()
     call("delete_conversation", id=create()["id"])
     sweep()
-    none, oldest = [values(line)["PurgeAge"] for line in told(capsys) if line["endpoint"] == "sweep_purges"]
-    assert none == 0
+    without, oldest = [values(line)["PurgeAge"] for line in log_lines(capsys) if line["endpoint"] == "sweep_purges"]
+    assert without == 0
     assert 600 < oldest < 700

@@ -1,4 +1,7 @@
-"""The template after SAM's transform, which AWS then deploys: `python -m tools.lint.transformed [PARAMETER=VALUE ...]`."""
+"""Prints `template.yaml` as AWS deploys it, after SAM's transform: `python -m tools.lint.transformed [NAME=VALUE ...]`.
+
+The nested templates in `infra/` contain nothing that SAM transforms: `load` returns them as AWS deploys them.
+"""
 
 import json
 import logging
@@ -12,34 +15,42 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
-_TEMPLATE = Path(__file__).resolve().parent.parent.parent / "template.yaml"
-# The transform takes no code but what sam has uploaded.
+ROOT = Path(__file__).resolve().parent.parent.parent
+TEMPLATE = ROOT / "template.yaml"
+# The transform accepts only code that sam has uploaded.
 _UPLOADED = "s3://bucket/key"
-# By which it tells the partition in ARNs.
+# The partition in ARNs depends on it.
 _REGION = "us-east-1"
 
 
-def transformed(parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What SAM makes of `template.yaml` with *parameters*, and with its defaults for the others.
+def load(path: Path) -> dict[str, Any]:
+    """Returns a template as it is written, with merge keys and aliases expanded."""
+    # Through JSON, so that no two parts share an object, which the transform would change in place.
+    template: dict[str, Any] = json.loads(json.dumps(yaml_parse(path.read_text())))
+    return template
 
-    What was made for a resource has its `Metadata`, so that what it suppresses is suppressed there as well.
+
+def transformed(parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Returns `template.yaml` after SAM's transform with these *parameters*, and defaults for all others.
+
+    Resources that SAM generates have the `Metadata` of their source, so its suppressions apply to them too.
     """
-    template: dict[str, Any] = yaml_parse(_TEMPLATE.read_text())
+    template = load(TEMPLATE)
     for name, value in (parameters or {}).items():
-        # What comes out holds for this value alone, whatever conditions make of others.
+        # The result depends on this value, whatever the conditions say, so no other value is allowed.
         template["Parameters"][name] |= {"Default": value, "AllowedValues": [value]}
     for part in (*template["Globals"].values(), *template["Resources"].values()):
         properties = part.get("Properties", part)
         properties.update({name: _UPLOADED for name in ("CodeUri", "ContentUri") if name in properties})
-    # No managed policy has to be looked up by its name.
+    # There are no managed policies to look up by name.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=_REGION))
     result = translator.translate(template, {}, passthrough_metadata=True)
-    # SAM has types of its own for text and maps.
+    # SAM has its own types of text and maps.
     plain: dict[str, Any] = json.loads(json.dumps(result))
     return plain
 
 
 if __name__ == "__main__":
-    # It warns that it was not told which of its features AWS has on.
+    # It warns that it cannot ask AWS for its feature flags.
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
     json.dump(transformed(dict(argument.split("=", 1) for argument in sys.argv[1:])), sys.stdout, indent=2)

@@ -1,4 +1,4 @@
-"""What a call costs: its requests to DynamoDB."""
+"""The requests to DynamoDB that each call makes."""
 
 import pytest
 
@@ -9,11 +9,11 @@ from tests.wire import Wire
 pytestmark = pytest.mark.usefixtures("tables")
 
 
-def test_there_are_54_combinations_of_filters() -> None:
+def test_filters_have_54_combinations() -> None:
     assert len(COMBINATIONS) == 54
 
 
-def test_each_call_on_one_conversation_is_one_request(wire: Wire) -> None:
+def test_conversation_call_makes_one_request(wire: Wire) -> None:
     conversation = create()
     assert wire.requests == ["PutItem"]
     for _ in ("first", "replay"):
@@ -33,7 +33,7 @@ def test_each_call_on_one_conversation_is_one_request(wire: Wire) -> None:
         assert wire.requests == [operation]
 
 
-def test_each_call_on_messages_is_one_to_three_requests(wire: Wire) -> None:
+def test_message_call_makes_one_to_three_requests(wire: Wire) -> None:
     conversation = create()
     wire.reset()
     sent = send(conversation)
@@ -56,7 +56,7 @@ def test_each_call_on_messages_is_one_to_three_requests(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("query", COMBINATIONS, ids=str)
-def test_a_list_is_one_query_per_partition_that_may_match(query: dict[str, str], wire: Wire) -> None:
+def test_list_makes_one_query_per_partition(query: dict[str, str], wire: Wire) -> None:
     response = call("list_conversations", query={name: [value] for name, value in query.items()})
     assert response.status == 200
     assert wire.requests == ["Query"] * partitions(query)

@@ -1,0 +1,105 @@
+"""The permissions that each role should have: action, and the resources it is allowed on, named as in the template."""
+
+from tests.template import FUNCTIONS, OTHERS
+
+HOOK = "ExerciseRelease"
+# The functions that CodeDeploy releases.
+RELEASED = FUNCTIONS.keys() - {HOOK}
+
+CONVERSATIONS, MESSAGES, DEAD_LETTERS = "ConversationsTable.Arn", "MessagesTable.Arn", "DeadLetters.Arn"
+BY_USER = f"{MESSAGES}/index/by_user"
+DEPLOYMENT_GROUPS = (
+    "arn:AWS::Partition:codedeploy:AWS::Region:AWS::AccountId:deploymentgroup:"
+    "AWS::StackName-ServerlessDeploymentApplication-*/*"
+)
+STREAM = f"{CONVERSATIONS}/stream/*"
+
+GRANTS: dict[str, dict[str, set[str]]] = {
+    "CreateConversation": {"dynamodb:PutItem": {CONVERSATIONS}},
+    "CreateMessage": {"dynamodb:PutItem": {CONVERSATIONS, MESSAGES}, "dynamodb:UpdateItem": {CONVERSATIONS}},
+    "DeleteConversation": {"dynamodb:DeleteItem": {CONVERSATIONS}, "dynamodb:PutItem": {CONVERSATIONS}},
+    "DeleteMessage": {
+        "dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES},
+        "dynamodb:ConditionCheckItem": {CONVERSATIONS},
+        "dynamodb:DeleteItem": {MESSAGES},
+        "dynamodb:Query": {BY_USER},
+        "dynamodb:UpdateItem": {CONVERSATIONS},
+    },
+    HOOK: {
+        "codedeploy:PutLifecycleEventHookExecutionStatus": {DEPLOYMENT_GROUPS},
+        # It deletes what a bad version leaves by the live aliases.
+        "lambda:InvokeFunction": {
+            *(f"{function}.Version" for function in RELEASED),
+            *("ListConversations.Arn:live", "DeleteConversation.Arn:live"),
+        },
+    },
+    "ListConversations": {
+        "dynamodb:Query": {CONVERSATIONS, f"{CONVERSATIONS}/index/by_flags", f"{CONVERSATIONS}/index/by_group"}
+    },
+    "ListMessages": {"dynamodb:BatchGetItem": {CONVERSATIONS}, "dynamodb:Query": {MESSAGES, BY_USER}},
+    "PurgeMessages": {
+        "dynamodb:BatchWriteItem": {MESSAGES},
+        "dynamodb:DeleteItem": {CONVERSATIONS},
+        "dynamodb:Query": {MESSAGES},
+        "sqs:SendMessage": {DEAD_LETTERS},
+        # Lambda requires all four before it creates the mapping.
+        "dynamodb:DescribeStream": {STREAM},
+        "dynamodb:GetRecords": {STREAM},
+        "dynamodb:GetShardIterator": {STREAM},
+        "dynamodb:ListStreams": {STREAM},
+    },
+    "ReceiveMessage": {
+        "dynamodb:PutItem": {CONVERSATIONS, MESSAGES},
+        "dynamodb:UpdateItem": {CONVERSATIONS},
+        "sqs:SendMessage": {DEAD_LETTERS},
+    },
+    "RetrieveConversation": {"dynamodb:GetItem": {CONVERSATIONS}},
+    "RetrieveDocs": {},
+    "RetrieveMessage": {"dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES}, "dynamodb:Query": {BY_USER}},
+    "SweepPurges": {
+        "dynamodb:BatchWriteItem": {MESSAGES},
+        "dynamodb:DeleteItem": {CONVERSATIONS},
+        "dynamodb:Query": {CONVERSATIONS, MESSAGES},
+    },
+    "UpdateConversation": {
+        "dynamodb:ConditionCheckItem": {MESSAGES},
+        "dynamodb:GetItem": {CONVERSATIONS},
+        "dynamodb:UpdateItem": {CONVERSATIONS},
+    },
+    "UpdateMessage": {
+        "dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES},
+        "dynamodb:Query": {BY_USER},
+        "dynamodb:UpdateItem": {MESSAGES},
+    },
+}
+# Of every function.
+COMMON_GRANTS = {
+    "logs:CreateLogStream": {"FunctionLogs.Arn"},
+    "logs:PutLogEvents": {"FunctionLogs.Arn"},
+    "xray:PutTelemetryRecords": {"*"},
+    "xray:PutTraceSegments": {"*"},
+}
+# Of every function that uses tables or the queue, if the stack has a KMS key.
+KEY_GRANTS = {
+    f"kms:{action}": {OTHERS["KmsKeyArn"]}
+    for action in ("Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo")
+}
+CODEDEPLOY_GRANTS = {
+    # Lambda checks these two on the function: they are denied if the resource names the alias.
+    "lambda:GetAlias": {f"{function}.Arn" for function in RELEASED},
+    "lambda:UpdateAlias": {f"{function}.Arn" for function in RELEASED},
+    "lambda:GetProvisionedConcurrencyConfig": {f"{function}.Arn:live" for function in RELEASED},
+    "lambda:InvokeFunction": {f"{HOOK}.Arn"},
+    "cloudwatch:DescribeAlarms": {"*"},
+}
+# The only actions allowed on resources with a wildcard in their names, and the reason.
+WILDCARDS = {
+    "cloudwatch:DescribeAlarms": "AWS's own policy for CodeDeploy allows it on all alarms, and it only reads",
+    "codedeploy:PutLifecycleEventHookExecutionStatus": "names of deployment groups have a random suffix",
+    "dynamodb:DescribeStream": "the name of a stream is the time of its creation",
+    "dynamodb:GetRecords": "the same",
+    "dynamodb:GetShardIterator": "the same",
+    "dynamodb:ListStreams": "the same",
+    "xray:PutTelemetryRecords": "X-Ray actions do not support resource-level permissions",
+    "xray:PutTraceSegments": "the same",
+}

@@ -1,0 +1,157 @@
+"""Alarms and dashboard use metrics that exist, and every alarm notifies and has a page."""
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.handlers import USER_ENDPOINTS, call, create, list_conversations, sweep
+from tests.template import FUNCTIONS, OTHERS, ROOT, named, of_type, the_only
+from tests.wire import Wire, error_response
+
+ALARMS = sorted(of_type("defaults", "CloudWatch::Alarm"))
+# Namespace, name, and the names of the dimensions.
+Kind = tuple[str, str, frozenset[str]]
+# AWS's metrics that alarms or the dashboard use, with their dimensions, from AWS's documentation.
+AWS_METRICS: set[Kind] = {
+    *(("AWS/ApiGateway", name, frozenset({"ApiName", "Stage"})) for name in ("4XXError", "5XXError", "Latency")),
+    *(
+        ("AWS/Lambda", name, frozenset({"FunctionName"}))
+        for name in ("AsyncEventAge", "DestinationDeliveryFailures", "Errors", "IteratorAge")
+    ),
+    # Without dimensions: of all functions in the account and region.
+    *(("AWS/Lambda", name, frozenset[str]()) for name in ("ConcurrentExecutions", "Throttles")),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", frozenset({"QueueName"})),
+}
+DIMENSION_VALUES = {
+    # The API is named after the stack.
+    "ApiName": {"AWS::StackName"},
+    "endpoint": set(USER_ENDPOINTS),
+    "FunctionName": set(FUNCTIONS),
+    "QueueName": {"DeadLetters.QueueName"},
+    "service": {"AWS::StackName"},
+    "Stage": {"v1"},
+}
+# Every sweep reports its metric, so missing data means that sweeps have stopped.
+ALARMS_ON_MISSING_DATA = {"LatePurges"}
+
+
+class Metric(NamedTuple):
+    """A CloudWatch metric."""
+
+    namespace: str
+    name: str
+    dimensions: dict[str, str]
+
+    @property
+    def kind(self) -> Kind:
+        """The metric without the values of its dimensions."""
+        return self.namespace, self.name, frozenset(self.dimensions)
+
+
+def metric_of(alarm: Any) -> Metric:
+    dimensions = {dimension["Name"]: named(dimension["Value"]) for dimension in alarm.get("Dimensions", [])}
+    return Metric(alarm["Namespace"], named(alarm["MetricName"]), dimensions)
+
+
+def widgets() -> list[dict[str, Any]]:
+    body = named(the_only("defaults", "CloudWatch::Dashboard")["DashboardBody"])
+    found: list[dict[str, Any]] = json.loads(body)["widgets"]
+    return found
+
+
+def metrics_of(widget: dict[str, Any]) -> Iterator[Metric]:
+    """Yields the metrics of a widget. "." repeats a field of the metric before, "..." all fields that are left out."""
+    fields: list[str] = []
+    for given in widget["properties"].get("metrics", []):
+        texts = [text for text in given if isinstance(text, str)]
+        if texts[0] == "...":
+            texts = [*fields[: len(fields) - len(texts) + 1], *texts[1:]]
+        fields = [fields[place] if text == "." else text for place, text in enumerate(texts)]
+        namespace, name, *pairs = fields
+        yield Metric(namespace, name, dict(zip(pairs[::2], pairs[1::2], strict=True)))
+
+
+def exists(metric: Metric, emitted: Iterable[Kind]) -> bool:
+    """Returns whether CloudWatch gets *metric* from AWS or from our logs."""
+    is_known = metric.kind in AWS_METRICS or metric.kind in emitted
+    return is_known and all(value in DIMENSION_VALUES[dimension] for dimension, value in metric.dimensions.items())
+
+
+@pytest.fixture
+def emitted(tables: None, wire: Wire, no_backoff: None, capsys: pytest.CaptureFixture[str]) -> dict[Kind, str | None]:
+    """The units of all metrics that CloudWatch extracts from logs of functions and from access logs."""
+    del tables, no_backoff
+    create()
+    list_conversations()
+    sweep()
+    call("list_conversations", query={"limit": ["0"]})
+    wire.fault = lambda request: error_response(request, 400, "ThrottlingException")
+    call("list_conversations")
+    units: dict[Kind, str | None] = {}
+    for line in capsys.readouterr().out.splitlines():
+        for directive in json.loads(line)["_aws"]["CloudWatchMetrics"]:
+            for metric, dimensions in itertools.product(directive["Metrics"], directive["Dimensions"]):
+                units[directive["Namespace"], metric["Name"], frozenset(dimensions)] = metric["Unit"]
+    (counted,) = the_only("defaults", "Logs::MetricFilter")["MetricTransformations"]
+    units[counted["MetricNamespace"], named(counted["MetricName"]), frozenset()] = None
+    return units
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_alarm_notifies_and_names_its_page(alarm: str) -> None:
+    given = of_type("defaults", "CloudWatch::Alarm")[alarm]
+    assert named(given["AlarmActions"]) == named(given["OKActions"]) == ["Alarms"]
+    page = f"docs/operations/{re.sub(r'(?<!^)(?=[A-Z])', '-', alarm).lower()}.md"
+    assert given["AlarmDescription"].endswith(f". See {page}")
+    assert (ROOT / page).exists()
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_missing_data_alarms_only_for_regular_metrics(alarm: str) -> None:
+    given = of_type("defaults", "CloudWatch::Alarm")[alarm]
+    alarms = alarm in ALARMS_ON_MISSING_DATA
+    assert given["TreatMissingData"] == ("missing" if alarms else "notBreaching")
+    assert named(given.get("InsufficientDataActions", [])) == (["Alarms"] if alarms else [])
+
+
+def test_alarms_use_existing_metrics(emitted: dict[Kind, str | None]) -> None:
+    for name, alarm in of_type("defaults", "CloudWatch::Alarm").items():
+        metric = metric_of(alarm)
+        assert exists(metric, emitted), name
+        # Without a unit an alarm accepts any.
+        assert alarm.get("Unit") in {None, emitted.get(metric.kind)}, name
+        assert alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"], name
+
+
+def test_api_metrics_are_named_after_the_stack() -> None:
+    api = the_only("defaults", "ApiGateway::RestApi")
+    assert named(api["Body"]["info"]["title"]) == "AWS::StackName"
+    assert "Name" not in api
+    assert of_type("defaults", "ApiGateway::Stage")["Apiv1Stage"]["StageName"] == "v1"
+
+
+def test_dashboard_shows_existing_metrics_of_its_region(emitted: dict[Kind, str | None]) -> None:
+    assert not [metric for widget in widgets() for metric in metrics_of(widget) if not exists(metric, emitted)]
+    assert {widget["properties"]["region"] for widget in widgets() if widget["type"] == "metric"} == {"AWS::Region"}
+
+
+@pytest.mark.parametrize("name", ["Requests", "Latency", "ReadUnits", "WriteUnits"])
+def test_dashboard_shows_every_endpoint(name: str) -> None:
+    metrics = [metric for widget in widgets() for metric in metrics_of(widget) if metric.name == name]
+    shown = sorted(metric.dimensions["endpoint"] for metric in metrics if "endpoint" in metric.dimensions)
+    assert shown == USER_ENDPOINTS
+
+
+def test_dashboard_shows_every_alarm() -> None:
+    shown = [alarm for widget in widgets() for alarm in widget["properties"].get("alarms", [])]
+    assert sorted(shown) == [f"{alarm}.Arn" for alarm in ALARMS]
+
+
+def test_alarm_email_is_a_parameter() -> None:
+    assert not of_type("defaults", "SNS::Subscription")
+    subscription = named(the_only("others", "SNS::Subscription"))
+    assert subscription == {"TopicArn": "Alarms", "Protocol": "email", "Endpoint": OTHERS["AlarmEmail"]}
