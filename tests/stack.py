@@ -120,6 +120,8 @@ class Stack:
         for client in (*self._clients, *self._aws_clients.values()):
             client.close()
         self._aws_clients.clear()
+        # The next start may replace the API.
+        self._outputs.clear()
         return self._process.stop()
 
     def aws(self, service: str) -> Any:
