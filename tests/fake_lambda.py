@@ -1,18 +1,14 @@
 """A fake of Lambda and CodeDeploy over HTTP, for the release hook: invocations run our handlers."""
 
 import json
-import os
-import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal, get_args
 from urllib.parse import unquote
 
 from tests.handlers import FUNCTIONS, Context, handler
-from tests.server import listening
+from tests.server import Handler, Response, json_response, listening
 
 HOOK = "exercise_release"
 RELEASED = [function for function in FUNCTIONS if function != HOOK]
@@ -71,68 +67,48 @@ def serving() -> Iterator[tuple[FakeLambda, str]]:
     """Serves a fake during the block. Yields it and its URL. Requires moto."""
     fake = FakeLambda()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    class _Handler(Handler):
+        def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+            request = self.read_json()
             # The client may have closed the connection.
             with suppress(ConnectionError):
                 if "X-Amz-Target" in self.headers:
-                    self._report(given)
+                    self._report(request)
                 else:
-                    self._invoke(unquote(self.path.split("/")[3]), given)
+                    self._invoke(unquote(self.path.split("/")[3]), request)
 
-        def _report(self, given: dict[str, str]) -> None:
+        def _report(self, report: dict[str, str]) -> None:
             assert self.headers["X-Amz-Target"] == "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus"
             if fake.codedeploy_errors:
                 status, code = fake.codedeploy_errors.pop(0)
-                self._respond(status, {"__type": code, "message": "because"})
+                self.respond(json_response(status, {"__type": code, "message": "because"}))
             else:
-                fake.reported.append(given)
-                self._respond(200, {})
+                fake.reported.append(report)
+                self.respond(json_response(200, {}))
 
         def _invoke(self, arn: str, event: dict[str, Any]) -> None:
             fake.requests += 1
             fault = fake.faults.get(fake.requests)
             if fault == "connection reset":
-                self._reset()
+                self.reset()
                 return
             if fake.lambda_errors:
                 status, code = fake.lambda_errors.pop(0)
-                self._respond(status, {"Type": "User", "Message": "because"}, {"X-Amzn-ErrorType": code})
+                body = {"Type": "User", "Message": "because"}
+                self.respond(json_response(status, body), {"X-Amzn-ErrorType": code})
                 return
             try:
-                response = fake.invoke(arn, event)
+                payload = json.dumps(fake.invoke(arn, event)).encode()
             except Exception as error:  # noqa: BLE001 - Lambda reports any exception of a function
                 raised = {"errorType": type(error).__name__, "errorMessage": str(error)}
-                self._respond(200, raised, {"X-Amz-Function-Error": "Unhandled"})
+                self.respond(json_response(200, raised), {"X-Amz-Function-Error": "Unhandled"})
             else:
                 if fault == "response lost":
-                    self._reset()
+                    self.reset()
                 else:
-                    self._respond(200, response, is_truncated=fault == "truncated response")
+                    self.respond(Response(200, payload), is_truncated=fault == "truncated response")
 
-        def _reset(self) -> None:
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            os.close(self.connection.detach())
-            self.close_connection = True
-
-        def _respond(
-            self, status: int, body: Any, headers: dict[str, str] | None = None, *, is_truncated: bool = False
-        ) -> None:
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in ({"Content-Length": str(len(content))} | (headers or {})).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if is_truncated else content)
-            self.close_connection = is_truncated
-
-        def log_message(self, *_: object) -> None:
-            """Logs nothing."""
-
-    with listening(Handler) as url:
+    with listening(_Handler) as url:
         try:
             yield fake, url
         finally:

@@ -65,8 +65,8 @@ class Context:
         return max(0, int((self._end - time.monotonic()) * 1000))
 
 
-def purge(*deleted: tuple[str, str], seconds: float = 300) -> list[str]:
-    """Invokes `purge_messages` for *deleted* (user and conversation ids). Returns the ids that it reports as failed."""
+def deletions(*deleted: tuple[str, str]) -> dict[str, Any]:
+    """Returns the event of `purge_messages` for *deleted* (user and conversation ids)."""
     sample = event("purge_messages")
     (record,) = sample["Records"]
     sample["Records"] = []
@@ -75,7 +75,12 @@ def purge(*deleted: tuple[str, str], seconds: float = 300) -> list[str]:
         removal["dynamodb"]["Keys"] = {"user_id": {"S": user_id}, "id": {"S": conversation_id}}
         removal["dynamodb"]["SequenceNumber"] = conversation_id
         sample["Records"].append(removal)
-    response = handler("purge_messages")(sample, Context(seconds))
+    return sample
+
+
+def purge(*deleted: tuple[str, str], seconds: float = 300) -> list[str]:
+    """Invokes `purge_messages` with `deletions`. Returns the ids that it reports as failed."""
+    response = handler("purge_messages")(deletions(*deleted), Context(seconds))
     return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
 

@@ -255,11 +255,11 @@ def is_named(tag: str, header: str) -> bool:
 # Comparison of a service with the model
 
 
-def check(model: Model, send: Callable[..., Response], function: str, **given: Any) -> Response:
+def check(model: Model, send: Callable[..., Any], function: str, **given: Any) -> Response:
     """Sends a request with *send* and returns the response. Raises AssertionError if the model's is another.
 
     *given* are arguments of the model's method. *send* takes the function, and as keywords those of `id`, `query`,
-    `body` and `headers` that are given.
+    `body` and `headers` that are given; its result has the attributes of `Response`.
     """
     headers = {_REQUEST_HEADERS[name]: given[name] for name in _REQUEST_HEADERS if given.get(name) is not None}
     request = {name: given[name] for name in ("id", "query", "body") if name in given}

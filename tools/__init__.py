@@ -1,0 +1,1 @@
+"""Development tools: the local stack, the API description, lint and benchmarks."""

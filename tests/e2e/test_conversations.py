@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.filters import COMBINATIONS, matches
+from tests.filters import COMBINATIONS
+from tests.model import matches
 from tests.stack import CALLS, Client, Stack, error
 from tools.local import users
 

@@ -1,23 +1,24 @@
-"""Whether what clients saw of one conversation could have come of calls that were carried out one after the other.
+"""Checks whether the responses for one conversation could come from requests that were executed one after the other.
 
-The search is that of Wing and Gong (1993), with Lowe's memory of where it has been (2017). A call that was answered
-took effect at one moment between its beginning and its end; one that was not, at any moment after its beginning, or
+The search is that of Wing and Gong (1993), with Lowe's cache of visited states (2017). A request with a response took
+effect at one moment between its beginning and its end; one without a response, at any moment after its beginning or
 never.
+
+The specification is here and not in `tests/model.py`: the search needs immutable states, and ETags that may be unknown.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-_MOST_STEPS = 300_000
+_MAX_STATES = 300_000
 
 
-@dataclass(frozen=True)
-class Operation:
-    """A call that began at *began* and was answered with *status*, *shown* and *etag* at *ended*; 0 if it never was.
+class Operation(NamedTuple):
+    """A request that began at *began*, and its response at *ended*: *status* (0 if there was none), *shown*, *etag*.
 
-    *given* is what it asked for, *match* the ETag that it made a condition.
+    *given* are the request's arguments, *match* is its If-Match.
     """
 
     kind: str
@@ -28,15 +29,15 @@ class Operation:
     shown: Any = None
     etag: str | None = None
     match: str | None = None
-    # Whether something that deletes the same was under way at the same time.
-    is_beside: bool = False
+    # Whether another request, which deletes the same, overlaps it.
+    overlaps_deletion: bool = False
 
 
 @dataclass(frozen=True)
 class State:
-    """A conversation in the plain model: `messages` are texts and when they were read, `sent` what ever was one.
+    """A conversation. `messages` are texts and `read_at`; `sent` are all texts that ever were messages.
 
-    The tag is None where nobody was told it; `stale` are those that it had.
+    `etag` is None if no response has shown it; `stale` are earlier ETags.
     """
 
     exists: bool = True
@@ -46,60 +47,59 @@ class State:
     messages: frozenset[tuple[str, int | None]] = frozenset()
     sent: frozenset[str] = frozenset()
     etag: str | None = '"1"'
-    stale: frozenset[str] = field(default=frozenset())
+    stale: frozenset[str] = frozenset()
 
     @property
     def shown(self) -> tuple[int | None, bool, str | None]:
-        """What an answer shows of it."""
+        """What a response shows."""
         return self.opened, self.is_muted, self.pinned
 
     def changed(self, etag: str | None, **changes: Any) -> "State":
-        """With *changes*, and with a new tag."""
+        """Returns the state after *changes*, with a new ETag."""
         known = {self.etag} if self.etag else set()
         return replace(self, etag=etag, stale=self.stale | known, **changes)
 
-    def has_tag(self, etag: str) -> bool | None:
-        """Whether it has this tag; None where nobody knows."""
+    def matches(self, etag: str | None) -> bool | None:
+        """Returns whether If-Match is met; None if that is unknown."""
+        if etag is None:
+            return True
         if etag in self.stale:
             return False
         return None if self.etag is None else self.etag == etag
 
-    def read(self, text: str) -> int | None:
-        """When the message was read."""
-        return dict(self.messages)[text]
-
     def has(self, text: str) -> bool:
-        """Whether there is the message."""
+        """Returns whether the message exists."""
         return any(text == known for known, _ in self.messages)
 
 
-def could_be(operations: Sequence[Operation]) -> bool:
-    """Whether there is an order in which a plain conversation, new at first, answers all *operations* as they were."""
+def is_linearizable(operations: Sequence[Operation]) -> bool:
+    """Returns whether an order of *operations* on a new conversation explains all responses."""
     ordered = sorted(
-        (replace(operation, is_beside=_is_beside(operation, operations)) for operation in operations),
+        (operation._replace(overlaps_deletion=_overlaps_deletion(operation, operations)) for operation in operations),
         key=lambda operation: operation.began,
     )
-    everything = sum(1 << number for number, operation in enumerate(ordered) if operation.status)
-    seen: set[tuple[int, State]] = set()
+    # Sets of operations are bits of a number.
+    required = sum(1 << number for number, operation in enumerate(ordered) if operation.status)
+    visited: set[tuple[int, State]] = set()
     stack = [(0, State())]
     while stack:
         done, state = stack.pop()
-        if done & everything == everything:
+        if done & required == required:
             return True
-        if (done, state) in seen:
+        if (done, state) in visited:
             continue
-        seen.add((done, state))
-        assert len(seen) < _MOST_STEPS, "The history is too long to be searched"
-        waiting = [number for number in range(len(ordered)) if not done >> number & 1]
-        # Whatever begins after another has ended, comes after it.
-        first_end = min(ordered[number].ended for number in waiting)
-        for number in waiting:
+        visited.add((done, state))
+        assert len(visited) < _MAX_STATES, "The history is too long for the search"
+        pending = [number for number in range(len(ordered)) if not done >> number & 1]
+        # An operation that begins after another one has ended comes after it.
+        first_end = min(ordered[number].ended for number in pending)
+        for number in pending:
             if ordered[number].began <= first_end:
-                stack += [(done | 1 << number, after) for after in _carried_out(state, ordered[number])]
+                stack += [(done | 1 << number, after) for after in _next_states(state, ordered[number])]
     return False
 
 
-def _is_beside(operation: Operation, others: Sequence[Operation]) -> bool:
+def _overlaps_deletion(operation: Operation, others: Sequence[Operation]) -> bool:
     deletions = [other for other in others if other is not operation and other.kind.startswith("delete")]
     return any(
         other.began <= operation.ended and operation.began <= other.ended and other.given in ((), operation.given)
@@ -107,34 +107,35 @@ def _is_beside(operation: Operation, others: Sequence[Operation]) -> bool:
     )
 
 
-def _carried_out(state: State, operation: Operation) -> list[State]:
-    """What there may be after *operation*, if it could be answered as it was; nothing if not."""
-    allowed = _EFFECTS[operation.kind](state, operation)
-    return [after for status, after in allowed if operation.status in (0, status)]
+def _next_states(state: State, operation: Operation) -> list[State]:
+    """Returns the possible states after *operation*; none if its response is impossible in *state*."""
+    effects = _EFFECTS[operation.kind](state, operation)
+    return [after for status, after in effects if operation.status in (0, status)]
 
 
-Allowed = list[tuple[int, State]]
+# The possible statuses, and the state after each.
+Effects = list[tuple[int, State]]
 
 
-def _retrieve(state: State, operation: Operation) -> Allowed:
+def _retrieve(state: State, operation: Operation) -> Effects:
     if not state.exists:
         return [(404, state)]
-    if operation.status == 200 and (state.shown != operation.shown or state.has_tag(str(operation.etag)) is False):
+    if operation.status == 200 and (state.shown != operation.shown or state.matches(operation.etag) is False):
         return []
-    # From now on its tag is known.
+    # From now on, the ETag is known.
     return [(200, replace(state, etag=operation.etag or state.etag))]
 
 
-def _update(state: State, operation: Operation) -> Allowed:
+def _update(state: State, operation: Operation) -> Effects:
     opened, is_muted, pinned = operation.given
     if not state.exists:
         return [(404, state)]
-    is_met = True if operation.match is None else state.has_tag(operation.match)
-    allowed: Allowed = [] if is_met else [(412, state)]
+    is_met = state.matches(operation.match)
+    effects: Effects = [] if is_met else [(412, state)]
     if is_met is False:
-        return allowed
+        return effects
     if pinned is not None and not state.has(pinned):
-        return [*allowed, (400, state)]
+        return [*effects, (400, state)]
     after = state.changed(
         operation.etag,
         opened=state.opened if opened is None else opened,
@@ -142,54 +143,54 @@ def _update(state: State, operation: Operation) -> Allowed:
         pinned=state.pinned if pinned is None else pinned,
     )
     if operation.status != 200 or (after.shown == operation.shown and operation.etag not in after.stale):
-        allowed.append((200, after))
-    return allowed
+        effects.append((200, after))
+    return effects
 
 
-def _send(state: State, operation: Operation) -> Allowed:
+def _send(state: State, operation: Operation) -> Effects:
     (text,) = operation.given
     if text in state.sent:
-        # The same key came before.
+        # A replay: each text has an idempotency key of its own.
         return [(201, state)]
     if not state.exists:
         return [(404, state)]
     return [(201, state.changed(None, messages=state.messages | {(text, None)}, sent=state.sent | {text}))]
 
 
-def _list(state: State, operation: Operation) -> Allowed:
+def _list(state: State, operation: Operation) -> Effects:
     if not state.exists:
         return [(404, state)]
     return [(200, state)] if operation.status != 200 or state.messages == operation.shown else []
 
 
-def _mark(state: State, operation: Operation) -> Allowed:
-    text, read = operation.given
+def _mark(state: State, operation: Operation) -> Effects:
+    text, read_at = operation.given
     if not state.has(text):
         return [(404, state)]
-    kept = {message for message in state.messages if message[0] != text}
-    return [(200, replace(state, messages=frozenset(kept | {(text, read)})))]
+    others = frozenset(message for message in state.messages if message[0] != text)
+    return [(200, replace(state, messages=others | {(text, read_at)}))]
 
 
-def _delete_message(state: State, operation: Operation) -> Allowed:
+def _delete_message(state: State, operation: Operation) -> Effects:
     (text,) = operation.given
     if not state.has(text):
-        # Who asks while somebody else deletes it has what was asked for.
-        return [(404, state), (204, state)] if operation.is_beside else [(404, state)]
-    kept = frozenset(message for message in state.messages if message[0] != text)
+        # If another request deletes the message at the same time, both may succeed.
+        return [(404, state), (204, state)] if operation.overlaps_deletion else [(404, state)]
+    others = frozenset(message for message in state.messages if message[0] != text)
     if state.pinned == text:
-        return [(204, state.changed(None, messages=kept, pinned=None))]
-    return [(204, replace(state, messages=kept))]
+        return [(204, state.changed(None, messages=others, pinned=None))]
+    return [(204, replace(state, messages=others))]
 
 
-def _delete(state: State, operation: Operation) -> Allowed:
+def _delete(state: State, operation: Operation) -> Effects:
     if not state.exists:
         return [(404, state)]
-    is_met = True if operation.match is None else state.has_tag(operation.match)
+    is_met = state.matches(operation.match)
     gone = replace(state, exists=False, messages=frozenset())
     return ([] if is_met else [(412, state)]) + ([] if is_met is False else [(204, gone)])
 
 
-_EFFECTS = {
+_EFFECTS: dict[str, Callable[[State, Operation], Effects]] = {
     "retrieve": _retrieve,
     "update": _update,
     "send": _send,

@@ -1,8 +1,8 @@
-"""Lambda, as far as functions notice it: environments that are copies of one init, with one invocation at a time each.
+"""A Lambda runtime that forks: each execution environment is a copy of one initialized process.
 
-Its arguments are the folders of the functions. It prints the port on which it listens; each connection to that is an
-environment, which tells its process id, then answers each line, a function, its event and its seconds, with a line. It
-runs in the Python that the functions were built for, with the layer and nothing else.
+The arguments are `<function>=<folder>`. The process prints the port that it listens on. Each connection gets an
+environment of its own, which sends its process id, and then one line of JSON for each line `[function, event, seconds]`
+that it receives. The interpreter is that of the functions' build, with the layer as its only package.
 """
 
 import importlib
@@ -13,31 +13,29 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
 from typing import Any, NoReturn
 
 
 class Context:
-    """What Lambda tells a function about its invocation."""
+    """The Lambda context of an invocation that is stopped after *seconds*."""
 
     def __init__(self, seconds: float) -> None:
-        """An invocation that is stopped after so many *seconds*."""
         self._end = time.monotonic() + seconds
 
     def get_remaining_time_in_millis(self) -> int:
-        """What the name says."""
+        """Returns the time until Lambda stops the invocation."""
         return max(0, int((self._end - time.monotonic()) * 1000))
 
 
 def main() -> NoReturn:
-    """Listens until its standard input ends."""
-    apps = {Path(folder).name: _app(folder) for folder in sys.argv[1:]}
-    # Nobody waits for what an environment ends with.
+    """Serves until standard input is closed, which happens when the parent process ends."""
+    apps = {function: _import_app(folder) for function, _, folder in (given.partition("=") for given in sys.argv[1:])}
+    # No zombies: the kernel discards the exit status of environments.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         print(listener.getsockname()[1], flush=True)
+        # From now on, log lines go to standard error.
         os.dup2(2, 1)
-        # Its input ends with whoever started it.
         while listener in select.select([listener, sys.stdin], [], [])[0]:
             connection, _ = listener.accept()
             if not os.fork():
@@ -48,8 +46,8 @@ def main() -> NoReturn:
     os._exit(0)
 
 
-def _app(folder: str) -> Any:
-    """The function's module. Each is called app, of which there can be only one at a time."""
+def _import_app(folder: str) -> Any:
+    # Each module is called `app`, and only one module can have that name.
     sys.path.insert(0, folder)
     try:
         return importlib.import_module("app")
@@ -63,26 +61,25 @@ def _serve(connection: socket.socket, apps: dict[str, Any]) -> None:
         for value in vars(app).values():
             client = getattr(value, "_client", value)
             if hasattr(client, "meta"):
-                client.meta.events.register("before-send", _sign)
+                client.meta.events.register("before-send", _name_environment)
     with connection, connection.makefile("rw") as stream:
-        _tell(stream, os.getpid())
+        _write(stream, os.getpid())
         for line in stream:
             function, event, seconds = json.loads(line)
             try:
                 response = apps[function].handler(event, Context(seconds))
-            except Exception as error:  # noqa: BLE001 - as Lambda does
-                _tell(stream, {"raised": type(error).__name__})
+            except Exception as error:  # noqa: BLE001 - Lambda reports any exception
+                _write(stream, {"error": type(error).__name__})
             else:
-                _tell(stream, {"answer": response})
+                _write(stream, {"response": response})
 
 
-def _sign(request: Any, **_: object) -> None:
-    """Has the network know who asks."""
+def _name_environment(request: Any, **_: object) -> None:
     request.headers["X-Environment"] = str(os.getpid())
 
 
-def _tell(stream: Any, what: object) -> None:
-    stream.write(f"{json.dumps(what)}\n")
+def _write(stream: Any, value: object) -> None:
+    stream.write(f"{json.dumps(value)}\n")
     stream.flush()
 
 

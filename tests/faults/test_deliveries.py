@@ -1,6 +1,5 @@
-"""Events and stream records come twice, late, out of order and at once, and functions fail meanwhile: all the same."""
+"""Events and stream records are delivered twice, late, out of order and concurrently, and invocations fail."""
 
-import copy
 import json
 import os
 import random
@@ -8,153 +7,125 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests import tables
-from tests.faults.calls import user_names
-from tests.faults.functions import Environment
-from tests.faults.network import BYTE_BY_BYTE, FAULTS, Network, carry
-from tests.handlers import call, create, event, list_messages, send
+from tests.faults.environments import Environment, FaultyEnvironment
+from tests.faults.fixtures import new_user
+from tests.faults.network import Network
+from tests.handlers import call, create, deletions, event, list_messages, send
 
-SEEDS = int(os.environ.get("CHAOS_DELIVERIES", "2"))
-_AT_ONCE, _EVENTS = 4, 6
-# Lambda delivers what failed twice more.
+_SEEDS = int(os.environ.get("FAULTS_DELIVERIES", "2"))
+_PARALLEL, _EVENTS = 4, 6
+# Lambda retries a failed invocation twice.
 _ATTEMPTS = 3
 _LIKELIHOOD = 0.4
-# A purge begins nothing in the last 50 s.
+# A purge starts no request in its last 50 s.
 _PURGE_SECONDS = 56
-_QUICK = [fault for fault in FAULTS if fault != BYTE_BY_BYTE and "no answer" not in fault and "wait" not in fault]
-
-user_name = user_names()
 
 
 class Deliverer:
-    """Lambda, as it delivers events and batches of records: again where a function failed, but not for ever."""
+    """Delivers events to a function as Lambda does: concurrently, and again if an invocation fails."""
 
-    def __init__(self, network: Network, port: int, seed: str) -> None:
-        """Delivers the same way for the same *seed*."""
+    def __init__(self, network: Network, port: int, seed: int) -> None:
         self._network, self._port, self._seed = network, port, seed
-        self.seen: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
 
     def deliver(self, function: str, events: Sequence[Any], seconds: float | None = None) -> list[Any]:
-        """Has *function* get *events*, several at once and some of them failing; those that were given up."""
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            given_up = pool.map(
-                lambda number: self._deliver(function, events[number::_AT_ONCE], f"{self._seed} {number}", seconds),
-                range(_AT_ONCE),
-            )
-            return [event for some in given_up for event in some]
+        """Delivers *events* to *function* and returns those whose last attempt failed."""
+        parts = [events[number::_PARALLEL] for number in range(_PARALLEL)]
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            failed = pool.map(partial(self._deliver, function, seconds), range(_PARALLEL), parts)
+            return [event for part in failed for event in part]
 
-    def _deliver(self, function: str, events: Sequence[Any], seed: str, seconds: float | None) -> list[Any]:
-        chance = random.Random(seed)  # noqa: S311 - so that it comes again
-        given_up = []
-        with closing(Environment(self._port)) as environment:
-            for given in events:
+    def _deliver(self, function: str, seconds: float | None, number: int, events: Sequence[Any]) -> list[Any]:
+        chance = random.Random(f"{self._seed} {number}")  # noqa: S311 - repeatable
+        failed = []
+        with closing(FaultyEnvironment(self._port, self._network, chance, _LIKELIHOOD)) as environment:
+            for event in events:
                 for _ in range(_ATTEMPTS):
-                    fault = chance.choice(_QUICK) if chance.random() < _LIKELIHOOD else ""
-                    at, is_lasting = chance.randint(1, 4), chance.random() < 0.5
-                    self._network.set(environment.pid, FAULTS.get(fault, carry), at, is_lasting=is_lasting)
-                    result = environment.invoke(function, given, seconds)
-                    if fault.startswith("killed"):
-                        environment.close()
-                    self.seen["failed" if result.is_stopped or result.is_failed else "done"] += 1
-                    if not (result.is_stopped or result.is_failed):
+                    has_failed = environment.invoke(function, event, seconds).has_failed
+                    self.counts["failed" if has_failed else "done"] += 1
+                    if not has_failed:
                         break
                 else:
-                    given_up.append(given)
-        return given_up
+                    failed.append(event)
+        return failed
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", range(_SEEDS))
 @pytest.mark.usefixtures("tables")
-def test_an_event_is_stored_once_or_becomes_a_letter(
-    seed: int, aws: Network, runtime: int, record_property: Callable[[str, object], None]
+def test_event_is_stored_once_or_becomes_a_dead_letter(
+    seed: int, network: Network, runtime: int, record_property: Callable[[str, object], None]
 ) -> None:
-    user, chance = user_name(), random.Random(seed)  # noqa: S311 - so that it comes again
-    with aws.aws:
-        kept, gone = create(user), create(user)
-    events = [
-        _received(user, conversation["id"], f"{conversation['id']} {number}")
-        for conversation in (kept, gone)
-        for number in range(_EVENTS)
-    ]
-    deliverer = Deliverer(aws, runtime, str(seed))
+    user, chance = new_user(), random.Random(seed)  # noqa: S311 - repeatable
+    with network.lock:
+        kept, deleted = create(user)["id"], create(user)["id"]
+    events = [_received(user, id, f"{id} {number}") for id in (kept, deleted) for number in range(_EVENTS)]
+    deliverer = Deliverer(network, runtime, seed)
     early, late = events[::2], events[1::2]
     chance.shuffle(early)
-    given_up = deliverer.deliver("receive_message", early + early)
-    with aws.aws:
-        call("delete_conversation", user=user, id=gone["id"])
+    failed = deliverer.deliver("receive_message", early * 2)
+    with network.lock:
+        call("delete_conversation", user=user, id=deleted)
     chance.shuffle(late)
-    given_up += deliverer.deliver("receive_message", late + early + late)
-    # What was given up waits in the queue of dead letters, from which people send it again.
+    failed += deliverer.deliver("receive_message", late + early + late)
+    # Lambda puts these into the dead letter queue, from which people redrive them.
     with closing(Environment(runtime)) as environment:
-        for given in given_up:
-            assert not environment.invoke("receive_message", given).is_failed
-    with aws.aws:
+        assert not any(environment.invoke("receive_message", event).has_failed for event in failed)
+    with network.lock:
         found = list_messages(user)
-        now = call("retrieve_conversation", user=user, id=kept["id"]).body
-    wanted = {given["detail"]["message"] for given in events if given["detail"]["conversation_id"] == kept["id"]}
-    assert Counter(message["message"] for message in found) == dict.fromkeys(wanted, 1)
+        conversation = call("retrieve_conversation", user=user, id=kept).body
+    expected = {text for each in events if (text := each["detail"]["message"]).startswith(kept)}
+    assert Counter(message["message"] for message in found) == dict.fromkeys(expected, 1)
     assert {message["contact"]["id"] for message in found} == {"harry"}
-    assert now["last_active_at"] == max(message["created_at"] for message in found)
-    dead_letters = {
-        json.loads(dead_letter)["event"]["detail"]["message"] for dead_letter in aws.dead_letters if user in dead_letter
-    }
-    assert {given["detail"]["message"] for given in late} - wanted <= dead_letters
-    assert not dead_letters & wanted
-    record_property("deliveries", json.dumps({"function": "receive_message", **deliverer.seen}))
+    assert conversation["last_active_at"] == max(message["created_at"] for message in found)
+    rejected = [json.loads(letter)["event"]["detail"] for letter in network.dead_letters if user in letter]
+    dead_letters = {detail["message"] for detail in rejected}
+    assert {each["detail"]["message"] for each in late} - expected <= dead_letters
+    assert not dead_letters & expected
+    record_property("deliveries", json.dumps({"function": "receive_message", **deliverer.counts}))
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", range(_SEEDS))
 @pytest.mark.usefixtures("tables")
-def test_what_was_deleted_is_purged_and_nothing_else(
-    seed: int, aws: Network, runtime: int, record_property: Callable[[str, object], None]
+def test_purges_delete_the_messages_of_deleted_conversations_only(
+    seed: int, network: Network, runtime: int, record_property: Callable[[str, object], None]
 ) -> None:
-    user, chance = user_name(), random.Random(seed)  # noqa: S311 - so that it comes again
-    with aws.aws:
+    user, chance = new_user(), random.Random(seed)  # noqa: S311 - repeatable
+    with network.lock:
         kept = create(user)
-        said = send(kept, user=user)
-        gone = []
+        message = send(kept, user=user)
+        removed = []
         for _ in range(5):
-            conversation = create(user)
+            id = create(user)["id"]
             for number in range(chance.choice([0, 1, 26])):
-                tables.put_message(user, conversation["id"], f"left {number}")
-            call("delete_conversation", user=user, id=conversation["id"])
-            gone.append(conversation["id"])
-    removals = gone * 2
-    chance.shuffle(removals)
-    deliverer = Deliverer(aws, runtime, str(seed))
-    batches = [_removed(user, removals[start : start + 3]) for start in range(0, len(removals), 3)]
+                tables.put_message(user, id, f"unpurged {number}")
+            call("delete_conversation", user=user, id=id)
+            removed.append((user, id))
+    removed *= 2
+    chance.shuffle(removed)
+    deliverer = Deliverer(network, runtime, seed)
+    batches = [deletions(*removed[start : start + 3]) for start in range(0, len(removed), 3)]
     deliverer.deliver("purge_messages", batches, _PURGE_SECONDS)
-    with aws.aws:
+    with network.lock:
         tables.age_tombstones()
-    # Several at once, which never happens: the more, the better.
-    deliverer.deliver("sweep_purges", [event("sweep_purges")] * _AT_ONCE, _PURGE_SECONDS)
+    # Concurrent sweeps, which the schedule never causes.
+    deliverer.deliver("sweep_purges", [event("sweep_purges")] * _PARALLEL, _PURGE_SECONDS)
     with closing(Environment(runtime)) as environment:
-        assert not environment.invoke("sweep_purges", event("sweep_purges")).is_failed
-    with aws.aws:
+        assert not environment.invoke("sweep_purges", event("sweep_purges")).has_failed
+    with network.lock:
         found = tables.user_rows(user)
-        assert list_messages(user) == [said]
-    assert [row["id"]["S"] for row in found["messages"]] == [said["id"]]
+        assert list_messages(user) == [message]
+    assert [row["id"]["S"] for row in found["messages"]] == [message["id"]]
     assert [row["id"]["S"] for row in found["conversations"]] == [kept["id"]]
     assert found["tombstones"] == []
-    record_property("deliveries", json.dumps({"function": "purge_messages and sweep_purges", **deliverer.seen}))
+    record_property("deliveries", json.dumps({"function": "purge_messages and sweep_purges", **deliverer.counts}))
 
 
 def _received(user: str, conversation_id: str, text: str) -> Any:
-    sample = event("receive_message")
-    sample["detail"] = {"user_id": user, "conversation_id": conversation_id, "contact_id": "harry", "message": text}
-    return sample | {"id": text}
-
-
-def _removed(user: str, ids: Sequence[str]) -> Any:
-    sample = event("purge_messages")
-    (record,) = sample["Records"]
-    sample["Records"] = []
-    for number, id in enumerate(ids):
-        removal = copy.deepcopy(record)
-        removal["dynamodb"] |= {"Keys": {"user_id": {"S": user}, "id": {"S": id}}, "SequenceNumber": str(number)}
-        sample["Records"].append(removal)
-    return sample
+    detail = {"user_id": user, "conversation_id": conversation_id, "contact_id": "harry", "message": text}
+    return event("receive_message") | {"id": text, "detail": detail}

@@ -1,4 +1,4 @@
-"""A page costs the same whatever the user owns."""
+"""The cost of a page does not depend on how many conversations the user owns."""
 
 import itertools
 import os
@@ -15,7 +15,7 @@ from tests.wire import Wire
 pytestmark = pytest.mark.usefixtures("tables")
 
 
-def test_a_page_over_10_000_conversations_reads_no_more_than_one_over_100(wire: Wire) -> None:
+def test_page_reads_as_many_rows_of_10_000_as_of_100(wire: Wire) -> None:
     limit = 3
     write(100)
     few = {str(query): items_read(query, limit, wire) for query in COMBINATIONS}
@@ -27,6 +27,7 @@ def test_a_page_over_10_000_conversations_reads_no_more_than_one_over_100(wire: 
 
 
 def items_read(query: dict[str, str], limit: int, wire: Wire) -> int:
+    """Lists a page and returns the number of rows that DynamoDB read for it."""
     wire.reset()
     parameters = query | {"limit": str(limit)}
     response = call("list_conversations", query={name: [value] for name, value in parameters.items()})
@@ -35,11 +36,11 @@ def items_read(query: dict[str, str], limit: int, wire: Wire) -> int:
 
 
 def write(count: int) -> None:
-    """Writes *count* conversations of kevin: every flag and group in turn, so that each combination has some."""
+    """Writes *count* conversations of kevin, with all combinations of flags and groups in turn."""
     client = boto3.client("dynamodb")
     kinds = itertools.cycle(itertools.product("01", "01", "01", (None, "friends")))
     for _ in range(0, count, 25):
-        rows = [row(*kind) for kind in itertools.islice(kinds, 25)]
+        rows = [conversation_row(*kind) for kind in itertools.islice(kinds, 25)]
         client.batch_write_item(
             RequestItems={os.environ["CONVERSATIONS_TABLE_NAME"]: [{"PutRequest": {"Item": row}} for row in rows]}
         )
@@ -48,7 +49,7 @@ def write(count: int) -> None:
 _clock = itertools.count(1_790_000_000_000_000_000, 1_000_000)
 
 
-def row(is_archived: str, is_pinned: str, is_muted: str, group_id: str | None) -> dict[str, Any]:
+def conversation_row(is_archived: str, is_pinned: str, is_muted: str, group_id: str | None) -> dict[str, Any]:
     now = next(_clock)
     made: dict[str, Any] = {
         "user_id": {"S": "kevin"},

@@ -1,4 +1,4 @@
-"""The purge against everything that may go wrong with it: whatever happens, the sweep leaves nothing behind."""
+"""Purges and sweeps under random faults: a final sweep leaves nothing of deleted conversations."""
 
 import os
 import random
@@ -13,24 +13,24 @@ from coherent import errors
 
 from tests import tables
 from tests.handlers import call, create, list_messages, purge, send, sweep
-from tests.wire import Wire, response, error_response
+from tests.wire import Wire, error_response, response
 
 SEEDS = int(os.environ.get("PURGE_SEEDS", "25"))
 
 
 class KilledError(BaseException):
-    """What becomes of a function that is stopped from outside: nothing in it can catch this."""
+    """Lambda stops the function: the code under test does not catch this."""
 
 
-class Chaos:
-    """Faults at random requests."""
+class RandomFaults:
+    """Injects faults at random requests."""
 
     def __init__(self, wire: Wire, random: random.Random, likelihood: float) -> None:
-        """Each request of *wire* meets a fault with this *likelihood*."""
+        """Injects a fault with this *likelihood* at each request of *wire*."""
         self._wire, self._random, self._likelihood = wire, random, likelihood
 
     def __call__(self, request: AWSPreparedRequest) -> AWSResponse | None:
-        """One of them, or none."""
+        """Responds to *request* with a fault, or returns None to let it pass."""
         if self._random.random() > self._likelihood:
             return None
         kind = self._random.choice(["throttled", "failed", "timed out", "killed", "killed after", "unprocessed"])
@@ -46,22 +46,22 @@ class Chaos:
             self._wire.kill_after_response = KilledError()
             return None
         if self._wire.requests[-1] == "BatchWriteItem":
-            return self._part_of(request)
+            return self._carry_out_a_part(request)
         return None
 
-    def _part_of(self, request: AWSPreparedRequest) -> AWSResponse:
+    def _carry_out_a_part(self, request: AWSPreparedRequest) -> AWSResponse:
         ((table_name, writes),) = self._wire.bodies[-1]["RequestItems"].items()
-        done = [write for write in writes if self._random.random() < 0.5]
-        for write in done:
-            tables.delete_message(write["DeleteRequest"]["Key"])
-        undone = [write for write in writes if write not in done]
-        return response(request, {"UnprocessedItems": {table_name: undone} if undone else {}})
+        unprocessed = [write for write in writes if self._random.random() < 0.5]
+        for write in writes:
+            if write not in unprocessed:
+                tables.delete_message(write["DeleteRequest"]["Key"])
+        return response(request, {"UnprocessedItems": {table_name: unprocessed} if unprocessed else {}})
 
 
 @pytest.mark.usefixtures("tables", "no_backoff")
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_once_the_sweep_has_run_nothing_is_left_of_what_was_deleted(seed: int, wire: Wire) -> None:
-    chance = random.Random(seed)  # noqa: S311 - so that a failure comes again
+def test_sweep_finishes_interrupted_purges(seed: int, wire: Wire) -> None:
+    chance = random.Random(seed)  # noqa: S311 - seeded, to reproduce failures
     kept = send(create())
     conversations: list[dict[str, Any]] = []
     for _ in range(chance.randint(1, 3)):
@@ -69,26 +69,25 @@ def test_once_the_sweep_has_run_nothing_is_left_of_what_was_deleted(seed: int, w
         for _ in range(chance.choice([0, 1, 24, 25, 26, 51])):
             tables.put_message("kevin", conversation["id"])
         conversations.append(conversation)
-    gone = []
     wire.reset()
-    chaos = Chaos(wire, chance, likelihood=chance.choice([0.05, 0.2, 0.5]))
-    wire.fault = chaos
+    faults = RandomFaults(wire, chance, likelihood=chance.choice([0.05, 0.2, 0.5]))
+    wire.fault = faults
     for conversation in conversations:
         with suppress(KilledError):
             call("delete_conversation", id=conversation["id"])
     wire.fault = None
     existing = {row["id"]["S"] for row in tables.conversations()}
-    gone = [("kevin", conversation["id"]) for conversation in conversations if conversation["id"] not in existing]
-    # The conversation and the order go together, whatever happened to the function that deleted it.
-    assert sorted(tables.tombstones()) == sorted(f"kevin#{id}" for _, id in gone)
+    deleted = [("kevin", conversation["id"]) for conversation in conversations if conversation["id"] not in existing]
+    # A conversation and its tombstone change together, even if the function was killed.
+    assert sorted(tables.tombstones()) == sorted(f"kevin#{id}" for _, id in deleted)
     before = {row["id"]["S"] for row in tables.messages() if row["conversation_id"]["S"] in existing}
 
-    wire.fault = chaos
+    wire.fault = faults
     if chance.random() < 0.5:
         tables.age_tombstones()
-    # The stream delivers at least once, in batches that it cuts as it likes, and gives up after a while.
+    # A stream delivers records at least once, in batches of any size, and gives up after some attempts.
     for _ in range(chance.randint(0, 4)):
-        batch = chance.choices(gone, k=chance.randint(1, 4)) if gone else []
+        batch = chance.choices(deleted, k=chance.randint(1, 4)) if deleted else []
         with suppress(KilledError, BatchProcessingError):
             purge(*batch, seconds=chance.choice([300, 50.01]))
     for _ in range(chance.randint(0, 2)):

@@ -12,14 +12,14 @@ from tests.handlers import Context
 of: Any = deadline.of
 
 
-def test_deadline_is_set_within_an_invocation_only() -> None:
+def test_deadline_is_set_only_within_an_invocation() -> None:
     assert deadline.seconds_left() == math.inf
     with of(Context(60)):
         assert 50 < deadline.seconds_left() <= 60
     assert deadline.seconds_left() == math.inf
 
 
-def test_deadline_is_known_to_a_thread_that_copies_the_context() -> None:
+def test_thread_with_copied_context_knows_the_deadline() -> None:
     left = []
     with of(Context(5)):
         context = contextvars.copy_context()
@@ -29,7 +29,7 @@ def test_deadline_is_known_to_a_thread_that_copies_the_context() -> None:
     assert 4 < left[0] < 5
 
 
-def test_deadlines_of_two_invocations_at_once_are_independent() -> None:
+def test_concurrent_invocations_have_separate_deadlines() -> None:
     left = []
 
     def invoke() -> None:

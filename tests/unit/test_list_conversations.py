@@ -10,8 +10,9 @@ from urllib.parse import parse_qsl
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from tests.filters import COMBINATIONS, matches
+from tests.filters import COMBINATIONS
 from tests.handlers import Context, call, create, event, handler, invoke, list_conversations, request, update
+from tests.model import matches
 from tests.wire import Wire, error_response
 
 pytestmark = pytest.mark.usefixtures("tables")

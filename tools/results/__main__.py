@@ -20,8 +20,8 @@ _SUITES = [
     *(f"tests/e2e/test_{name}.py" for name in report.ATTACKS),
 ]
 # What the suites read: each fault at each request, and so many generated histories and deliveries.
-_LONG = {"CHAOS_LONG": "1", "CHAOS_HISTORIES": "60", "CHAOS_DELIVERIES": "25", "PURGE_SEEDS": "200"}
-_SHORT = {"CHAOS_HISTORIES": "3", "CHAOS_DELIVERIES": "2"}
+_LONG = {"FAULTS_LONG": "1", "FAULTS_HISTORIES": "60", "FAULTS_DELIVERIES": "25", "PURGE_SEEDS": "200"}
+_SHORT = {"FAULTS_HISTORIES": "3", "FAULTS_DELIVERIES": "2"}
 
 
 def main() -> int:
