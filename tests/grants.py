@@ -39,7 +39,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     "ListMessages": {"dynamodb:BatchGetItem": {CONVERSATIONS}, "dynamodb:Query": {MESSAGES, BY_USER}},
     "PurgeMessages": {
         "dynamodb:BatchWriteItem": {MESSAGES},
-        "dynamodb:DeleteItem": {CONVERSATIONS},
+        "dynamodb:GetItem": {CONVERSATIONS},
         "dynamodb:Query": {MESSAGES},
         "sqs:SendMessage": {DEAD_LETTERS},
         # Lambda requires all four before it creates the mapping.
@@ -59,6 +59,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     "SweepPurges": {
         "dynamodb:BatchWriteItem": {MESSAGES},
         "dynamodb:DeleteItem": {CONVERSATIONS},
+        "dynamodb:GetItem": {CONVERSATIONS},
         "dynamodb:Query": {CONVERSATIONS, MESSAGES},
     },
     "UpdateConversation": {

@@ -14,7 +14,7 @@ from tests.stack import Client, Stack, leak_free_error, send_raw, wait_until
 MAX_BYTES = 64 * 1024
 # Content type, an extra header, body and expected status of POST /conversations.
 OVERSIZED: dict[str, tuple[str, str, bytes, int]] = {
-    "a body of 64 KiB and a byte": (JSON, "", b'{"contact_id": "%s"}' % (b"a" * (MAX_BYTES - 17)), 413),
+    "a body of 512 KiB and a byte": (JSON, "", b'{"contact_id": "%s"}' % (b"a" * (MAX_BYTES - 17)), 413),
     "a body of 6 MB": (JSON, "", b'{"contact_id": "%s"}' % (b"a" * 6_000_000), 413),
     "a form of 6 MB": (FORM, "", b"contact_id=" + b"a" * 6_000_000, 413),
     "30,000 nested arrays": (JSON, "", b'{"contact_id": %s%s}' % (b"[" * 30_000, b"]" * 30_000), 400),

@@ -21,6 +21,7 @@ from coherent.conversations.models import CreateConversation, ListConversations,
 from coherent.conversations.repository import ConversationRepository
 from coherent.messages.models import CreateMessage, ListMessages, UpdateMessage
 from coherent.messages.repository import MessageRepository
+from coherent.preconditions import ANY
 from coherent.storage.dynamodb import Tables
 from samtranslator.yaml_helper import yaml_parse
 
@@ -258,9 +259,9 @@ def _calls(conversations: ConversationRepository, messages: MessageRepository, m
     metered("retrieve", conversations.retrieve, alone)
     for where, id in (("", alone), (" in a group", grouped)):
         opened = UpdateConversation.parse({"last_opened_at": now}, text=False)
-        metered(f"mark as opened{where}", conversations.update, id, opened, None)
+        metered(f"mark as opened{where}", conversations.update, id, opened, ANY)
         muted = UpdateConversation.parse({"is_muted": True}, text=False)
-        metered(f"pin, mute or archive{where}", conversations.update, id, muted, None)
+        metered(f"pin, mute or archive{where}", conversations.update, id, muted, ANY)
         new = CreateMessage.parse({"conversation_id": id, "message": "Merry Christmas, you filthy animal!"}, text=False)
         sent = [metered(f"send a message{where}", messages.create, new, None, None) for _ in range(_LIMIT + 1)]
     message_id, pinned_id, *_ = [creation.version.resource["id"] for creation in sent]
@@ -268,12 +269,12 @@ def _calls(conversations: ConversationRepository, messages: MessageRepository, m
     metered("list the messages of a conversation", messages.list, of_one)
     metered("list all messages", messages.list, ListMessages.parse({}, text=True))
     metered("retrieve a message", messages.retrieve, message_id)
-    metered("update a message", messages.update, message_id, UpdateMessage.parse({"read_at": now}, text=False), None)
-    metered("delete a message", messages.delete, message_id, None)
+    metered("update a message", messages.update, message_id, UpdateMessage.parse({"read_at": now}, text=False), ANY)
+    metered("delete a message", messages.delete, message_id, ANY)
     pin = UpdateConversation.parse({"pinned_message_id": pinned_id}, text=False)
-    metered("pin a message in a group", conversations.update, grouped, pin, None)
-    metered("delete a pinned message in a group", messages.delete, pinned_id, None)
-    metered("delete", conversations.delete, alone, None)
-    metered("delete in a group", conversations.delete, grouped, None)
-    conversations.delete(USER_ID, keyed, None)
+    metered("pin a message in a group", conversations.update, grouped, pin, ANY)
+    metered("delete a pinned message in a group", messages.delete, pinned_id, ANY)
+    metered("delete", conversations.delete, alone, ANY)
+    metered("delete in a group", conversations.delete, grouped, ANY)
+    conversations.delete(USER_ID, keyed, ANY)
     return costs

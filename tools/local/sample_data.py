@@ -8,6 +8,7 @@ from coherent.conversations.repository import ConversationRepository
 from coherent.errors import CoherentError, NotFound
 from coherent.messages.models import CreateMessage
 from coherent.messages.repository import MessageRepository
+from coherent.preconditions import ANY
 from coherent.storage.dynamodb import Tables
 from rich.progress import track
 
@@ -82,4 +83,4 @@ def _set_flags(repository: ConversationRepository, user_id: str, id: str, number
     if number % 5 == 2:
         changes["archived_at"] = conversation["created_at"]
     if changes and version == 1:
-        repository.update(user_id, id, UpdateConversation.parse(changes, text=False), None)
+        repository.update(user_id, id, UpdateConversation.parse(changes, text=False), ANY)

@@ -14,7 +14,7 @@ from coherent.http.response import Response, of_error, proxy_response
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-_EXPOSED_HEADERS = "ETag, Idempotent-Replayed, Link, Location, Retry-After, X-Request-Id"
+EXPOSED_HEADERS = "ETag, Idempotent-Replayed, Link, Location, Retry-After, X-Request-Id"
 
 logger = Logger()
 
@@ -33,7 +33,7 @@ def endpoint(
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
         "Access-Control-Allow-Origin": os.environ["ALLOWED_ORIGIN"],
-        "Access-Control-Expose-Headers": _EXPOSED_HEADERS,
+        "Access-Control-Expose-Headers": EXPOSED_HEADERS,
     }
 
     def decorate(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], "LambdaContext"], dict[str, Any]]:
