@@ -11,7 +11,7 @@ import pytest
 from tests.security.attacks import ABSENT_ID, FORM, JSON, RESOURCE_CONSUMPTION, RecordAttack, Victim, unchanged
 from tests.stack import Client, Stack, leak_free_error, send_raw, wait_until
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 512 * 1024
 # Content type, an extra header, body and expected status of POST /conversations.
 OVERSIZED: dict[str, tuple[str, str, bytes, int]] = {
     "a body of 512 KiB and a byte": (JSON, "", b'{"contact_id": "%s"}' % (b"a" * (MAX_BYTES - 17)), 413),
