@@ -8,9 +8,8 @@ from coherent import errors
 from coherent.http import body, etags
 from coherent.preconditions import Preconditions
 
-from tools.openapi import schemas
+from tools.openapi import TEXTS, examples, schemas
 from tools.openapi.routes import ROUTES, Route
-from tools.openapi.texts import CONVERSATION_ID, MESSAGE_ID, REQUEST_HEADERS, RESPONSE_HEADERS, STATUSES
 
 _PROJECT = Path(__file__).resolve().parent.parent.parent / "pyproject.toml"
 _JSON = "application/json"
@@ -25,12 +24,7 @@ _SCOPES = {
         ("write", f"{verb}, update and delete {noun}"),
     )
 }
-_TAGS = {
-    "Conversations": "The user's conversations with contacts and groups: list, create, pin, mute, archive, delete.",
-    "Messages": "The messages in the user's conversations: list, send, edit, react, mark as read, delete.",
-}
 _ERRORS_OF_EVERY_CALL = (401, 403, 429, 500, 503)
-_FIREWALL = "The firewall refused this request"
 # API Gateway's own errors, as in template.yaml, and those whose text needs no request.
 _MESSAGES = {
     401: "Authorization: must be 'Bearer ' and a valid access token with the scope of this call",
@@ -71,7 +65,7 @@ def document() -> dict[str, Any]:
                 },
             }
         ],
-        "tags": [{"name": name, "description": description} for name, description in _TAGS.items()],
+        "tags": [{"name": name, "description": description} for name, description in TEXTS["tags"].items()],
         "paths": paths,
         "components": {"schemas": named, "securitySchemes": {"oauth2": _oauth2(), "bearer": _bearer()}},
     }
@@ -119,8 +113,9 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             schema = schemas.without_null(attribute) | {"examples": [schemas.example(route.query.__name__, name)]}
             parameters.append({"name": name, "in": "query", "schema": schema, "description": description})
     for name in route.request_headers:
-        description, pattern, example = REQUEST_HEADERS[name]
-        schema = {"type": "string", "examples": [example], "pattern": f"^{pattern}$"}
+        pattern = "[ -~]{1,255}" if name == "Idempotency-Key" else etags.PATTERN
+        schema = {"type": "string", "examples": [examples.REQUEST_HEADERS[name]], "pattern": f"^{pattern}$"}
+        description = TEXTS["request_headers"][name]
         parameters.append({"name": name, "in": "header", "schema": schema, "description": description})
     return parameters
 
@@ -134,22 +129,25 @@ def _success(route: Route) -> dict[str, Any]:
 
 
 def _failure(route: Route, status: int) -> dict[str, Any]:
-    description = STATUSES[status].format(noun=route.noun)
+    _, noun = _missing(route) if status == 404 else ("", route.noun)
+    description = TEXTS["statuses"][str(status)].format(noun=noun, max_bytes=body.MAX_BYTES)
+    if status == 503 and route.method != "get":
+        description += " The change may have been applied all the same."
     if status == 304:
         return {"description": description, "headers": _headers(route, "ETag")}
-    examples = {"error": _message(route, status)}
+    messages = {"error": _message(route, status)}
     if status == 403:
-        examples = {"firewall": _FIREWALL}
+        messages = {"firewall": "The firewall refused this request"}
         if route.endpoint == "update_message":
             description = f"A contact sent the message, so its text and attachments cannot change. {description}"
-            examples = {"contact": "message: only the sender of a message can change this"} | examples
+            messages = {"contact": "message: only the sender of a message can change this"} | messages
     kind = "api_error" if status >= 500 else "invalid_request"
     url = f"https://protocol.chat/docs/errors/{kind}"
     content = {
         "schema": schemas.reference("ApiErrorResponse"),
         "examples": {
             name: {"value": {"type": kind, "message": message, "documentation_url": url}}
-            for name, message in examples.items()
+            for name, message in messages.items()
         },
     }
     headers = _headers(route, "Retry-After") if status in (429, 503) else _headers(route)
@@ -159,7 +157,7 @@ def _failure(route: Route, status: int) -> dict[str, Any]:
 def _message(route: Route, status: int) -> str:
     """Returns the message of the example of *status*, as the API words it."""
     if status == 404:
-        parameter, noun = ("id", route.noun) if "{id}" in route.path else ("conversation_id", "conversation")
+        parameter, noun = _missing(route)
         return str(errors.NotFound(noun, parameter))
     if status == 412:
         return str(Preconditions(allowed=frozenset([2])).failure(route.noun, 3))
@@ -176,20 +174,25 @@ def _message(route: Route, status: int) -> str:
     raise ValueError(f"{route.endpoint}: the example of a 400 is valid")
 
 
+def _missing(route: Route) -> tuple[str, str]:
+    """Returns the parameter and the noun of a 404."""
+    return ("id", route.noun) if "{id}" in route.path else ("conversation_id", "conversation")
+
+
 def _headers(route: Route, *names: str) -> dict[str, Any]:
     return {
         name: {
-            "description": description,
+            "description": TEXTS["response_headers"][name],
             "schema": {"type": "string"},
             "example": example.format(noun=route.noun, id=_id(route)),
         }
-        for name, (description, example) in RESPONSE_HEADERS.items()
+        for name, example in examples.RESPONSE_HEADERS.items()
         if name in (*names, "X-Request-Id")
     }
 
 
 def _id(route: Route) -> str:
-    return {"conversation": CONVERSATION_ID, "message": MESSAGE_ID}[route.noun]
+    return {"conversation": examples.CONVERSATION_ID, "message": examples.MESSAGE_ID}[route.noun]
 
 
 def _oauth2() -> dict[str, Any]:

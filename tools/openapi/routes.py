@@ -6,7 +6,7 @@ from coherent.conversations.models import CreateConversation, ListConversations,
 from coherent.messages.models import CreateMessage, ListMessages, UpdateMessage
 from coherent.parameters import Parameters
 
-from tools.openapi.texts import CONVERSATION, CONVERSATION_ID, MESSAGE, NEW_CONVERSATION, NEW_MESSAGE
+from tools.openapi.examples import CONVERSATION, CONVERSATION_ID, MESSAGE, NEW_CONVERSATION, NEW_MESSAGE, REACTIONS
 
 
 class Route(NamedTuple):
@@ -43,7 +43,7 @@ class Route(NamedTuple):
 _CONDITIONS = ("If-Match", "If-None-Match")
 _CREATED = ("Location", "ETag", "Idempotent-Replayed")
 _EDIT = {"is_pinned": True, "archived_at": None}
-_REACTION = {"reactions": [{"reaction": "heart", "contact_id": None}], "read_at": 1795374369}
+_REACTION = {"reactions": REACTIONS, "read_at": 1795374369}
 ROUTES = [
     Route("get", "/conversations", "list_conversations", "List conversations",
           "Lists the user's conversations, newest first, a page at a time. Filters combine with AND.",

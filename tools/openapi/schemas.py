@@ -9,7 +9,7 @@ from coherent.messages.models import Reaction
 from coherent.messages.repository import Contact, Message
 from coherent.parameters import MAX_SECONDS, Parameters
 
-from tools.openapi.texts import ATTRIBUTES, EXAMPLES, SCHEMAS
+from tools.openapi import TEXTS, examples
 
 Schema = dict[str, Any]
 
@@ -36,7 +36,8 @@ def responses() -> Schema:
     for fields in (Conversation, Message, Contact):
         schemas[fields.__name__] = {name: _type(hint) for name, hint in get_type_hints(fields).items()}
     for name in ("Conversation", "Message"):
-        schemas[name]["id"] = ID
+        for id in {"id", "conversation_id", "pinned_message_id"} & schemas[name].keys():
+            schemas[name][id] = ID | schemas[name][id]
         schemas[f"{name}s"] = {"has_more": _TYPES[bool], "data": {"type": "array", "items": reference(name)}}
     schemas |= {"Reaction": parameters(Reaction), "ApiErrorResponse": _ERROR}
     return {name: _object(name, properties, list(properties)) for name, properties in schemas.items()}
@@ -72,16 +73,14 @@ def form_body(model: type[Parameters]) -> Schema:
 
 def parameters(model: type[Parameters]) -> dict[str, Schema]:
     """Returns the schemas of the attributes of a body, or of the parameters of a query."""
-    schemas: dict[str, Schema] = model.model_json_schema(ref_template=_REFERENCE)["properties"]
-    for name, schema in schemas.items():
-        if "anyOf" in schema:
-            schema |= _nullable(schema.pop("anyOf")[0])
-        del schema["title"]
-        # The API applies no other default: absent attributes stay as they are.
-        if name != "limit":
-            schema.pop("default", None)
-        rule = schema.pop("description", "")
-        schema["description"] = ATTRIBUTES[model.__name__][name]
+    schemas = {}
+    for name, given in model.model_json_schema(ref_template=_REFERENCE)["properties"].items():
+        schema = _nullable(given["anyOf"][0]) if "anyOf" in given else given
+        # The API applies the default of `limit` only: absent attributes stay as they are.
+        dropped = ("title", "description", "default")[: 2 if name == "limit" else 3]
+        schemas[name] = schema = {key: value for key, value in schema.items() if key not in dropped}
+        rule = given.get("description")
+        schema["description"] = TEXTS["attributes"][model.__name__][name]
         # Other rules are obvious from the type.
         if rule and ("items" in schema or schema.get("pattern", ids.PATTERN) != ids.PATTERN):
             schema["description"] += f" Must be {rule}."
@@ -95,17 +94,19 @@ def without_null(schema: Schema) -> Schema:
 
 def example(schema_name: str, name: str) -> object:
     """Returns the example of an attribute."""
-    return EXAMPLES.get(f"{schema_name}.{name}", EXAMPLES.get(name.removesuffix("[]")))
+    specific = f"{schema_name}.{name}"
+    return examples.ATTRIBUTES[specific if specific in examples.ATTRIBUTES else name]
 
 
 def _object(name: str, properties: dict[str, Schema], required: list[str]) -> Schema:
+    described = {}
     for attribute, schema in properties.items():
-        schema = properties[attribute] = {"description": ATTRIBUTES[name][attribute], **schema}
-        schema["examples"] = [example(name, attribute)]
+        texts = {"description": TEXTS["attributes"][name][attribute], "examples": [example(name, attribute)]}
+        described[attribute] = texts | schema
         if schema.get("format") == "int64":
-            schema["description"] += " Unix seconds."
-    described = {"type": "object", "description": SCHEMAS[name], "properties": properties}
-    return described | ({"required": required} if required else {})
+            described[attribute]["description"] += " Unix seconds."
+    whole = {"type": "object", "description": TEXTS["schemas"][name], "properties": described}
+    return whole | ({"required": required} if required else {})
 
 
 def _type(hint: Any) -> Schema:  # noqa: ANN401 - any type of an attribute
