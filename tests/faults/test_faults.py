@@ -139,11 +139,8 @@ def _apply_concurrently(change: Call, fixture: Fixture, exchange: Exchange) -> N
 def _check_first(case: Case, fixture: Fixture, result: Result, found: Snapshot) -> tuple[str, bool]:
     """Checks the attempt that meets the fault. Returns its outcome, and whether its effect may have happened."""
     call, state = case.call, copy.deepcopy(fixture.state)
-    before, response, after = (
-        fixture.expected(copy.deepcopy(state)),
-        call.apply(fixture, state),
-        fixture.expected(state),
-    )
+    before = fixture.expected(state)
+    response, after = call.apply(fixture, state), fixture.expected(state)
     is_killed = case.fault.startswith("killed")
     if case.fault not in (_KILLED_AT_RANDOM, _BYTE_BY_BYTE):
         assert result.is_stopped == is_killed, f"It was stopped after {result.seconds} s"
@@ -159,9 +156,9 @@ def _check_first(case: Case, fixture: Fixture, result: Result, found: Snapshot) 
         if result.is_stopped:
             outcome = "killed" if is_killed else "timed out"
         elif call.is_http:
-            assert result.response["headers"]["Retry-After"] == "1"
             assert _response(result, fixture) == error(503, "The service is busy; try again in a moment")[:2]
-            outcome = "503"
+            assert result.response["headers"]["Retry-After"] == "1"
+            outcome = "rejected with 503"
         else:
             outcome = "retried by AWS"
     if not case.is_lasting and not is_killed and case.fault != _BYTE_BY_BYTE:
@@ -205,4 +202,4 @@ def _check_concurrent(call: Call, change: Call, fixture: Fixture, result: Result
     assert (result.status, found) in effects, f"Neither came first: {result.status}, {found}"
     if effects[0] == effects[1]:
         return _UNNOTICED
-    return "as before the change" if (result.status, found) == effects[0] else f"{result.status}, as after the change"
+    return "as before the change" if (result.status, found) == effects[0] else f"as after the change ({result.status})"
