@@ -80,7 +80,7 @@ lint: .tools/installed .tools/checks/installed
 	$(CHECKS)/zizmor --offline --quiet .github
 
 bench: .tools/installed .tools/bench/installed
-	@$(BENCH) -m tools.bench $(if $(QUICK),--quick --out .local/bench) $(PARTS)
+	@$(BENCH) -m tools.bench $(if $(QUICK),--quick) $(PARTS)
 
 faults: .tools/installed .tools/bench/installed
 	@$(BENCH) -m tools.results faults $(if $(QUICK),--quick --out .local/reliability)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.faults.network import BYTE_BY_BYTE, FAULTS, SLOW_FAULTS, Network, no_fault
+from tests.faults.network import FAULTS, SLOW_FAULTS, Network, Route
 from tests.handlers import FUNCTIONS
 from tests.template import FUNCTIONS as RESOURCES
 from tests.template import ROOT, TEMPLATE, logical_id
@@ -66,10 +66,9 @@ class Environment:
     def invoke(self, function: str, event: Any, seconds: float | None = None) -> Result:
         """Invokes *function*, and stops it after its timeout or *seconds*."""
         seconds = TIMEOUTS[function] if seconds is None else seconds
-        started, pid = time.monotonic(), self.pid
+        started, pid, end = time.monotonic(), self.pid, None
         assert self._connection
         self._connection.settimeout(seconds + _GRACE_SECONDS)
-        end = None
         with suppress(OSError):
             self._connection.sendall(json.dumps([function, event, seconds]).encode() + b"\n")
             end = self._read()
@@ -99,7 +98,7 @@ class Environment:
         return json.loads(line)
 
 
-_WEIGHTS = {name: 1 if name in SLOW_FAULTS else 10 for name in FAULTS if name != BYTE_BY_BYTE}
+_WEIGHTS = {name: 1 if name in SLOW_FAULTS else 10 for name in FAULTS if name != "response byte by byte"}
 
 
 class FaultyEnvironment(Environment):
@@ -113,10 +112,11 @@ class FaultyEnvironment(Environment):
 
     def invoke(self, function: str, event: Any, seconds: float | None = None) -> Result:
         """Invokes *function*, perhaps with a fault."""
-        (fault,) = self._chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
-        self.fault = fault if self._chance.random() < self._likelihood else None
-        at, is_lasting = self._chance.randint(1, 4), self._chance.random() < 0.4
-        self._network.set(self.pid, FAULTS[self.fault] if self.fault else no_fault, at, is_lasting=is_lasting)
+        chance = self._chance
+        (fault,) = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
+        route = Route(FAULTS[fault], chance.randint(1, 4), is_lasting=chance.random() < 0.4)
+        self.fault = fault if chance.random() < self._likelihood else None
+        self._network.routes[self.pid] = route if self.fault else Route()
         result = super().invoke(function, event, seconds)
         if self.fault and self.fault.startswith("killed"):
             # The kill may still be pending.

@@ -1,1 +1,1 @@
-"""What the service costs in time and money, measured against what others would have built: `make bench`."""
+"""The benchmarks: `make bench` measures what a call costs and writes docs/results/benchmarks.md."""

@@ -1,132 +1,84 @@
-"""The command behind `make bench`: measures, and writes the report."""
+"""Measures what a call costs in time and money, and writes docs/results/benchmarks.md."""
 
 import argparse
 import importlib
-import json
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
-from tools.bench import machine
+from tools.bench import report
 from tools.local.environment import ROOT
 from tools.local.failure import Failure
 
-_YES_NO = {True: "yes", False: "**no**"}
-
-# In the order of the report. The last takes what it needs from the others' results.
-PARTS = ("cold", "warm", "runtime", "flat", "load", "threads", "price")
+# In the order of the page. `price` reads what the other parts measured.
+PARTS = ("cold", "warm", "runtime", "threads", "flat", "price")
 
 _HEAD = """\
 # Benchmarks
 
-<!-- Written by make bench: change tools/bench/, not this. -->
+What a call costs in time and money, for developers who choose or change this service.
+**State: measured on one machine with DynamoDB faked or emulated. Nothing was run on AWS.**
 
-What the service costs in time and money, as `make bench` measured it on {date}: on {processor} with {cores} cores and
-{memory_gib} GiB, under {system}. The functions ran on Python {measured_python}, with
-{versions}.
-Machines like this one are noisy, so ratios taken in one run mean more than times.
+<!-- Written by `make bench` in one run. Change tools/bench, not this file. -->
+
+{machine}
+`make bench` measures all sections in about seven minutes; the command below each heading measures one.
+Times depend on the machine. Ratios compare targets that were measured in alternation.
 """
-_QUICK = """
-**This was a quick run of a few rounds each, which shows that everything works. Its figures are not to be relied on.**
-"""
-_ELSEWHERE = "Measured on {date}, on {processor} with {cores} cores.\n\n"
+_QUICK = "\n**A quick run of few rounds: it shows that the benchmarks work, and its figures are not reliable.**\n"
 
 
 def main() -> int:
-    """Runs the parts that are asked for; the exit status is 1 if one of them failed, the others are kept."""
+    """Returns 1 if a part failed. Only a complete run that succeeds is written to docs."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few rounds each, to see that everything works")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="where benchmarks.md and benchmarks/ go")
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"some of {', '.join(PARTS)}; all if none is given")
+    parser.add_argument("--quick", action="store_true", help="few rounds, to see that everything works")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"some of {', '.join(PARTS)}; default: all")
     options = parser.parse_args()
-    # Not by `choices`: before Python 3.12 that refuses to be given none.
+    # Not by `choices`: before Python 3.12 it rejects an empty list.
     if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    folder: Path = options.out / "benchmarks"
-    folder.mkdir(parents=True, exist_ok=True)
-    asked = [name for name in PARTS if name in options.parts or not options.parts]
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
+        parser.error(f"unknown part: {', '.join(sorted(unknown))}")
+    parts = [name for name in PARTS if name in options.parts or not options.parts]
+    is_complete = len(parts) == len(PARTS) and not options.quick
+    out = ROOT / ("docs/results" if is_complete else ".local/bench")
+    (out / "benchmarks").mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
-    with Progress(*columns, console=console, transient=True) as progress:
-        failed = [name for name in asked if not _measure(name, folder, progress, quick=options.quick)]
-    failed += _write_report(options.out, folder, console)
-    return 1 if failed else 0
+    goals: list[report.Goal] = []
+    sections: list[str] = []
+    with Progress(console=console, transient=True) as progress:
+        run = report.Run(progress, out / "benchmarks", options.quick)
+        for name in parts:
+            started = time.monotonic()
+            try:
+                part = importlib.import_module(f"tools.bench.{name}")
+                section = part.measure(run)
+            except Failure as failure:
+                console.print(f"{name} failed: {failure}")
+            except Exception:  # noqa: BLE001 - the other parts go on
+                console.print(f"{name} failed:\n{traceback.format_exc()}")
+            else:
+                goals += section.goals
+                sections.append(f"\n## {part.TITLE}\n\n`make bench PARTS={name}`\n\n{section.text}\n")
+                console.print(f"{name}: {time.monotonic() - started:.0f} s")
+            for task in progress.task_ids:
+                progress.remove_task(task)
+    failed = len(sections) < len(parts)
+    if failed and is_complete:
+        console.print("The report was not written.")
+    else:
+        _write(out / "benchmarks.md", goals, sections, quick=options.quick)
+        console.print(f"{out / 'benchmarks.md'} has the report.")
+    return int(failed)
 
 
-def _measure(name: str, folder: Path, progress: Progress, *, quick: bool) -> bool:
-    """Adds what one part finds to the results. Whether that worked; if not, what was found earlier stays."""
-    started = time.monotonic()
-    others = {"results": folder / "results.json"} if name == "price" else {}
-    with _reported(name, progress.console) as failures:
-        found = importlib.import_module(f"bench.{name}").measure(progress, quick=quick, **others)
-        results = _results(folder) | {name: {"machine": machine.describe(), "quick": quick, "found": found}}
-        (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-        progress.console.print(f"{name}: {time.monotonic() - started:.0f} s")
-    for task in progress.task_ids:
-        progress.remove_task(task)
-    return not failures
-
-
-def _write_report(out: Path, folder: Path, console: Console) -> list[str]:
-    """Tells all results there are, of this run and of earlier ones. The names of those that could not be told."""
-    results = _results(folder)
-    machines = [result["machine"] for result in results.values()]
-    newest = max(machines, key=lambda described: str(described["date"]), default=machine.describe())
-    versions = ", ".join(f"{name} {version}" for name, version in newest["versions"].items())
-    head = [_HEAD.format(**newest | {"versions": versions})]
-    if any(result["quick"] for result in results.values()):
-        head.append(_QUICK)
-    failed: list[str] = []
-    reached, sections = [], []
-    for name in [name for name in PARTS if name in results]:
-        found, measured_on = results[name]["found"], results[name]["machine"]
-        with _reported(name, console) as failures:
-            part = importlib.import_module(f"bench.{name}")
-            when = "" if measured_on == newest else _ELSEWHERE.format(**measured_on)
-            plots = [f"\n![{part.TITLE}](benchmarks/{plot})\n" for plot in part.plot(found, folder)]
-            section = [f"\n## {part.TITLE}\n\n", when, part.table(found).strip() + "\n", *plots]
-            if hasattr(part, "targets"):
-                reached += [f"| {what} | {value} | {_YES_NO[enough]} |" for what, value, enough in part.targets(found)]
-            sections += section
-        failed += failures
-    if reached:
-        head += ["\n| target | reached | |\n|---|---|---|", *(f"\n{line}" for line in reached), "\n"]
-    (out / "benchmarks.md").write_text("".join([*head, *sections]))
-    console.print(f"{out / 'benchmarks.md'} has the report.")
-    return failed
-
-
-@contextmanager
-def _reported(name: str, console: Console) -> Iterator[list[str]]:
-    """Tells of what goes wrong with a part, so that the others go on; the list then has its name."""
-    failures: list[str] = []
-    try:
-        yield failures
-    except Failure as failure:
-        console.print(f"{name} failed: {failure}")
-        failures.append(name)
-    except Exception:  # noqa: BLE001 - whatever it is
-        console.print(f"{name} failed:\n{traceback.format_exc()}")
-        failures.append(name)
-
-
-def _results(folder: Path) -> dict[str, Any]:
-    file = folder / "results.json"
-    results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    return results
+def _write(file: Path, goals: list[report.Goal], sections: list[str], *, quick: bool) -> None:
+    rows = [[*goal[:4], "yes" if goal.is_reached else "**no**"] for goal in goals]
+    header = ["measure", "condition", "target", "measured", "reached"]
+    head = _HEAD.format(machine=report.machine()) + (_QUICK if quick else "")
+    file.write_text(head + "\n" + report.table(header, rows) + "\n" + "".join(sections))
 
 
 if __name__ == "__main__":

@@ -1,180 +1,84 @@
-"""What a million of each call cost, at the list prices in `prices.toml` and by what the other parts measured."""
+"""Price: what a million calls cost, by the list prices of `prices.toml` and the figures of the other parts."""
 
-import json
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
-
-from tools.local.environment import ROOT
+from tools.bench import report
+from tools.bench.runtime import MEMORY_MB
 from tools.local.failure import Failure
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
+TITLE = "Price of a million calls"
 
-TITLE = "What a million calls cost"
-
-_PRICES = Path(__file__).parent / "prices.toml"
-# Of all functions, as `template.yaml` has it.
-_MEMORY_MB = 512
-# Of a list, as `coherent.conversations.repository` has it.
-_THREADS = 4
-# Of a call that makes one request, where none was measured.
-_ESTIMATE_MS = 15.0
-# Of a call: three lines of Lambda itself, ours with the metrics, and that of API Gateway.
+# Gigabytes that a call logs: three lines of Lambda itself, the line of this service, and that of API Gateway.
 _LOGGED_GB = (0.35 + 0.50 + 0.45) * 1e-6
 _SNAPSHOTS = 10
 _SECONDS_OF_A_MONTH = 30 * 24 * 60 * 60
-
-_LISTS: dict[str, dict[str, str]] = {
-    "list": {},
-    "list with all three flags": {"muted": "false", "archived": "false", "pinned": "false"},
-    "list with one flag open": {"archived": "false", "pinned": "false"},
-    "list of a group, all flags open": {"group_id": "friends"},
+# The duration of a call that no part measured, and of a list with eight Queries.
+_ESTIMATE_MS, _EIGHT_QUERIES_ESTIMATE_MS = 15.0, 45.0
+# The combinations of filters whose price is shown.
+_LISTS = {
+    "": "list",
+    "muted, archived, pinned": "list with three flags",
+    "archived, pinned": "list with two flags",
+    "group_id": "list of a group",
 }
-_MOST_QUERIES = 8
-# What was measured for calls that begin so, where they make one request.
-_ENDPOINTS = {
-    "create": "create_conversation",
-    "retrieve": "retrieve_conversation",
-    "mark": "update_conversation",
-    "pin,": "update_conversation",
-    "delete": "delete_conversation",
-}
-_SHARES = ("API Gateway", "Lambda", "DynamoDB", "logs")
+
+_TEXT = """\
+US dollars for a million calls of a user with the most conversations of *Flat cost*, at the list prices of {region} in
+{date} (`tools/bench/prices.toml`), without free tiers, storage, data transfer and Cognito. Each includes {gateway} for
+API Gateway and {logs} for logs. Durations are {durations}; that of a call on messages is that of the like call on
+conversations, times its requests. Write units are MiniStack's, which counts two for each check of another row in a
+transaction. A list of all messages reads one more unit for each further conversation in it."""
+_MORE = """\
+A deletion adds {write} for its purge, and {writes} for each message of the conversation. SnapStart costs {cache} a
+month for {snapshots} functions of {memory} MB, as much again for each earlier version that stays published, and
+{restores} for a million restores. Without SnapStart, a second of init costs {init} for a million cold starts."""
 
 
-def measure(
-    _progress: "Progress",
-    *,
-    quick: bool,  # noqa: ARG001 - there is nothing to shorten
-    results: Path = ROOT / "docs/benchmarks/results.json",
-) -> dict[str, Any]:
-    """Units and milliseconds of each call, from the *results* of other parts, and the prices. Raises `Failure`."""
-    parts = {name: part["found"] for name, part in json.loads(results.read_text()).items()} if results.exists() else {}
-    if "flat" not in parts:
-        raise Failure("There are no units to put a price on: measure the part flat as well.")
-    flat = parts["flat"]
-    pages = {
-        tuple(sorted(combination["query"].items())): page
-        for combination, page in zip(flat["combinations"], flat["ours"][-1], strict=True)
-    }
-    costs = {name: pages[tuple(sorted(query.items()))] for name, query in _LISTS.items()}
-    costs |= flat["calls"][str(flat["sizes"][-1])]
-    measured = _measured(parts.get("runtime"))
-    one = measured.get("list_conversations", _ESTIMATE_MS)
-    most = _of_most_queries(parts.get("threads"))
-    calls = {}
-    for name, cost in costs.items():
-        requests = cost["requests"]
-        milliseconds = one * requests
-        if name in _LISTS and most:
-            milliseconds = one + (most - one) * (requests - 1) / (_MOST_QUERIES - 1)
-        elif requests == 1:
-            milliseconds = measured.get(_ENDPOINTS.get(name.split()[0], ""), one)
-        calls[name] = {"read_units": cost["read_units"], "write_units": cost["write_units"], "ms": milliseconds}
-    return {
-        "prices": tomllib.loads(_PRICES.read_text()),
-        "memory_mb": _MEMORY_MB,
-        "one_is_measured": bool(measured),
-        "most_is_measured": most is not None,
-        "calls": calls,
-    }
-
-
-def _measured(runtime: Mapping[str, Any] | None) -> dict[str, float]:
-    """What is billed of a warm call, in milliseconds by endpoint, as if all had been measured with less processor."""
-    if not runtime or not runtime["unlimited"]:
-        return {}
-    billed = {endpoint: subjects["ours"]["warm_billed_ms"] for endpoint, subjects in runtime["unlimited"].items()}
-    slower = {
-        name: subjects["ours"]["warm_billed_ms"] / billed[name] for name, subjects in (runtime["limited"] or {}).items()
-    }
-    factor = slower.get("list_conversations", 1.0)
-    return {endpoint: milliseconds * factor for endpoint, milliseconds in billed.items()}
-
-
-def _of_most_queries(threads: Mapping[str, Any] | None) -> float | None:
-    """What is billed of a warm list that makes eight queries."""
-    for cell in threads["cells"] if threads else []:
-        if (cell["memory_mb"], cell["threads"]) == (_MEMORY_MB, _THREADS):
-            return float(cell["warm"]["billed_ms"])
-    return None
-
-
-def _dollars(found: Mapping[str, Any], call: Mapping[str, float]) -> tuple[float, ...]:
-    """Of a million calls, by `_SHARES`."""
-    prices = found["prices"]
-    gb_seconds = found["memory_mb"] / 1024 * call["ms"] / 1000 * 1_000_000
-    return (
-        prices["api_gateway"]["million_requests"],
-        prices["lambda"]["million_requests"] + gb_seconds * prices["lambda"]["gb_second"],
-        call["read_units"] * prices["dynamodb"]["million_read_units"]
-        + call["write_units"] * prices["dynamodb"]["million_write_units"],
-        _LOGGED_GB * 1_000_000 * prices["logs"]["gb"],
+def measure(run: report.Run) -> report.Section:
+    """Computes the prices. Raises `Failure` if the part `flat` was not measured in the same run."""
+    if "flat" not in run.figures:
+        raise Failure('The price needs capacity units: measure flat in the same run, as in PARTS="flat price".')
+    prices = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())
+    durations: dict[str, float] = run.figures.get("runtime", {})
+    gigabytes = MEMORY_MB / 1024
+    gb_second, dynamodb = prices["lambda"]["gb_second"], prices["dynamodb"]
+    gateway, logs = prices["api_gateway"]["million_requests"], _LOGGED_GB * 1_000_000 * prices["logs"]["gb"]
+    lists, calls = run.figures["flat"]
+    rows = []
+    for name, cost in ({_LISTS[key]: lists[key] for key in _LISTS} | calls).items():
+        milliseconds = durations.get(_endpoint(name), _ESTIMATE_MS)
+        if cost.requests == 8:
+            milliseconds = run.figures.get("threads", _EIGHT_QUERIES_ESTIMATE_MS)
+        elif "message" in name:
+            milliseconds *= cost.requests
+        compute = prices["lambda"]["million_requests"] + gigabytes * milliseconds * 1000 * gb_second
+        units = cost.read_units * dynamodb["million_read_units"] + cost.write_units * dynamodb["million_write_units"]
+        cells = [cost.requests, f"{cost.read_units:g}", f"{cost.write_units:g}", f"{milliseconds:.0f}"]
+        rows.append([name, *cells, _cents(compute), _cents(units), f"**{_cents(gateway + logs + compute + units)}**"])
+    month = _SNAPSHOTS * gigabytes * prices["snap_start"]["cached_gb_second"] * _SECONDS_OF_A_MONTH
+    more = _MORE.format(
+        write=_cents(dynamodb["million_write_units"]),
+        writes=_cents(2 * dynamodb["million_write_units"]),
+        snapshots=_SNAPSHOTS,
+        memory=MEMORY_MB,
+        cache=_cents(month),
+        restores=_cents(gigabytes * prices["snap_start"]["restored_gb"] * 1_000_000),
+        init=_cents(gigabytes * gb_second * 1_000_000),
     )
+    source = f"billed warm calls in Lambda's runtime, {MEMORY_MB} MB" if durations else "estimates"
+    values = {"region": prices["region"], "date": prices["date"], "gateway": _cents(gateway), "logs": _cents(logs)}
+    header = ["call", "requests", "read units", "write units", "ms", "Lambda", "DynamoDB", "all"]
+    return report.Section(f"{_TEXT.format(durations=source, **values)}\n\n{report.table(header, rows)}\n\n{more}", [])
 
 
-def table(found: dict[str, Any]) -> str:
-    """How the figures come about, those of each call, and what SnapStart adds."""
-    prices, memory = found["prices"], found["memory_mb"]
-    lines = [f"| | {' | '.join(_SHARES)} | all | ms |", "|---|--:|--:|--:|--:|--:|--:|"]
-    for name, call in found["calls"].items():
-        dollars = _dollars(found, call)
-        cells = [*map(_cents, dollars), f"**{_cents(sum(dollars))}**", f"{call['ms']:.0f}"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    rows = "\n".join(lines)
-    one = (
-        "what warm calls are billed in *Init and billed duration*"
-        if found["one_is_measured"]
-        else f"{_ESTIMATE_MS:g} ms as an estimate"
-    )
-    several = (
-        "between that and the eight of *Threads and memory*" if found["most_is_measured"] else "as of so many calls"
-    )
-    purge = prices["dynamodb"]["million_write_units"]
-    cache = _SNAPSHOTS * memory / 1024 * prices["snap_start"]["cached_gb_second"] * _SECONDS_OF_A_MONTH
-    restores = memory / 1024 * prices["snap_start"]["restored_gb"] * 1_000_000
-    init = memory / 1024 * prices["lambda"]["gb_second"] * 1_000_000
-    return f"""\
-Dollars for a million calls at the list prices of {prices["region"]} in {prices["date"]} (`tools/bench/prices.toml`), without
-free tiers, storage, data transfer and Cognito. Units are those of *What a page reads, as its user's conversations
-grow*, of the largest user there. Durations, with {memory} MB, are {one};
-of a list that takes several queries, {several}; of any other call that
-takes several requests, as of so many calls. That DynamoDB answers after 4 ms is an assumption of them all.
-
-{rows}
-
-A deletion has {_cents(purge)} to come for its purge, and {_cents(2 * purge)} for each message that it had.
-
-Snapshots for SnapStart are {_cents(cache)} a month for {_SNAPSHOTS} functions of {memory} MB, and as much again for
-each earlier version of them that stays published; a million restores are {_cents(restores)}. Without SnapStart, each
-second that an init takes is {_cents(init)} for a million cold starts."""
+def _endpoint(name: str) -> str:
+    """Returns the endpoint of conversations that is most like the call."""
+    verb = name.partition(" ")[0]
+    like = {"send": "create_conversation", "list": "list_conversations"}
+    return like.get(verb, f"{verb if verb in ('create', 'retrieve', 'delete') else 'update'}_conversation")
 
 
 def _cents(dollars: float) -> str:
-    # Half a cent is one, whatever binary fractions make of it.
+    # Rounds half a cent up, regardless of binary fractions.
     return f"{dollars + 1e-9:.2f}"
-
-
-def plot(found: dict[str, Any], folder: Path) -> list[str]:
-    """A bar for each call, of what each service takes."""
-    calls = found["calls"]
-    figure = Figure(figsize=(9, 1.5 + 0.27 * len(calls)), layout="constrained")
-    axes = figure.subplots()
-    dollars = [_dollars(found, call) for call in calls.values()]
-    for place, (share, colour) in enumerate(zip(_SHARES, ("tab:grey", "tab:orange", "tab:blue", "black"), strict=True)):
-        starts = [sum(shares[:place]) for shares in dollars]
-        axes.barh(list(calls), [shares[place] for shares in dollars], left=starts, color=colour, label=share)
-    for row, shares in enumerate(dollars):
-        axes.annotate(f" {_cents(sum(shares))}", (sum(shares), row), va="center", fontsize=8)
-    axes.invert_yaxis()
-    axes.margins(x=0.08)
-    axes.set_xlabel("dollars for a million calls")
-    axes.grid(axis="x", alpha=0.3)
-    axes.set_axisbelow(True)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(_SHARES), fontsize=9)
-    figure.savefig(folder / "price.png", dpi=120)
-    return ["price.png"]

@@ -1,4 +1,4 @@
-"""The table of conversations by boto3's low-level client, the same for each contender, which has a copy beside it."""
+"""The table of conversations by boto3's low-level client, for all frameworks; each has a copy beside its app."""
 
 import os
 import time
@@ -11,7 +11,6 @@ TABLE = os.environ["CONVERSATIONS_TABLE_NAME"]
 
 
 def page(user_id: str, limit: int, starting_after: str | None) -> dict[str, Any]:
-    """The newest conversations, or those that come after one."""
     condition, values = "user_id = :user_id", {":user_id": {"S": user_id}}
     if starting_after is not None:
         condition += " AND id < :cursor"
@@ -24,31 +23,26 @@ def page(user_id: str, limit: int, starting_after: str | None) -> dict[str, Any]
         Limit=limit + 1,
         ConsistentRead=True,
     )["Items"]
-    return {"has_more": len(found) > limit, "data": [shown(row) for row in found[:limit]]}
+    return {"has_more": len(found) > limit, "data": [conversation(row) for row in found[:limit]]}
 
 
-def create(user_id: str, given: dict[str, str]) -> dict[str, Any]:
-    """A new conversation."""
+def retrieve(user_id: str, id: str) -> dict[str, Any] | None:
+    row = client.get_item(TableName=TABLE, Key=key(user_id, id), ConsistentRead=True).get("Item")
+    return conversation(row) if row else None
+
+
+def create(user_id: str, new: dict[str, str]) -> dict[str, Any]:
     now_ns = time.time_ns()
-    row: dict[str, Any] = {
-        "user_id": {"S": user_id},
-        "id": {"S": f"{now_ns:016x}"},
-        "is_archived": {"N": "0"},
-        "is_pinned": {"N": "0"},
-        "is_muted": {"N": "0"},
-        "created_at": {"N": str(now_ns // 1_000_000_000)},
-        "version": {"N": "1"},
-    }
-    for name, value in given.items():
-        row[name] = {"S": value}
-    if "group_id" in given:
-        row["owner_group"] = {"S": f"{user_id}#{given['group_id']}"}
+    row: dict[str, Any] = {"user_id": {"S": user_id}, "id": {"S": f"{now_ns:016x}"}, "version": {"N": "1"}}
+    row |= {name: {"N": "0"} for name in ("is_archived", "is_pinned", "is_muted")}
+    row |= {"created_at": {"N": str(now_ns // 1_000_000_000)}} | {name: {"S": value} for name, value in new.items()}
+    if "group_id" in new:
+        row["owner_group"] = {"S": f"{user_id}#{new['group_id']}"}
     client.put_item(TableName=TABLE, Item=row, ConditionExpression="attribute_not_exists(id)")
-    return shown(row)
+    return conversation(row)
 
 
-def update(key: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """The conversation with *changes* made to it."""
+def update(user_id: str, id: str, changes: dict[str, Any]) -> dict[str, Any] | None:
     if "archived_at" in changes:
         changes["is_archived"] = changes["archived_at"] is not None
     assigned, removed, values = ["version = version + :one"], [], {":one": {"N": "1"}}
@@ -58,41 +52,35 @@ def update(key: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         else:
             assigned.append(f"{name} = :{name}")
             values[f":{name}"] = {"S": value} if isinstance(value, str) else {"N": str(int(value))}
-    expression = f"SET {', '.join(assigned)}"
-    if removed:
-        expression += f" REMOVE {', '.join(removed)}"
-    row = client.update_item(
-        TableName=TABLE,
-        Key=key,
-        UpdateExpression=expression,
-        ExpressionAttributeValues=values,
-        ConditionExpression="attribute_exists(id)",
-        ReturnValues="ALL_NEW",
-    )["Attributes"]
-    return shown(row)
+    try:
+        row = client.update_item(
+            TableName=TABLE,
+            Key=key(user_id, id),
+            UpdateExpression=f"SET {', '.join(assigned)}" + (f" REMOVE {', '.join(removed)}" if removed else ""),
+            ExpressionAttributeValues=values,
+            ConditionExpression="attribute_exists(id)",
+            ReturnValues="ALL_NEW",
+        )["Attributes"]
+    except client.exceptions.ConditionalCheckFailedException:
+        return None
+    return conversation(row)
 
 
-def shown(row: dict[str, Any]) -> dict[str, Any]:
-    """The conversation of *row* as clients see it."""
-    return {
-        "id": row["id"]["S"],
-        "contact_id": text(row, "contact_id"),
-        "group_id": text(row, "group_id"),
-        "pinned_message_id": text(row, "pinned_message_id"),
-        "is_pinned": row["is_pinned"]["N"] == "1",
-        "is_muted": row["is_muted"]["N"] == "1",
-        "last_active_at": seconds(row, "last_active_at"),
-        "last_opened_at": seconds(row, "last_opened_at"),
-        "created_at": seconds(row, "created_at"),
-        "archived_at": seconds(row, "archived_at"),
-    }
+def delete(user_id: str, id: str) -> bool:
+    try:
+        client.delete_item(TableName=TABLE, Key=key(user_id, id), ConditionExpression="attribute_exists(id)")
+    except client.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
 
 
-def text(row: dict[str, Any], name: str) -> str | None:
-    """A text of *row*."""
-    return row[name]["S"] if name in row else None
+def key(user_id: str, id: str) -> dict[str, Any]:
+    return {"user_id": {"S": user_id}, "id": {"S": id}}
 
 
-def seconds(row: dict[str, Any], name: str) -> int | None:
-    """A time of *row*."""
-    return int(row[name]["N"]) if name in row else None
+def conversation(row: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": row["id"]["S"]}
+    shown |= {name: row[name]["S"] if name in row else None for name in ("contact_id", "group_id", "pinned_message_id")}
+    shown |= {name: row[name]["N"] == "1" for name in ("is_pinned", "is_muted")}
+    times = ("last_active_at", "last_opened_at", "created_at", "archived_at")
+    return shown | {name: int(row[name]["N"]) if name in row else None for name in times}

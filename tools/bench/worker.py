@@ -1,0 +1,114 @@
+"""Runs inside a measured process: imports a function, calls it and reports the time.
+
+Reads the setup as the first line of JSON, then one line for each series of calls, and writes a line of JSON after each.
+Imports nothing of this repository and little else, so that the measured import finds nothing loaded.
+"""
+
+import importlib
+import importlib.machinery
+import json
+import os
+import sys
+import time
+
+# As in typing, which is not imported here.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any
+
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+
+
+class Context:
+    """The context that Lambda passes to a handler."""
+
+    function_name = "measured"
+    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:measured"
+    memory_limit_in_mb = 512
+    aws_request_id = "5c1a2e7e-2c6a-4b0e-8f0b-0d7f3c1b9a51"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Returns 25 seconds."""
+        return 25_000
+
+
+class Stub:
+    """Replaces the method of botocore that sends requests, as soon as its module is imported."""
+
+    def __init__(self, responses: "dict[str, tuple[dict[str, str], str]]") -> None:
+        self._responses = responses
+        sys.meta_path.insert(0, self)
+
+    def find_spec(
+        self, name: str, path: "Sequence[str] | None", _target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Finds `botocore.httpsession` and patches it after its import."""
+        spec = importlib.machinery.PathFinder.find_spec(name, path) if name == "botocore.httpsession" else None
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_patch(module: "ModuleType") -> None:
+            execute(module)
+            module.URLLib3Session.send = lambda _session, request: self._send(request)
+
+        spec.loader.exec_module = execute_and_patch  # type: ignore[method-assign]
+        return spec
+
+    def _send(self, request: "AWSPreparedRequest") -> "AWSResponse":
+        target = request.headers["X-Amz-Target"]
+        operation = (target.decode() if isinstance(target, bytes) else str(target)).rpartition(".")[2]
+        headers, content = self._responses[operation]
+        response: AWSResponse = sys.modules["botocore.awsrequest"].AWSResponse(
+            request.url, 200, sys.modules["urllib3"].HTTPHeaderDict(headers), _Content(content.encode())
+        )
+        return response
+
+
+class _Content:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self) -> list[bytes]:
+        return [self._content]
+
+
+def main() -> None:
+    """Serves until its input ends."""
+    output = os.fdopen(os.dup(1), "w")
+    # Discards the log lines of the function.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    setup = json.loads(sys.stdin.readline())
+    if setup["responses"]:
+        Stub(setup["responses"])
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "threads" in request:
+            _set_threads(request["threads"])
+        if request.get("reconnect"):
+            sys.modules["app"].conversations._client.close()  # noqa: SLF001
+        wall, cpu, response = _call(setup["event"], request["calls"])
+        output.write(json.dumps({"wall": wall, "cpu": cpu, "response": response}) + "\n")
+        output.flush()
+
+
+def _call(event: "dict[str, Any]", calls: int) -> "tuple[float, float, Any]":
+    """Returns the seconds of wall time and CPU time of all threads, and the last response."""
+    context, response = Context(), None
+    wall, cpu = time.perf_counter(), time.process_time()
+    handler = importlib.import_module("app").handler
+    for _ in range(calls):
+        response = handler(event, context)
+    return time.perf_counter() - wall, time.process_time() - cpu, response
+
+
+def _set_threads(count: int) -> None:
+    pool = sys.modules["concurrent.futures"].ThreadPoolExecutor(count)
+    importlib.import_module("app").conversations._threads = pool  # noqa: SLF001
+
+
+if __name__ == "__main__":
+    main()
