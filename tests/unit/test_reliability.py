@@ -15,7 +15,7 @@ TRIALS = [
     ["list_messages", "list all messages", "500", True, 1, "503"],
     ["list_messages", "list all messages", "another device archives", False, 1, "as if it came before"],
 ]
-HISTORY = {"calls": 100, "faults": 25, "conversations": 5, "unanswered": 3, "longest": 40}
+HISTORY = {"calls": 100, "faults": 25, "conversations": 5, "unanswered": 3}
 ATTACK = {"risk": "API10", "attack": "an event: twice", "outcome": "stored once"}
 RECORDED: list[dict[str, str]] = [
     {"trials": json.dumps(TRIALS)},
@@ -64,12 +64,12 @@ def test_page_shows_faults_deliveries_histories_and_attacks(tmp_path: Path) -> N
     text = report.write(tmp_path, "faults", found).read_text()
     assert "- Nothing is lost, half done or done twice: in 4 trials and 1 histories." in text
     assert "- No attack succeeds: in 5 attempts." in text
-    assert "- 2 trials with a single fault: 2 as if there was no fault." in text
-    assert "- 1 trials with a fault that stays: 1 503." in text
-    assert "- 1 trials with a concurrent change: 1 as if it came before." in text
-    assert "10 times successfully" in text
+    assert "- **A single fault** (2): as if there was no fault (2)." in text
+    assert "- **A fault that stays** (1): 503 (1)." in text
+    assert "- **A concurrent change** (1): as if it came before (1)." in text
+    assert "Of `receive_message`, 10 invocations succeeded" in text
     assert "100 calls. 25 of them met a fault" in " ".join(text.split())
-    assert "- **API2**: not shown, a token (7).\n- **API10**: an event (5)." in text
+    assert "- **API2** (7): not shown on the emulator, a token (7).\n- **API10** (5): an event (5)." in text
     assert "`make load` has not run yet." in text
     assert all(holds for *_, holds in report.results("faults", found))
 

@@ -77,13 +77,12 @@ def _load(options: argparse.Namespace) -> dict[str, Any]:
         load.run(options.seconds)
         print("Looking for everything that was acknowledged ...", flush=True)
         load.verify()
-    found = load.result()
-    for function, figures in found["functions"].items():
+    for function, figures in load.functions().items():
         print(f"{function:22} {figures['requests']:6,} requests, p50 {figures['p50']} ms, p99 {figures['p99']} ms")
     folder = options.out / "reliability"
     folder.mkdir(parents=True, exist_ok=True)
     load.plot(folder / "load.png")
-    return found
+    return load.result()
 
 
 if __name__ == "__main__":

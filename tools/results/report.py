@@ -4,15 +4,16 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 _PAGE = Path(__file__).with_name("page.md")
 # A worker allocates memory for what it does for the first time; a leak of a few KB per call would exceed this.
 _MAX_GROWTH_MB = 2
-# Prefixes of what the suites record.
-_ATTACK_TESTS, _CONCURRENT_CHANGE, _NOT_SHOWN = "tests.security", "another device", "not shown"
+# Prefixes of names.
+_ATTACK_TESTS, _CONCURRENT_CHANGE = "tests.security", "another device"
+_NOT_SHOWN = "not shown on the emulator, "
 
 
 def collect(files: Iterable[Path]) -> dict[str, Any]:
@@ -20,30 +21,32 @@ def collect(files: Iterable[Path]) -> dict[str, Any]:
     trials: dict[str, Counter[str]] = defaultdict(Counter)
     deliveries: dict[str, Counter[str]] = defaultdict(lambda: Counter(done=0, failed=0))
     histories = Counter(count=0)
-    attacks: Counter[tuple[str, str]] = Counter()
+    attacks: dict[str, Counter[str]] = defaultdict(Counter)
     failed = []
     for case in (case for file in files for case in ET.parse(file).getroot().iter("testcase")):  # noqa: S314 - ours
         if case.find("failure") is not None or case.find("error") is not None:
             failed.append(f"{case.get('classname')}.{case.get('name')}")
         recorded = {str(each.get("name")): str(each.get("value")) for each in case.iter("property")}
         for _, _, fault, is_lasting, _, outcome in json.loads(recorded.get("trials", "[]")):
-            kind = "a fault that stays" if is_lasting else "a single fault"
-            trials["a concurrent change" if fault.startswith(_CONCURRENT_CHANGE) else kind][outcome] += 1
+            kind = "A fault that stays" if is_lasting else "A single fault"
+            trials["A concurrent change" if fault.startswith(_CONCURRENT_CHANGE) else kind][outcome] += 1
         if "history" in recorded:
             histories.update(json.loads(recorded["history"]) | {"count": 1})
         if "deliveries" in recorded:
             counts = json.loads(recorded["deliveries"])
             deliveries[counts.pop("function")].update(counts)
         if "risk" in recorded:
-            is_shown = not recorded["outcome"].startswith(_NOT_SHOWN)
-            attack = recorded["attack"].partition(":")[0] if is_shown else f"{_NOT_SHOWN}, {recorded['attack']}"
-            attacks[recorded["risk"], attack] += int(recorded.get("attempts", "1"))
+            name, _, detail = recorded["attack"].partition(": ")
+            # "CreateMessage: AWS called by its role", but "a forged token: expired".
+            kind = detail if re.fullmatch(r"[A-Z]\w+", name) else name
+            is_shown = not recorded["outcome"].startswith("not shown")
+            attacks[recorded["risk"]][kind if is_shown else _NOT_SHOWN + kind] += int(recorded.get("attempts", "1"))
     return {
         "failed": failed,
         "trials": trials,
         "deliveries": deliveries,
         "histories": histories,
-        "attacks": [[*key, attempts] for key, attempts in attacks.items()],
+        "attacks": attacks,
     }
 
 
@@ -62,7 +65,8 @@ def results(part: str, found: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     faults = [name for name in found["failed"] if name not in attacks]
     trials = sum(sum(outcomes.values()) for outcomes in found["trials"].values())
     histories = found["histories"]["count"]
-    attempts = sum(count for _, attack, count in found["attacks"] if not attack.startswith(_NOT_SHOWN))
+    attacked = [attempts for kinds in found["attacks"].values() for attempts in kinds.items()]
+    attempts = sum(count for kind, count in attacked if not kind.startswith(_NOT_SHOWN))
     is_tried = min(trials, histories, len(found["deliveries"])) > 0
     shown = f"failed: {', '.join(faults)}" if faults else f"in {trials:,} trials and {histories} histories"
     rejected = f"failed: {', '.join(attacks)}" if attacks else f"in {attempts:,} attempts"
@@ -89,8 +93,8 @@ def write(out: Path, part: str, found: Mapping[str, Any]) -> Path:
         _PAGE.read_text().format(
             when=" ".join(when),
             held="\n".join(held),
-            trials=_trials(faults["trials"]) if "faults" in stored else "",
-            attacks=_attacks(faults["attacks"]) if "faults" in stored else "",
+            trials=_lines(faults["trials"]) if "faults" in stored else "?",
+            attacks=_lines(faults["attacks"]) if "faults" in stored else "?",
             faults=faults,
             load=load,
         )
@@ -108,18 +112,10 @@ class _NotRun:
         return "?"
 
 
-def _trials(trials: Mapping[str, Mapping[str, int]]) -> str:
+def _lines(counts: Mapping[str, Mapping[str, int]]) -> str:
     lines = []
-    for kind, outcomes in sorted(trials.items()):
-        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(outcomes.items()))
-        lines.append(f"- {sum(outcomes.values()):,} trials with {kind}: {counts}.")
-    return "\n".join(lines)
-
-
-def _attacks(attacks: Sequence[Sequence[Any]]) -> str:
-    by_risk: dict[str, list[str]] = defaultdict(list)
-    for risk, attack, attempts in attacks:
-        by_risk[risk].append(f"{attack} ({attempts:,})")
     # API10 comes after API9.
-    risks = sorted(by_risk, key=lambda risk: int(re.sub(r"\D", "", risk.partition(":")[0]) or 0))
-    return "\n".join(f"- **{risk}**: {'; '.join(by_risk[risk])}." for risk in risks)
+    for name in sorted(counts, key=lambda name: (len(name.partition(":")[0]), name)):
+        parts = "; ".join(f"{part} ({count:,})" for part, count in sorted(counts[name].items()))
+        lines.append(f"- **{name}** ({sum(counts[name].values()):,}): {parts}.")
+    return "\n".join(lines)
