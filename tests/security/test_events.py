@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from typing import Any
 
 from coherent import ids
@@ -88,15 +89,25 @@ def test_hostile_event_becomes_a_dead_letter(
     record_attack(UNSAFE_CONSUMPTION, attack, outcome, len(hostile))
 
 
+def has_messages(client: Client, count: int) -> bool:
+    return len(client.messages()["data"]) == count
+
+
 def test_unknown_attributes_and_control_characters_are_ignored(
     stack: Stack, kevin: Client, conversation: dict[str, Any], record_attack: RecordAttack
 ) -> None:
     valid = {"user_id": kevin.user_id, "conversation_id": conversation["id"], "contact_id": "marv", "message": "Hi!"}
     for number, changes in enumerate(IGNORED, start=1):
         stack.publish(valid | changes)
-        assert wait_until(lambda number=number: len(kevin.messages()["data"]) == number + 1)
+        assert wait_until(partial(has_messages, kevin, number + 1))
     *received, _ = kevin.messages()["data"]
-    shown = {"contact": {"id": "marv"}, "message": "Hi!", "reactions": [], "attachments": [], "read_at": None}
+    shown: dict[str, Any] = {
+        "contact": {"id": "marv"},
+        "message": "Hi!",
+        "reactions": [],
+        "attachments": [],
+        "read_at": None,
+    }
     assert all(shown.items() <= message.items() for message in received)
     assert ABSENT_ID not in str(stack.message_rows(conversation))
     attack = "events with forged attributes, prototypes, control characters and lone surrogates beside a valid message"
