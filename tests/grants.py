@@ -57,8 +57,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     "RetrieveDocs": {},
     "RetrieveMessage": {"dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES}, "dynamodb:Query": {BY_USER}},
     "SweepPurges": {
-        "dynamodb:BatchWriteItem": {MESSAGES},
-        "dynamodb:DeleteItem": {CONVERSATIONS},
+        "dynamodb:BatchWriteItem": {CONVERSATIONS, MESSAGES},
         "dynamodb:GetItem": {CONVERSATIONS},
         "dynamodb:Query": {CONVERSATIONS, MESSAGES},
     },

@@ -85,8 +85,8 @@ def purge(*deleted: tuple[str, str], seconds: float = 300) -> list[str]:
 
 
 def sweep(seconds: float = 300) -> None:
-    """Invokes `sweep_purges`."""
-    handler("sweep_purges")(event("sweep_purges"), Context(seconds))
+    """Invokes `sweep_purges` for all partitions."""
+    handler("sweep_purges")({}, Context(seconds))
 
 
 def request(

@@ -4,7 +4,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from tests import tables
-from tests.handlers import call, create, list_messages, send, sweep
+from tests.handlers import Context, call, create, handler, list_messages, send, sweep
 from tests.unit.test_purge_messages import deleted_conversation
 from tests.wire import Wire, error_response, response
 
@@ -29,10 +29,10 @@ def test_only_messages_of_deleted_conversations_are_purged() -> None:
     assert len(tables.messages()) == 1
 
 
-def test_young_tombstone_is_kept(wire: Wire) -> None:
+def test_sweep_waits_until_tombstone_is_settled(wire: Wire) -> None:
     conversation = deleted_conversation(2)
     sweep()
-    assert (tables.messages(), len(tables.tombstones())) == ([], 1)
+    assert (len(tables.messages()), len(tables.tombstones())) == (2, 1)
     # A transaction may release the conversation before it has written its message.
     tables.put_message(*conversation)
     tables.age_tombstones()
@@ -41,7 +41,7 @@ def test_young_tombstone_is_kept(wire: Wire) -> None:
     assert all(body.get("ConsistentRead") for body in wire.bodies if "KeyConditionExpression" in body)
 
 
-@pytest.mark.parametrize("operation", ["Query", "DeleteItem"])
+@pytest.mark.parametrize("operation", ["Query", "BatchWriteItem"])
 @pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
 def test_failed_purge_does_not_stop_the_others(
     operation: str, code: str, wire: Wire, caplog: pytest.LogCaptureFixture
@@ -80,11 +80,14 @@ def test_restored_conversation_is_not_purged() -> None:
 
 
 def test_huge_conversation_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch, wire: Wire) -> None:
-    monkeypatch.setattr("functions.sweep_purges.app.TURN_SECONDS", 0.05)
+    monkeypatch.setattr("coherent.messages.purge._TURN_SECONDS", 0.05)
+    monkeypatch.setattr("coherent.storage.tombstones.PARTITIONS", ("purge#00",))
+    monkeypatch.setattr("functions.sweep_purges.app.PARTITIONS", ("purge#00",))
     user, id = deleted_conversation(0)
     tables.age_tombstones()
     for _ in range(20):
         deleted_conversation(1)
+    tables.age_tombstones()
     key = {"user_conversation": {"S": f"{user}#{id}"}, "id": {"S": "0" * 16}}
 
     def always_more(request: AWSPreparedRequest) -> AWSResponse | None:
@@ -109,6 +112,45 @@ def test_tombstones_are_spread_and_the_oldest_is_first(wire: Wire) -> None:
     # All sixteen with a probability of 0.74; a single one would take only 500 deletions a second.
     assert len(partitions) > 8
     assert {f"{user}#{id}" for user, id in deleted} == set(tables.tombstones())
+
+
+def test_tombstones_that_cannot_be_deleted_wait_for_the_next_sweep(wire: Wire) -> None:
+    for _ in range(3):
+        deleted_conversation(0)
+    tables.age_tombstones()
+    wire.fault = lambda request: (
+        error_response(request, 400, "AccessDeniedException") if wire.requests[-1] == "BatchWriteItem" else None
+    )
+    with pytest.raises(RuntimeError, match="purges failed"):
+        sweep()
+    wire.fault = None
+    assert len(tables.tombstones()) == 3
+    sweep()
+    assert tables.tombstones() == []
+
+
+def test_settled_tombstones_cost_a_query_each_and_are_deleted_in_batches(
+    monkeypatch: pytest.MonkeyPatch, wire: Wire
+) -> None:
+    monkeypatch.setattr("coherent.storage.tombstones.PARTITIONS", ("purge#00",))
+    monkeypatch.setattr("functions.sweep_purges.app.PARTITIONS", ("purge#00",))
+    for _ in range(60):
+        deleted_conversation(0)
+    tables.age_tombstones()
+    wire.reset()
+    sweep()
+    assert tables.tombstones() == []
+    assert (wire.requests.count("Query"), wire.requests.count("BatchWriteItem")) == (61, 3)
+    assert len(wire.requests) == 64
+
+
+def test_four_sweeps_cover_all_partitions() -> None:
+    for _ in range(64):
+        deleted_conversation(0)
+    tables.age_tombstones()
+    for quarter in range(4):
+        handler("sweep_purges")({"quarter": quarter}, Context())
+    assert tables.tombstones() == []
 
 
 @pytest.mark.parametrize("seconds", [11, 49])

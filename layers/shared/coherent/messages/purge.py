@@ -3,8 +3,11 @@
 import math
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from aws_lambda_powertools import Logger
 
 from coherent import deadline
 from coherent.storage import rows, tombstones
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import WriteRequestOutputTypeDef, WriteRequestTypeDef
 
     from coherent.storage.dynamodb import Tables
+    from coherent.storage.rows import Attributes
 
 # The limit of BatchWriteItem.
 _BATCH_SIZE = 25
@@ -22,8 +26,21 @@ _BACKOFF_SECONDS = 0.05
 _MAX_BACKOFF_SECONDS = 2.0
 # The longest that the last two requests can take with the timeouts of `client.connect`.
 _LAST_REQUESTS_SECONDS = 50
-# A transaction may release the conversation before it has written its message, so a tombstone outlives the first purge.
+# A transaction may release the conversation before it has written its message. The sweep waits until this is over.
 _SETTLED_SECONDS = 10 * 60
+
+
+# The turn of a conversation in a sweep.
+_TURN_SECONDS = 2
+
+logger = Logger()
+
+
+class Sweep(NamedTuple):
+    """The result of a sweep: when the oldest settled tombstone was written, if any, and how many purges failed."""
+
+    oldest: int | None
+    failed: int
 
 
 class Purge:
@@ -37,26 +54,27 @@ class Purge:
         self._messages_table_name = tables.messages
         self._conversations_table_name = tables.conversations
 
-    def pending(self) -> list[Tombstone]:
-        """Returns the tombstones that remain, oldest first."""
-        found = [tombstone for partition in tombstones.PARTITIONS for tombstone in self._partition(partition)]
-        return sorted(found, key=lambda tombstone: tombstone.created_at)
+    def sweep(self, partition: str) -> Sweep:
+        """Purges by the settled tombstones of a *partition*, oldest first, until the invocation's time is up.
 
-    def has_time(self) -> bool:
-        """Returns whether the invocation has time for another purge."""
-        return deadline.seconds_left() > _LAST_REQUESTS_SECONDS
-
-    def finish(self, tombstone: Tombstone, seconds: float) -> bool:
-        """Deletes the messages and, ten minutes after the deletion, the tombstone.
-
-        Stops after *seconds* as `delete_messages` does, and then returns False.
+        The conversations take turns, so a huge one does not hold up the others. A failed purge keeps its tombstone.
         """
-        if not self.delete_messages(tombstone.user_id, tombstone.conversation_id, seconds):
-            return False
-        if time.time() - tombstone.created_at > _SETTLED_SECONDS:
-            key = rows.values({"user_id": tombstone.partition, "id": tombstone.sort_key})
-            retry_conflicts(self._client.delete_item, TableName=self._conversations_table_name, Key=key)
-        return True
+        pending = deque(self._settled(partition))
+        oldest = pending[0].created_at if pending else None
+        finished: list[Tombstone] = []
+        failed = 0
+        while pending and deadline.seconds_left() > _LAST_REQUESTS_SECONDS:
+            tombstone = pending.popleft()
+            try:
+                is_finished = self.delete_messages(tombstone.user_id, tombstone.conversation_id, _TURN_SECONDS)
+                (finished if is_finished else pending).append(tombstone)
+                if len(finished) == _BATCH_SIZE or not pending:
+                    batch, finished = finished, []
+                    self._delete_tombstones(batch)
+            except Exception:
+                logger.exception("A purge failed", extra={"conversation": tombstone.conversation_id})
+                failed += 1
+        return Sweep(oldest, failed)
 
     def delete_messages(self, user_id: str, conversation_id: str, seconds: float = math.inf) -> bool:
         """Deletes the messages of a deleted conversation, and nothing while the conversation exists.
@@ -67,8 +85,6 @@ class Purge:
         until = time.monotonic() + min(seconds, deadline.seconds_left() - _LAST_REQUESTS_SECONDS)
         partition = rows.user_conversation(user_id, conversation_id)
         while time.monotonic() < until:
-            if self._exists(user_id, conversation_id):
-                return True
             with translate_errors():
                 response = self._client.query(
                     TableName=self._messages_table_name,
@@ -78,17 +94,19 @@ class Purge:
                     ConsistentRead=True,
                 )
             keys = response["Items"]
-            if not keys:
+            if not keys or self._exists(user_id, conversation_id):
                 return True
             for start in range(0, len(keys), _BATCH_SIZE):
-                self._delete([{"DeleteRequest": {"Key": key}} for key in keys[start : start + _BATCH_SIZE]], until)
+                self._delete(self._messages_table_name, keys[start : start + _BATCH_SIZE], until)
         return False
 
-    def _partition(self, partition: str) -> Iterator[Tombstone]:
+    def _settled(self, partition: str) -> Iterator[Tombstone]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._conversations_table_name,
-            KeyConditionExpression="user_id = :partition",
-            ExpressionAttributeValues=rows.values({":partition": partition}),
+            KeyConditionExpression="user_id = :partition AND id < :settled",
+            ExpressionAttributeValues=rows.values(
+                {":partition": partition, ":settled": tombstones.sort_key_at(int(time.time()) - _SETTLED_SECONDS)}
+            ),
             ProjectionExpression="id",
             ConsistentRead=True,
         )
@@ -96,6 +114,10 @@ class Purge:
             for page in pages:
                 for row in page["Items"]:
                     yield tombstones.parse(partition, row["id"]["S"])
+
+    def _delete_tombstones(self, finished: "Sequence[Tombstone]") -> None:
+        keys = [rows.values({"user_id": tombstone.partition, "id": tombstone.sort_key}) for tombstone in finished]
+        self._delete(self._conversations_table_name, keys, math.inf)
 
     def _exists(self, user_id: str, conversation_id: str) -> bool:
         with translate_errors():
@@ -107,14 +129,14 @@ class Purge:
             )
         return "Item" in response
 
-    def _delete(self, requests: "Sequence[WriteRequestTypeDef | WriteRequestOutputTypeDef]", until: float) -> None:
-        """Sends *requests*, and sends again what DynamoDB returns unprocessed, but starts nothing after *until*."""
+    def _delete(self, table_name: str, keys: "Sequence[Attributes]", until: float) -> None:
+        """Deletes up to 25 rows. Sends again what DynamoDB returns unprocessed, but starts nothing after *until*."""
+        requests: Sequence[WriteRequestTypeDef | WriteRequestOutputTypeDef]
+        requests = [{"DeleteRequest": {"Key": key}} for key in keys]
         attempts = 0
         while requests and time.monotonic() < until:
-            response = retry_conflicts(
-                self._client.batch_write_item, RequestItems={self._messages_table_name: requests}
-            )
-            requests = response["UnprocessedItems"].get(self._messages_table_name, [])
+            response = retry_conflicts(self._client.batch_write_item, RequestItems={table_name: requests})
+            requests = response["UnprocessedItems"].get(table_name, [])
             if requests:
                 count_retry()
                 longest = min(_MAX_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2**attempts)

@@ -25,9 +25,14 @@ def new(user_id: str, conversation_id: str, created_at: int) -> Mapping[str, obj
     """Returns the attributes of the tombstone of a conversation that is deleted at *created_at*."""
     return {
         "user_id": PARTITIONS[zlib.crc32(conversation_id.encode()) % len(PARTITIONS)],
-        "id": f"{created_at:010}#{user_id}#{conversation_id}",
+        "id": f"{sort_key_at(created_at)}{user_id}#{conversation_id}",
         "created_at": created_at,
     }
+
+
+def sort_key_at(created_at: int) -> str:
+    """Returns the beginning of all sort keys of *created_at*, and of none before."""
+    return f"{created_at:010}#"
 
 
 def parse(partition: str, sort_key: str) -> Tombstone:
