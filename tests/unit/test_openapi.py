@@ -38,6 +38,11 @@ def objects(part: Any) -> Iterator[dict[str, Any]]:
             yield from objects(element)
 
 
+def examples(media: dict[str, Any]) -> list[Any]:
+    """Returns the examples of a body."""
+    return [example["value"] for example in media.get("examples", {"": {"value": media.get("example")}}).values()]
+
+
 def is_valid(value: object, schema: dict[str, Any]) -> bool:
     """Returns whether *value* matches *schema*, in which references are those of the document."""
     return jsonschema_rs.is_valid(schema | {"components": DOCUMENT["components"]}, value)
@@ -160,8 +165,8 @@ def test_operations_have_meanings_and_valid_examples(endpoint: str) -> None:
         assert is_valid(example, parameter["schema"])
     for content in (operation.get("requestBody", {}), *responses):
         for media in content.get("content", {}).values():
-            for example in media.get("examples", {"": {"value": media.get("example")}}).values():
-                assert is_valid(example["value"], media["schema"])
+            for example in examples(media):
+                assert is_valid(example, media["schema"])
 
 
 @pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
@@ -172,8 +177,7 @@ def test_error_examples_fit_their_call(endpoint: str) -> None:
     errors = {status: response for status, response in operation["responses"].items() if status >= "400"}
     assert {"401", "403", "429", "500", "503"} < errors.keys()
     for status, response in errors.items():
-        for example in response["content"][JSON]["examples"].values():
-            error = example["value"]
+        for error in examples(response["content"][JSON]):
             assert error["type"] == ("invalid_request" if status < "500" else "api_error")
             assert error["documentation_url"].endswith(error["type"])
             parameters = error["message"].rpartition(": ")[0].partition(":")[0]
@@ -181,8 +185,8 @@ def test_error_examples_fit_their_call(endpoint: str) -> None:
 
 
 def test_message_of_a_contact_has_an_example_of_its_own() -> None:
-    examples = OPERATIONS["update_message"]["responses"]["403"]["content"][JSON]["examples"]
-    assert [example["value"]["message"] for example in examples.values()] == [
+    content = OPERATIONS["update_message"]["responses"]["403"]["content"][JSON]
+    assert [example["message"] for example in examples(content)] == [
         "message: only the sender of a message can change this",
         "The firewall refused this request",
     ]

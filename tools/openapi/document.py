@@ -83,15 +83,15 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if route.body is not None:
         name = route.body.__name__
-        form = schemas.form_body(route.body)["properties"]
+        form = schemas.form_body(route.body)
         operation["requestBody"] = {
             "required": True,
-            "description": f"{operation['summary']}: the attributes, as JSON or as a form.",
+            "description": f"{form['description']} Sent as JSON or as a form.",
             "content": {
                 _JSON: {"schema": schemas.reference(name), "example": route.body_example},
                 _FORM: {
                     "schema": schemas.reference(f"{name}Form"),
-                    "example": {name: attribute["examples"][0] for name, attribute in form.items()},
+                    "example": {name: attribute["examples"][0] for name, attribute in form["properties"].items()},
                 },
             },
         }
@@ -139,17 +139,16 @@ def _failure(route: Route, status: int) -> dict[str, Any]:
     if status == 403:
         messages = {"firewall": "The firewall refused this request"}
         if route.endpoint == "update_message":
-            description = f"A contact sent the message, so its text and attachments cannot change. {description}"
+            description = f"A contact sent the message, so only reactions and read_at can change; or {description[0].lower()}{description[1:]}"
             messages = {"contact": "message: only the sender of a message can change this"} | messages
     kind = "api_error" if status >= 500 else "invalid_request"
     url = f"https://protocol.chat/docs/errors/{kind}"
-    content = {
-        "schema": schemas.reference("ApiErrorResponse"),
-        "examples": {
-            name: {"value": {"type": kind, "message": message, "documentation_url": url}}
-            for name, message in messages.items()
-        },
+    bodies = {
+        name: {"value": {"type": kind, "message": message, "documentation_url": url}}
+        for name, message in messages.items()
     }
+    example = {"examples": bodies} if len(bodies) > 1 else {"example": next(iter(bodies.values()))["value"]}
+    content = {"schema": schemas.reference("ApiErrorResponse"), **example}
     headers = _headers(route, "Retry-After") if status in (429, 503) else _headers(route)
     return {"description": description, "headers": headers, "content": {_JSON: content}}
 

@@ -79,7 +79,7 @@ def parameters(model: type[Parameters]) -> dict[str, Schema]:
         # The API applies the default of `limit` only: absent attributes stay as they are.
         dropped = ("title", "description", "default")[: 2 if name == "limit" else 3]
         schemas[name] = schema = {key: value for key, value in schema.items() if key not in dropped}
-        rule = given.get("description")
+        rule, _, _ = given.get("description", "").partition("; in a form")
         schema["description"] = TEXTS["attributes"][model.__name__][name]
         # Other rules are obvious from the type.
         if rule and ("items" in schema or schema.get("pattern", ids.PATTERN) != ids.PATTERN):
