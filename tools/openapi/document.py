@@ -25,9 +25,10 @@ _SCOPES = {
     )
 }
 _ERRORS_OF_EVERY_CALL = (401, 403, 429, 500, 503)
-# API Gateway's own errors, as in template.yaml, and those whose text needs no request.
+# The errors of API Gateway and of the firewall, as in template.yaml, and those that are the same for every call.
 _MESSAGES = {
     401: "Authorization: must be 'Bearer ' and a valid access token with the scope of this call",
+    403: "The firewall refused this request",
     413: f"body: must be at most {body.MAX_BYTES} bytes",
     415: f"Content-Type: must be {_JSON} or {_FORM}",
     422: str(errors.IdempotencyKeyReused()),
@@ -135,20 +136,20 @@ def _failure(route: Route, status: int) -> dict[str, Any]:
         description += " The change may have been applied all the same."
     if status == 304:
         return {"description": description, "headers": _headers(route, "ETag")}
-    messages = {"error": _message(route, status)}
-    if status == 403:
-        messages = {"firewall": "The firewall refused this request"}
-        if route.endpoint == "update_message":
-            description = f"A contact sent the message, so only reactions and read_at can change; or {description[0].lower()}{description[1:]}"
-            messages = {"contact": "message: only the sender of a message can change this"} | messages
     kind = "api_error" if status >= 500 else "invalid_request"
     url = f"https://protocol.chat/docs/errors/{kind}"
-    bodies = {
-        name: {"value": {"type": kind, "message": message, "documentation_url": url}}
-        for name, message in messages.items()
-    }
-    example = {"examples": bodies} if len(bodies) > 1 else {"example": next(iter(bodies.values()))["value"]}
-    content = {"schema": schemas.reference("ApiErrorResponse"), **example}
+    example = {"type": kind, "message": _message(route, status), "documentation_url": url}
+    content = {"schema": schemas.reference("ApiErrorResponse"), "example": example}
+    if status == 403 and route.endpoint == "update_message":
+        description = (
+            "A contact sent the message, so only its reactions and read_at can change; or the firewall blocked the "
+            "request."
+        )
+        contact = example | {"message": "message: only the sender of a message can change this"}
+        content = {
+            "schema": content["schema"],
+            "examples": {"contact": {"value": contact}, "firewall": {"value": example}},
+        }
     headers = _headers(route, "Retry-After") if status in (429, 503) else _headers(route)
     return {"description": description, "headers": headers, "content": {_JSON: content}}
 
@@ -161,7 +162,7 @@ def _message(route: Route, status: int) -> str:
     if status == 412:
         return str(Preconditions(allowed=frozenset([2])).failure(route.noun, 3))
     if status != 400:
-        return _MESSAGES.get(status, "")
+        return _MESSAGES[status]
     try:
         model = route.query or route.body
         if model is None:
