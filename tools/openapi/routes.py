@@ -45,11 +45,11 @@ _CREATED = ("Location", "ETag", "Idempotent-Replayed")
 _EDIT = {"is_pinned": True, "archived_at": None}
 _REACTION = {"reactions": REACTIONS, "read_at": 1795374369}
 ROUTES = [
-    Route("get", "/conversations", "list_conversations", "List conversations",
+    Route("get", "/conversations", "list_conversations", "List conversations, newest first",
           "Lists the user's conversations, newest first, a page at a time. Filters combine with AND.",
           200, "A page of conversations.", {"has_more": True, "data": [CONVERSATION]}, ("Link",),
           query=ListConversations, invalid={"limit": "0"}, errors=(400,)),
-    Route("post", "/conversations", "create_conversation", "Create a conversation",
+    Route("post", "/conversations", "create_conversation", "Create a conversation with a contact, a group, or both",
           "Creates a conversation with a contact, a group, or a contact in a group. Always creates a new one, even if "
           "the user already has a conversation with them.",
           201, "The new conversation.", NEW_CONVERSATION, _CREATED, body=CreateConversation,
@@ -59,16 +59,16 @@ ROUTES = [
           "Retrieves one conversation, as it is after every change that the API has confirmed.",
           200, "The conversation.", CONVERSATION, ("ETag",), request_headers=("If-None-Match",),
           errors=(304, 400, 404)),
-    Route("put", "/conversations/{id}", "update_conversation", "Update a conversation",
+    Route("put", "/conversations/{id}", "update_conversation", "Pin, mute, archive or mark a conversation as opened",
           "Pins, mutes, archives or restores a conversation, or records that the user opened it. Attributes that are "
           "left out stay as they are.",
           200, "The conversation after the change.", CONVERSATION | _EDIT, ("ETag",), body=UpdateConversation,
           body_example=_EDIT, invalid={"is_pinned": "yes"}, request_headers=_CONDITIONS,
           errors=(400, 404, 412, 413, 415)),
-    Route("delete", "/conversations/{id}", "delete_conversation", "Delete a conversation",
+    Route("delete", "/conversations/{id}", "delete_conversation", "Delete a conversation with all its messages",
           "Deletes a conversation and all its messages for good. To hide it, archive it instead.",
           204, "The conversation is deleted.", request_headers=_CONDITIONS, errors=(400, 404, 412)),
-    Route("get", "/messages", "list_messages", "List messages",
+    Route("get", "/messages", "list_messages", "List messages of one conversation or of all, newest first",
           "Lists the messages of one conversation or of all, newest first, a page at a time.",
           200, "A page of messages.", {"has_more": True, "data": [MESSAGE]}, ("Link",), query=ListMessages,
           invalid={"limit": "0"}, errors=(400, 404)),
@@ -80,13 +80,13 @@ ROUTES = [
           errors=(400, 404, 413, 415, 422)),
     Route("get", "/messages/{id}", "retrieve_message", "Retrieve a message", "Retrieves one message.",
           200, "The message.", MESSAGE, ("ETag",), request_headers=("If-None-Match",), errors=(304, 400, 404)),
-    Route("put", "/messages/{id}", "update_message", "Update a message",
+    Route("put", "/messages/{id}", "update_message", "Edit a message, react to it or mark it as read",
           "Marks a message as read, reacts to it, or edits text and attachments of a message that the user sent. "
           "Attributes that are left out stay as they are.",
           200, "The message after the change.", MESSAGE | _REACTION, ("ETag",), body=UpdateMessage,
           body_example=_REACTION, invalid={"read_at": "now"}, request_headers=_CONDITIONS,
           errors=(400, 404, 412, 413, 415)),
-    Route("delete", "/messages/{id}", "delete_message", "Delete a message",
+    Route("delete", "/messages/{id}", "delete_message", "Delete a message, and unpin it",
           "Deletes a message for good, and unpins it if it was pinned.",
           204, "The message is deleted.", request_headers=_CONDITIONS, errors=(400, 404, 412)),
 ]  # fmt: skip
