@@ -291,6 +291,6 @@ def send_raw(
 def wait_until(condition: Callable[[], object]) -> bool:
     """Polls *condition* for up to a minute. Returns whether it became true."""
     deadline = time.monotonic() + _WAIT_SECONDS
-    while not (holds := bool(condition())) and time.monotonic() < deadline:
+    while not (is_true := bool(condition())) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return holds
+    return is_true

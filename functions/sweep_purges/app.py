@@ -20,7 +20,7 @@ meter = metrics.Meter("sweep_purges")
 
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     partitions = PARTITIONS[event["quarter"] :: QUARTERS] if "quarter" in event else PARTITIONS
-    with meter.measure() as invocation, deadline.of(context), ThreadPoolExecutor(len(partitions)) as threads:
+    with meter.measure() as invocation, deadline.within(context), ThreadPoolExecutor(len(partitions)) as threads:
         running = [threads.submit(contextvars.copy_context().run, purge.sweep, partition) for partition in partitions]
         sweeps = [sweep.result() for sweep in running]
         # Set only after all queries succeeded; otherwise the alarm sees missing data.

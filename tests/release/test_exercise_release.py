@@ -77,7 +77,7 @@ def test_good_versions_succeed_and_leave_no_rows(fake: FakeLambda, caplog: pytes
     assert all("expires_at" in row for row in tables.all_rows())
 
 
-def test_every_function_is_invoked_as_by_api_gateway(fake: FakeLambda) -> None:
+def test_functions_are_invoked_the_way_api_gateway_does(fake: FakeLambda) -> None:
     run()
     assert {function for function, _ in fake.invoked} == set(RELEASED)
     for endpoint, request in fake.invoked:
@@ -264,7 +264,7 @@ def test_slow_version_is_reported(
     assert tables.conversations() == []
 
 
-def test_index_may_lag(fake: FakeLambda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hook_waits_for_a_lagging_index(fake: FakeLambda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synthetic_user._INDEX_SECONDS", 60)
     requests: list[Event] = []
 

@@ -37,12 +37,12 @@ def test_request_that_could_outlive_the_invocation_is_not_sent(service: str) -> 
     connected: Any = client.connect(service)
     connected.meta.events.register_first("before-send", send)
     make_request = getattr(connected, LISTS[service])
-    of: Any = deadline.of
-    with of(Context(20)):
+    within: Any = deadline.within
+    with within(Context(20)):
         make_request()
     assert len(sent) == 1
     # An attempt takes up to 3 s, after a wait of up to 7 s.
-    with of(Context(9.9)), pytest.raises(errors.Unavailable):
+    with within(Context(9.9)), pytest.raises(errors.Unavailable):
         make_request()
     make_request()
 

@@ -189,7 +189,7 @@ def test_transaction_conflict_is_retried(conflicts: int, wire: Wire) -> None:
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_lasting_transaction_conflict_returns_503(wire: Wire) -> None:
+def test_persistent_transaction_conflict_returns_503(wire: Wire) -> None:
     wire.fault = lambda request: cancelled_transaction(request, "TransactionConflict")
     response = post("a key")
     assert (response.status, response.headers["Retry-After"]) == (503, "1")

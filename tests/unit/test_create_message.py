@@ -114,7 +114,7 @@ def test_largest_message_fits_in_every_encoding(encoding: str, character: str) -
     assert {name: response.body[name] for name in given} == given
 
 
-def test_message_that_met_a_conflict_gets_a_later_id(wire: Wire) -> None:
+def test_message_gets_a_later_id_after_a_conflict(wire: Wire) -> None:
     conversation = create()
     newer: list[dict[str, Any]] = []
     wire.before("TransactWriteItems", lambda: newer.append(send(conversation, "newer")))
@@ -205,7 +205,7 @@ def test_same_key_with_other_attributes_is_rejected(other: dict[str, Any]) -> No
     assert list_messages() == [first.body]
 
 
-def test_key_of_a_created_conversation_is_rejected() -> None:
+def test_key_used_for_a_conversation_is_rejected() -> None:
     created = call("create_conversation", body="contact_id=harry", headers={"Idempotency-Key": "a key"}).body
     assert post(key="a key", conversation_id=created["id"], message="hello").status == 422
     assert list_messages() == []

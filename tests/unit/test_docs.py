@@ -125,7 +125,7 @@ def test_aws_commands_are_marked(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=page_id)
-def test_wording_has_no_riddles(page: Path) -> None:
+def test_wording_avoids_banned_words(page: Path) -> None:
     found = [match[0] for match in RIDDLES.finditer(prose(page.read_text()))]
     assert not found
 

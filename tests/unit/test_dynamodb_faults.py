@@ -129,9 +129,7 @@ def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
-def test_lasting_fault_from_any_request_on_returns_503(
-    name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_persistent_fault_returns_503(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     for response in failures(name, fault, wire, caplog):
         assert (response.status, response.headers["Retry-After"]) == (503, "1")
         assert response.body == {
@@ -143,9 +141,7 @@ def test_lasting_fault_from_any_request_on_returns_503(
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_unexpected_error_from_any_request_on_returns_500(
-    name: str, wire: Wire, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_persistent_unexpected_error_returns_500(name: str, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     for response in failures(name, access_denied, wire, caplog):
         assert (response.status, response.message) == (500, "Something went wrong on our side")
         assert [record.levelname for record in caplog.records] == ["ERROR"]

@@ -126,7 +126,7 @@ def test_missing_message_to_pin_is_reported_during_a_conflict(wire: Wire) -> Non
     assert response.status == 400
 
 
-def test_lasting_concurrent_updates_during_pinning_return_503(wire: Wire) -> None:
+def test_persistent_concurrent_updates_during_pinning_return_503(wire: Wire) -> None:
     conversation = create()
     message = send(conversation)
 
@@ -149,7 +149,7 @@ def test_transaction_conflict_is_retried(code: str, wire: Wire) -> None:
     assert update(created, is_muted=True) == created | {"is_muted": True}
 
 
-def test_lasting_transaction_conflict_returns_503(wire: Wire) -> None:
+def test_persistent_transaction_conflict_returns_503(wire: Wire) -> None:
     created = create()
     wire.fault = lambda request: error_response(request, 400, "TransactionConflictException")
     assert call("update_conversation", id=created["id"], body="is_muted=true").status == 503

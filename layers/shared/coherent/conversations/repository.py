@@ -107,8 +107,8 @@ class ConversationRepository:
         except self._client.exceptions.TransactionCanceledException as error:
             existing, *earlier = rows.conflicting_rows(error)
             if earlier and earlier[0] is not None:
-                first = idempotency.first_created(earlier[0], record[0])
-                return Creation(_version(row | first), is_replay=first["id"] != row["id"])
+                original = idempotency.original(earlier[0], record[0])
+                return Creation(_version(row | original), is_replay=original["id"] != row["id"])
             # A row of this id is this very row, written by an attempt whose response was lost.
             if existing is None:
                 raise

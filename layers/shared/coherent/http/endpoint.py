@@ -49,7 +49,7 @@ def endpoint(
                         request.require_no_query()
                     if not takes_body:
                         request.require_no_body()
-                    with deadline.of(context):
+                    with deadline.within(context):
                         response = handle(request)
                 except Exception as error:
                     if isinstance(error, errors.Unavailable):

@@ -158,9 +158,9 @@ class MessageRepository:
             else:
                 return Creation(_version(row), is_replay=False)
             if earlier and earlier[0] is not None:
-                first = idempotency.first_created(earlier[0], record[0])
+                original = idempotency.original(earlier[0], record[0])
                 # The record names this row if an attempt was applied and its response lost.
-                return Creation(_version(row | first), is_replay=first["id"] != row["id"])
+                return Creation(_version(row | original), is_replay=original["id"] != row["id"])
             if current is None:
                 raise errors.NotFound("conversation", "conversation_id")
             if rows.text(current, "last_message_id") == id:

@@ -53,11 +53,11 @@ def connect(service: str) -> "BaseClient":
         ),
     )
     client.meta.events.register("before-send", _check_deadline)
-    client.meta.events.register("needs-retry", _note_ambiguity)
+    client.meta.events.register("needs-retry", _mark_request_ambiguous)
     # botocore uses the handler's return value; botocore-stubs types it as None.
     client.meta.events.register("needs-retry", _retry_truncated)  # type: ignore[arg-type]
     client.meta.events.register("after-call", _reject_truncated)
-    client.meta.events.register("after-call", _report_ambiguity)
+    client.meta.events.register("after-call", _copy_mark_to_response)
     return client
 
 
@@ -71,12 +71,14 @@ def mark_ambiguous(error: "ClientError") -> None:
     cast("dict[str, Any]", error.response["ResponseMetadata"])[_IS_AMBIGUOUS] = True
 
 
-def _note_ambiguity(response: "tuple[AWSResponse, object] | None", request_dict: dict[str, Any], **_: object) -> None:
+def _mark_request_ambiguous(
+    response: "tuple[AWSResponse, object] | None", request_dict: dict[str, Any], **_: object
+) -> None:
     if response is None or response[0].status_code >= 500 or _is_truncated(response[0]):
         request_dict["context"][_IS_AMBIGUOUS] = True
 
 
-def _report_ambiguity(parsed: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+def _copy_mark_to_response(parsed: dict[str, Any], context: dict[str, Any], **_: object) -> None:
     if _IS_AMBIGUOUS in context:
         parsed["ResponseMetadata"][_IS_AMBIGUOUS] = True
 

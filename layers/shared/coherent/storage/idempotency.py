@@ -47,7 +47,7 @@ def put_record(
     }
 
 
-def first_created(record: "Attributes", write: "TransactWriteItemTypeDef") -> "Attributes":
+def original(record: "Attributes", write: "TransactWriteItemTypeDef") -> "Attributes":
     """Returns the id and creation time of the resource that the key created first.
 
     *record* is the record that made *write* fail. Raises `errors.IdempotencyKeyReused` if its attributes differ.
