@@ -198,7 +198,7 @@ class Model:
             return None
         first_attributes, response = self.first_requests[key]
         if attributes != first_attributes:
-            return error(422, "Idempotency-Key: must be a new one for new attributes; this one was used with others")
+            return error(422, "Idempotency-Key: was already used with other attributes; use a new key")
         return response._replace(headers={**response.headers, "Idempotent-Replayed": "true"})
 
     def _created(self, kind: str, resource: Resource, key: str | None, attributes: Resource) -> Response:
@@ -229,9 +229,9 @@ class Model:
         if id not in resources:
             return error(404, f"id: no such {noun}")
         if if_match is not None and not is_named(etag(self.versions[id]), if_match):
-            return error(412, f"If-Match: must name the {noun}'s present ETag; it has changed, so retrieve it again")
+            return error(412, f"If-Match: must name the current ETag; the {noun} has changed, so retrieve it again")
         if if_none_match is not None and is_named(etag(self.versions[id]), if_none_match):
-            return error(412, f"If-None-Match: must not name the {noun}'s present ETag")
+            return error(412, f"If-None-Match: must not name the current ETag of the {noun}")
         return None
 
     def _change(self, resource: Resource, **changes: object) -> Response:

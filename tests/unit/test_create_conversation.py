@@ -94,7 +94,7 @@ def test_same_key_with_other_attributes_is_rejected(body: str) -> None:
     first = post("a key")
     response = post("a key", body)
     assert response.status == 422
-    assert response.message == "Idempotency-Key: must be a new one for new attributes; this one was used with others"
+    assert response.message == "Idempotency-Key: was already used with other attributes; use a new key"
     assert list_conversations() == [first.body]
 
 

@@ -51,7 +51,7 @@ class IdempotencyKeyReused(CoherentError):
     """The user has already sent this idempotency key with different attributes."""
 
     def __init__(self) -> None:
-        super().__init__("Idempotency-Key: must be a new one for new attributes; this one was used with others")
+        super().__init__("Idempotency-Key: was already used with other attributes; use a new key")
 
 
 class BodyTooLarge(CoherentError):

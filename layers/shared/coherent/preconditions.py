@@ -22,13 +22,13 @@ class Preconditions(NamedTuple):
     def failure(self, noun: str, version: int) -> errors.PreconditionFailed:
         """Returns the error for a *noun* of this *version*, which may not be changed."""
         if self._is_allowed(version):
-            return errors.PreconditionFailed(f"If-None-Match: must not name the {noun}'s present ETag")
+            return errors.PreconditionFailed(f"If-None-Match: must not name the current ETag of the {noun}")
         if self.has_weak_tag:
             return errors.PreconditionFailed(
                 "If-Match: must name a strong ETag, since a weak one never matches; leave out the W/ that a proxy added"
             )
         return errors.PreconditionFailed(
-            f"If-Match: must name the {noun}'s present ETag; it has changed, so retrieve it again"
+            f"If-Match: must name the current ETag; the {noun} has changed, so retrieve it again"
         )
 
     def _is_allowed(self, version: int) -> bool:
