@@ -1,4 +1,4 @@
-"""Schedule, every five minutes: finishes the purges that the stream did not."""
+"""Schedule, every five minutes: finishes the purges that the stream has not finished."""
 
 import contextvars
 import time
@@ -11,7 +11,7 @@ from coherent.messages.purge import Purge
 from coherent.storage import dynamodb
 from coherent.storage.tombstones import PARTITIONS
 
-# Four schedules invoke the function at once, each for a quarter of the partitions.
+# Four schedules invoke the function simultaneously, each for a quarter of the partitions.
 QUARTERS = 4
 
 purge = Purge(dynamodb.connect())

@@ -6,7 +6,7 @@ from coherent import errors
 
 
 class Preconditions(NamedTuple):
-    """The versions that a write may change. By default it may change any."""
+    """The versions that a write may change: any by default."""
 
     # If-Match: None allows any version.
     allowed: frozenset[int] | None = None
@@ -20,7 +20,7 @@ class Preconditions(NamedTuple):
         return self._is_allowed(version) and not self.forbids_any and version not in self.forbidden
 
     def failure(self, noun: str, version: int) -> errors.PreconditionFailed:
-        """Returns the error for a *noun* of this *version*, which may not be changed."""
+        """Returns the error for a *noun* whose *version* the preconditions do not allow."""
         if self._is_allowed(version):
             return errors.PreconditionFailed(f"If-None-Match: must not name the current ETag of the {noun}")
         if self.has_weak_tag:

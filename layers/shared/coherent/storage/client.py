@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
 ATTEMPTS = 3
+# These timeouts are also assumed by `_LAST_REQUESTS_SECONDS` in messages/purge.py, the functions' timeouts in
+# template.yaml, tests/faults/network.py, tests/unit/test_client.py and docs/architecture.md.
 _CONNECT_SECONDS, _READ_SECONDS = 1, 2
-# botocore waits up to 1 s after a first throttled attempt and 2 s after a second, and 5 s more where the service asks.
+# botocore waits up to 1 s after the first throttled attempt and 2 s after the second, plus up to 5 s if the response
+# has x-amz-retry-after.
 _WAIT_SECONDS = 2 + 5
 _LAST_ATTEMPT_SECONDS = _CONNECT_SECONDS + _READ_SECONDS + _WAIT_SECONDS
 _IS_AMBIGUOUS = "IsAmbiguous"
@@ -26,11 +29,11 @@ _DATA_PATH = str(Path(__file__).parent / "botocore_data")
 
 
 def connect(service: str) -> "BaseClient":
-    """Returns a client for one execution environment.
+    """Returns a client.
 
     Each request has three attempts of at most 3 s. A request raises `errors.Unavailable` if it could outlive the
     invocation, or if every response was truncated. The client connects with its first request and renews credentials
-    before they expire, so a SnapStart snapshot holds nothing that goes stale.
+    before they expire, so a SnapStart snapshot contains nothing that expires.
     """
     # SnapStart copies the state of `random`: without a new seed all restored environments would use the same jitter.
     # Only Lambda has this module.
