@@ -260,7 +260,7 @@ _VARYING_HEADERS = {"date", "x-amz-request-id", "x-amzn-requestid", "x-request-i
 
 
 def observable(response: requests.Response) -> tuple[int, dict[str, str], bytes]:
-    """Returns everything by which a client can tell two responses apart: status, headers and body."""
+    """Returns what a client can compare of two responses: status, headers and body."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     return response.status_code, {name: headers[name] for name in headers.keys() - _VARYING_HEADERS}, response.content
 

@@ -199,7 +199,7 @@ def _check_concurrent(call: Call, change: Call, fixture: Fixture, result: Result
         state = copy.deepcopy(fixture.state)
         statuses = {each.name: each.apply(fixture, state)[0] for each in order}
         effects.append((statuses[call.name], fixture.expected(state)))
-    assert (result.status, found) in effects, f"Neither came first: {result.status}, {found}"
+    assert (result.status, found) in effects, f"matches neither order: {result.status}, {found}"
     if effects[0] == effects[1]:
         return _UNNOTICED
     return "as before the change" if (result.status, found) == effects[0] else f"as after the change ({result.status})"

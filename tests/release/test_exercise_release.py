@@ -19,14 +19,14 @@ RESERVED_SECONDS = 90
 MISSING_ID = "xgQQXg3hrtjh7AvZ"
 
 Event = dict[str, Any]
-# Returns the response of our handler; and a bad version, which gets the event and the former.
+# Good returns the response of our handler. Bad is a bad version, which gets the event and Good.
 Good = Callable[[], Any]
 Bad = Callable[[Event, Good], Any]
 
 
 @pytest.fixture
 def fake(tables: None, no_backoff: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLambda]:
-    """Fakes of Lambda and CodeDeploy, to which the environment of the hook leads."""
+    """Fakes of Lambda and CodeDeploy. The hook's environment variables contain their URLs."""
     del tables, no_backoff
     monkeypatch.setattr("synthetic_user._INDEX_SECONDS", 0)
     monkeypatch.setattr("synthetic_user._PAUSE_SECONDS", 0)
@@ -199,7 +199,7 @@ def does_not_unpin(request: Event, _: Good) -> Event:
     return response(204, {})
 
 
-# Bad versions, by the name of the function and what is wrong.
+# Bad versions: the name of the function, what is wrong, and the version.
 BAD: dict[str, Bad] = {
     "list_conversations unfiltered is empty": lists_nothing(),
     "list_conversations filtered is empty": lists_nothing("pinned"),

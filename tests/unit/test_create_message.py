@@ -129,8 +129,8 @@ def test_message_gets_the_greatest_id_although_another_clock_is_ahead(monkeypatc
     ahead = time.time_ns() + 5_000_000_000
     with monkeypatch.context() as clock:
         clock.setattr("time.time_ns", lambda: ahead)
-        first = send(conversation, "by a clock that is ahead")
-    second = send(conversation, "by ours")
+        first = send(conversation, "from a clock that is ahead")
+    second = send(conversation, "from ours")
     assert first["id"] < second["id"]
     assert first["created_at"] <= second["created_at"]
     conversation = call("retrieve_conversation", id=conversation["id"]).body

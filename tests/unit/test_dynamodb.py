@@ -77,7 +77,7 @@ def test_overlay_declares_items_as_documents() -> None:
         for name in plain.shape_names
         if plain.shape_for(name).type_name == "map" and plain.shape_for(name).value.name == "AttributeValue"
     }
-    # The first is a part of AttributeValue, the second belongs to metrics that no request asks for.
+    # The first is a part of AttributeValue, the second belongs to metrics that no request wants.
     assert documents == {"AttributeValue"} | of_values - {"MapAttributeValue", "ItemCollectionKeyAttributeMap"}
 
 

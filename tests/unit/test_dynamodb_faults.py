@@ -93,7 +93,7 @@ def prepared(name: str) -> Callable[[], Response]:
     return lambda: call(name.partition(" ")[0], **parameters)
 
 
-# Stays before the lasting faults, which use up the retry quota of botocore's clients.
+# Runs before the persistent faults, which use up the retry quota of botocore's clients.
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
 def test_single_fault_at_any_request_is_retried(name: str, fault: Any, wire: Wire) -> None:
     before, requests = 0, 1
@@ -112,7 +112,7 @@ def test_single_fault_at_any_request_is_retried(name: str, fault: Any, wire: Wir
 
 
 def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture) -> Iterator[Response]:
-    """Yields the responses where *fault* lasts from the first, second, … request on. Checks that no row changes."""
+    """Yields the responses if *fault* starts at request 1, 2, … and persists. Checks that no row changes."""
     make_call = prepared(name)
     rows = tables.all_rows()
     for before in itertools.count():

@@ -1,4 +1,4 @@
-"""Ids: their form, and their order by time."""
+"""Ids: their form and their order."""
 
 import itertools
 import string

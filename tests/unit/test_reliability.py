@@ -46,7 +46,7 @@ LOAD: dict[str, Any] = {
 
 
 def collect(tmp_path: Path, *failed: tuple[str, str]) -> dict[str, Any]:
-    """Returns what a JUnit report contains of RECORDED, and of the *failed* tests, each with a class and a name."""
+    """Returns the content of a JUnit report with RECORDED and the *failed* tests, each a class and a name."""
     suite = ET.Element("testsuite")
     for recorded in RECORDED:
         properties = ET.SubElement(ET.SubElement(suite, "testcase", classname="tests", name="passed"), "properties")

@@ -94,7 +94,7 @@ def granted(role: Any) -> dict[str, set[str]]:
 
 def parse_error(text: str) -> tuple[str, str]:
     """Returns the type and the documentation URL of an error body."""
-    # API Gateway replaces the variable by its own message in quotes.
+    # API Gateway replaces the variable with its own message in quotes.
     error = json.loads(text.replace("$context.error.messageString", '"message"'))
     assert error.keys() == {"type", "message", "documentation_url"}
     assert error["message"]
@@ -153,7 +153,7 @@ def test_gateway_responses_cover_all_errors() -> None:
 
 
 def test_stage_is_redeployed_on_every_deployment() -> None:
-    # SAM deploys the API anew when its definition changes, but compares it before parameters have values.
+    # SAM redeploys the API when its definition changes, but compares it before parameters have values.
     (api,) = [r for r in transform()["Resources"].values() if r["Type"] == "AWS::ApiGateway::RestApi"]
     parameters = {name for name, _ in references(api)} & TEMPLATE["Parameters"].keys()
     assert not parameters or TEMPLATE["Resources"]["Api"]["Properties"].get("AlwaysDeploy") is True
@@ -470,7 +470,7 @@ def test_template_has_no_circular_dependencies(settings: str) -> None:
         name: {*as_list(resource.get("DependsOn", [])), *(found for found, _ in references(resource))}
         for name, resource in resources.items()
     }
-    # Raises an error that names a circle.
+    # Raises an error that names a cycle.
     TopologicalSorter({name: found & resources.keys() for name, found in needed.items()}).prepare()
 
 
