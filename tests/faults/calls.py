@@ -101,11 +101,7 @@ CALLS = [
     Call("send a message with a key", "create_message", {"body": _TEXT, "key": "once"}),
     Call("retrieve a message", "retrieve_message", _MESSAGE),
     Call("mark a message as read", "update_message", _MESSAGE | {"body": _READ}),
-    Call(
-        "mark a message as read if unchanged",
-        "update_message",
-        _MESSAGE | {"body": _READ} | _IF_MESSAGE_UNCHANGED,
-    ),
+    Call("mark a message as read if unchanged", "update_message", _MESSAGE | {"body": _READ} | _IF_MESSAGE_UNCHANGED),
     Call("delete a message", "delete_message", _MESSAGE),
     Call("delete a pinned message", "delete_message", {"id": "$pinned"}),
     Call("receive a message", "receive_message", {"detail": _RECEIVED, "event_id": "$user"}),

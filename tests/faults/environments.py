@@ -53,49 +53,39 @@ class Environment:
     def __init__(self, port: int) -> None:
         self._port = port
         self._connection: socket.socket | None = None
-        self._pid = 0
 
     @property
     def pid(self) -> int:
         """The id of the process that runs the next invocation."""
         if self._connection is None:
             self._connection = socket.create_connection(("127.0.0.1", self._port), timeout=30)
-            self._pid = self._read()
+            self._stream = self._connection.makefile("rw")
+            self._pid = int(self._stream.readline())
         return self._pid
 
     def invoke(self, function: str, event: Any, seconds: float | None = None) -> Result:
         """Invokes *function*, and stops it after its timeout or *seconds*."""
         seconds = TIMEOUTS[function] if seconds is None else seconds
-        started, pid, end = time.monotonic(), self.pid, None
+        started, pid, line = time.monotonic(), self.pid, ""
         assert self._connection
         self._connection.settimeout(seconds + _GRACE_SECONDS)
         with suppress(OSError):
-            self._connection.sendall(json.dumps([function, event, seconds]).encode() + b"\n")
-            end = self._read()
+            print(json.dumps([function, event, seconds]), file=self._stream, flush=True)
+            line = self._stream.readline()
         elapsed = time.monotonic() - started
-        if end is None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            self.close()
-            return Result(None, None, is_stopped=True, seconds=elapsed)
-        return Result(end.get("response"), end.get("error"), is_stopped=False, seconds=elapsed)
+        if line:
+            return Result(**json.loads(line), is_stopped=False, seconds=elapsed)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        self.close()
+        return Result(None, None, is_stopped=True, seconds=elapsed)
 
     def close(self) -> None:
         """Ends the process after its current invocation."""
         if self._connection is not None:
-            self._connection.close()
+            with suppress(OSError), self._connection:
+                self._stream.close()
             self._connection = None
-
-    def _read(self) -> Any:
-        """Returns the next value that the process sends, or None if it has ended."""
-        assert self._connection
-        line = b""
-        while not line.endswith(b"\n"):
-            part = self._connection.recv(1 << 20)
-            if not part:
-                return None
-            line += part
-        return json.loads(line)
 
 
 _WEIGHTS = {name: 1 if name in SLOW_FAULTS else 10 for name in FAULTS if name != "response byte by byte"}

@@ -6,7 +6,8 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -118,13 +119,18 @@ def new_user() -> str:
     return f"user-{os.getpid()}-{next(_numbers):06}"
 
 
-def seed_user(network: Network, *, is_deleted: bool) -> Fixture:
-    """Stores the data of a new user: copies of the rows that the handlers wrote for another one."""
+@contextmanager
+def seeded_user(network: Network, *, is_deleted: bool) -> Iterator[Fixture]:
+    """Stores the data of a new user for as long as the block lasts. It is a copy of rows that the handlers wrote."""
     with network.lock:
         template = _template(is_deleted)
         fixture = template._replace(user=new_user())
         tables.put_rows(json.loads(template.rows.replace(template.user, fixture.user)))
-    return fixture
+    try:
+        yield fixture
+    finally:
+        with network.lock:
+            tables.delete_user(fixture.user)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+import textwrap
 import time
 import traceback
 from pathlib import Path
@@ -20,16 +21,14 @@ PARTS = ("cold", "warm", "runtime", "threads", "flat", "price")
 _HEAD = """\
 # Benchmarks
 
-What a call costs in time and money, for developers who choose or change this service.
-**State: measured on one machine with DynamoDB faked or emulated. Nothing was run on AWS.**
+What a call costs in time and money, for developers who choose or change this service. **State: measured on one machine
+with DynamoDB faked or emulated. Nothing was run on AWS.**
 
 <!-- Written by `make bench` in one run. Change tools/bench, not this file. -->
 
-{machine}
-`make bench` measures all sections in about seven minutes; the command below each heading measures one.
-Times depend on the machine. Ratios compare targets that were measured in alternation.
-"""
-_QUICK = "\n**A quick run of few rounds: it shows that the benchmarks work, and its figures are not reliable.**\n"
+{machine} `make bench` measures everything below in about seven minutes; the command below a heading measures that
+section. Times depend on the machine. Ratios compare targets that were measured in alternation, in one run."""
+_QUICK = "**A quick run of few rounds: it shows that the benchmarks work, and its figures are not reliable.**"
 
 
 def main() -> int:
@@ -61,7 +60,8 @@ def main() -> int:
                 console.print(f"{name} failed:\n{traceback.format_exc()}")
             else:
                 goals += section.goals
-                sections.append(f"\n## {part.TITLE}\n\n`make bench PARTS={name}`\n\n{section.text}\n")
+                command = f'make bench PARTS="{getattr(part, "PARTS", name)}"'
+                sections.append(f"## {part.TITLE}\n\n`{command}`\n\n{section.text}")
                 console.print(f"{name}: {time.monotonic() - started:.0f} s")
             for task in progress.task_ids:
                 progress.remove_task(task)
@@ -76,9 +76,11 @@ def main() -> int:
 
 def _write(file: Path, goals: list[report.Goal], sections: list[str], *, quick: bool) -> None:
     rows = [[*goal[:4], "yes" if goal.is_reached else "**no**"] for goal in goals]
-    header = ["measure", "condition", "target", "measured", "reached"]
-    head = _HEAD.format(machine=report.machine()) + (_QUICK if quick else "")
-    file.write_text(head + "\n" + report.table(header, rows) + "\n" + "".join(sections))
+    table = report.table(["measure", "condition", "target", "measured", "reached"], rows, left=2)
+    blocks = [_HEAD.format(machine=report.machine()), *([_QUICK] if quick else []), table, *sections]
+    # Paragraphs are wrapped anew, since figures were put into them.
+    paragraphs = "\n\n".join(blocks).split("\n\n")
+    file.write_text("\n\n".join(text if text[0] in "|!#`<" else textwrap.fill(text, 120) for text in paragraphs) + "\n")
 
 
 if __name__ == "__main__":

@@ -81,8 +81,11 @@ class _Meter:
 
     def measure(self, call: Callable[..., T], *arguments: object) -> tuple[T, _Cost]:
         """Returns the result of *call* and its cost."""
+        cost = self._cost = _Cost()
+        result = call(*arguments)
+        # What follows until the next measurement belongs to no call.
         self._cost = _Cost()
-        return call(*arguments), self._cost
+        return result, cost
 
     def _call(self, operation: str, request: dict[str, Any]) -> Any:  # noqa: ANN401 - any response
         key = json.dumps(request)

@@ -8,6 +8,7 @@ from tools.bench.runtime import MEMORY_MB
 from tools.local.failure import Failure
 
 TITLE = "Price of a million calls"
+PARTS = "runtime threads flat price"
 
 # Gigabytes that a call logs: three lines of Lambda itself, the line of this service, and that of API Gateway.
 _LOGGED_GB = (0.35 + 0.50 + 0.45) * 1e-6
@@ -46,7 +47,8 @@ def measure(run: report.Run) -> report.Section:
     gateway, logs = prices["api_gateway"]["million_requests"], _LOGGED_GB * 1_000_000 * prices["logs"]["gb"]
     lists, calls = run.figures["flat"]
     rows = []
-    for name, cost in ({_LISTS[key]: lists[key] for key in _LISTS} | calls).items():
+    shown = {name: cost for name, cost in calls.items() if "in a group" not in name}
+    for name, cost in ({_LISTS[key]: lists[key] for key in _LISTS} | shown).items():
         milliseconds = durations.get(_endpoint(name), _ESTIMATE_MS)
         if cost.requests == 8:
             milliseconds = run.figures.get("threads", _EIGHT_QUERIES_ESTIMATE_MS)

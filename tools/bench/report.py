@@ -5,7 +5,7 @@ import platform
 import re
 import statistics
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import distributions
@@ -95,10 +95,9 @@ def spread(samples: Samples) -> str:
     return f"Medians of {fewest} or more samples, of which the middle half typically spans {middle:.0%}."
 
 
-def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Returns a Markdown table; all columns but the first are aligned to the right."""
-    header = list(header)
-    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+def table(header: Sequence[str], rows: Iterable[Iterable[object]], left: int = 1) -> str:
+    """Returns a Markdown table; all columns but the first *left* are aligned to the right."""
+    lines = [header, ["---"] * left + ["--:"] * (len(header) - left), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
@@ -149,7 +148,9 @@ def short(endpoint: str) -> str:
 
 def machine() -> str:
     """Describes the date, the machine, and the versions of what is measured."""
-    found = {each.name.lower(): each.version for each in distributions(path=[str(targets.packages())])}
+    found = {
+        each.name.lower().replace("_", "-"): each.version for each in distributions(path=[str(targets.packages())])
+    }
     processor = (
         re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) if platform.system() == "Linux" else None
     )

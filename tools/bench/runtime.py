@@ -33,8 +33,8 @@ _BILLED = re.compile(r"REPORT RequestId: .*?Billed Duration: (\d+) ms")
 _TEXT = f"""\
 Lambda's runtime interface client under its runtime interface emulator, without Docker and SnapStart. DynamoDB is faked
 over TLS and responds after {fake_dynamodb.DELAY_SECONDS * 1000:g} ms; each target trusts the certificates that it is
-deployed with. *Cold* is what is billed for init and the first call, *warm* the duration of a later call. Medians of
-{{environments}} environments for each cell, with {{calls}} warm calls each, in alternation."""
+deployed with. *Cold* is what is billed for init and the first call, *warm* the duration of a later call. Figures are
+medians over {{rounds}} environments with {{calls}} warm calls each."""
 _QUOTA = f"""\
 Lambda gives {MEMORY_MB} MB of memory {MEMORY_MB} / {processes.MB_OF_ONE_PROCESSOR} of a processor; a quota for each
 20 ms limits it here. Init has no more than that here, though Lambda may give it more."""
@@ -53,7 +53,7 @@ class _Emulator(NamedTuple):
 def measure(run: report.Run) -> report.Section:
     """Measures all five endpoints with a whole processor, and with that of 512 MB if processors can be limited."""
     rounds, calls = (1, _QUICK_CALLS) if run.quick else (_ROUNDS, _CALLS)
-    text = [_TEXT.format(environments=rounds, calls=calls)]
+    text = [_TEXT.format(rounds=rounds, calls=calls)]
     goals: list[report.Goal] = []
     panels: dict[str, report.Figures] = {}
     with (

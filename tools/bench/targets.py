@@ -1,6 +1,5 @@
 """What is measured: this service as `sam build` leaves it, the baseline, and the frameworks with their packages."""
 
-import fcntl
 import functools
 import hashlib
 import os
@@ -97,36 +96,32 @@ def environment(import_path: Sequence[Path]) -> dict[str, str]:
 
 @functools.cache
 def _build() -> None:
-    with (_TOOLS / "bench-lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        digest = _digest(ROOT / "template.yaml", ROOT / "layers", ROOT / "functions")
-        if _is_current(_BUILD, digest):
-            return
-        command: list[str | Path] = [SAM, "build", "--build-dir", _BUILD, "--cache-dir", _TOOLS / "bench-cache"]
-        search = f"{UV.parent}{os.pathsep}{of_build().get('PATH', '')}"
-        settings = {"PATH": search, "LAYER_PYTHON": str(python()), "SAM_CLI_TELEMETRY": "0"}
-        _run([*command, "--config-file", ROOT / "samconfig.toml", "--config-env", "local"], settings)
-        (_BUILD / "digest").write_text(digest)
+    digest = _digest(ROOT / "template.yaml", ROOT / "layers", ROOT / "functions")
+    if _is_current(_BUILD, digest):
+        return
+    command: list[str | Path] = [SAM, "build", "--build-dir", _BUILD, "--cache-dir", _TOOLS / "bench-cache"]
+    search = f"{UV.parent}{os.pathsep}{of_build().get('PATH', '')}"
+    settings = {"PATH": search, "LAYER_PYTHON": str(python()), "SAM_CLI_TELEMETRY": "0"}
+    _run([*command, "--config-file", ROOT / "samconfig.toml", "--config-env", "local"], settings)
+    (_BUILD / "digest").write_text(digest)
 
 
 @functools.cache
 def _install() -> None:
-    with (_TOOLS / "bench-lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        digest = _digest(_LOCK, _CODE)
-        if _is_current(_FRAMEWORKS, digest):
-            return
-        shutil.rmtree(_FRAMEWORKS, ignore_errors=True)
-        for folder in (folder for folder in _CODE.iterdir() if (folder / "app.py").exists()):
-            (_FRAMEWORKS / folder.name).mkdir(parents=True)
-            for source in (*folder.glob("*.py"), *_CODE.glob("*.py")):
-                shutil.copy(source, _FRAMEWORKS / folder.name)
-        install: list[str | Path] = [UV, "pip", "install", "--quiet", "--no-config", "--link-mode", "copy"]
-        install += ["--python", python(), "--target", _FRAMEWORKS / "packages"]
-        _run([*install, "--require-hashes", "-r", _LOCK])
-        # With the options that the layer is compiled with.
-        _run([python(), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", _FRAMEWORKS])
-        (_FRAMEWORKS / "digest").write_text(digest)
+    digest = _digest(_LOCK, _CODE)
+    if _is_current(_FRAMEWORKS, digest):
+        return
+    shutil.rmtree(_FRAMEWORKS, ignore_errors=True)
+    for app in _CODE.glob("*/app.py"):
+        (_FRAMEWORKS / app.parent.name).mkdir(parents=True)
+        for source in (app, *_CODE.glob("*.py")):
+            shutil.copy(source, _FRAMEWORKS / app.parent.name)
+    install: list[str | Path] = [UV, "pip", "install", "--quiet", "--no-config", "--link-mode", "copy"]
+    install += ["--python", python(), "--target", _FRAMEWORKS / "packages", "--require-hashes", "-r", _LOCK]
+    _run(install)
+    # With the options that the layer is compiled with.
+    _run([python(), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", _FRAMEWORKS])
+    (_FRAMEWORKS / "digest").write_text(digest)
 
 
 def _is_current(folder: Path, digest: str) -> bool:

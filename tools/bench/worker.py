@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from types import SimpleNamespace
 
 # As in typing, which is not imported here.
 TYPE_CHECKING = False
@@ -39,7 +40,7 @@ class Stub:
     """Replaces the method of botocore that sends requests, as soon as its module is imported."""
 
     def __init__(self, responses: "dict[str, tuple[dict[str, str], str]]") -> None:
-        self._responses = responses
+        self._responses = {name: (headers, body.encode()) for name, (headers, body) in responses.items()}
         sys.meta_path.insert(0, self)
 
     def find_spec(
@@ -63,17 +64,9 @@ class Stub:
         operation = (target.decode() if isinstance(target, bytes) else str(target)).rpartition(".")[2]
         headers, content = self._responses[operation]
         response: AWSResponse = sys.modules["botocore.awsrequest"].AWSResponse(
-            request.url, 200, sys.modules["urllib3"].HTTPHeaderDict(headers), _Content(content.encode())
+            request.url, 200, sys.modules["urllib3"].HTTPHeaderDict(headers), SimpleNamespace(stream=lambda: [content])
         )
         return response
-
-
-class _Content:
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def stream(self) -> list[bytes]:
-        return [self._content]
 
 
 def main() -> None:
@@ -87,27 +80,22 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if "threads" in request:
-            _set_threads(request["threads"])
+            conversations = importlib.import_module("app").conversations
+            conversations._threads = type(conversations._threads)(request["threads"])  # noqa: SLF001
         if request.get("reconnect"):
-            sys.modules["app"].conversations._client.close()  # noqa: SLF001
-        wall, cpu, response = _call(setup["event"], request["calls"])
-        output.write(json.dumps({"wall": wall, "cpu": cpu, "response": response}) + "\n")
+            conversations._client.close()  # noqa: SLF001
+        output.write(json.dumps(_call(setup["event"], request["calls"])) + "\n")
         output.flush()
 
 
-def _call(event: "dict[str, Any]", calls: int) -> "tuple[float, float, Any]":
-    """Returns the seconds of wall time and CPU time of all threads, and the last response."""
+def _call(event: "dict[str, Any]", calls: int) -> "dict[str, Any]":
+    """Returns the seconds of wall time and CPU time, of all threads, and the last response."""
     context, response = Context(), None
     wall, cpu = time.perf_counter(), time.process_time()
     handler = importlib.import_module("app").handler
     for _ in range(calls):
         response = handler(event, context)
-    return time.perf_counter() - wall, time.process_time() - cpu, response
-
-
-def _set_threads(count: int) -> None:
-    pool = sys.modules["concurrent.futures"].ThreadPoolExecutor(count)
-    importlib.import_module("app").conversations._threads = pool  # noqa: SLF001
+    return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "response": response}
 
 
 if __name__ == "__main__":
