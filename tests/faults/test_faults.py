@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from tests import handlers
+from tests.built.environments import TIMEOUTS, Environment, Result
 from tests.faults.calls import CALLS, CONCURRENT_CHANGES, Call
-from tests.faults.environments import TIMEOUTS, Environment, Result
 from tests.faults.fixtures import Fixture, Snapshot, seeded_user
 from tests.faults.network import FAULTS, SLOW_FAULTS, Exchange, Network, Route, faults_of, no_fault
 from tests.model import error
