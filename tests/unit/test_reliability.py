@@ -67,7 +67,7 @@ def test_page_shows_faults_deliveries_histories_and_attacks(tmp_path: Path) -> N
     assert "- **A single fault** (2): as if there was no fault (2)." in text
     assert "- **A fault that stays** (1): 503 (1)." in text
     assert "- **A concurrent change** (1): as if it came before (1)." in text
-    assert "Of `receive_message`, 10 invocations succeeded" in text
+    assert "`receive_message`: 10 invocations succeeded" in text
     assert "100 calls. 25 of them met a fault" in " ".join(text.split())
     assert "- **API2** (7): not shown on the emulator, a token (7).\n- **API10** (5): an event (5)." in text
     assert "`make load` has not run yet." in text

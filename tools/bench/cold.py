@@ -30,7 +30,7 @@ def measure(run: report.Run) -> report.Section:
         random.shuffle(pairs)
         for target, endpoint in pairs:
             with processes.worker(target, endpoint) as call:
-                taken[target][endpoint].append(call().cpu * 1000)
+                taken[target][endpoint].append(call()["cpu"] * 1000)
             run.progress.advance(task)
     figures = report.medians(taken)
     size = sum(path.stat().st_size for path in targets.layer().rglob("*") if path.is_file()) / 2**20
@@ -39,4 +39,4 @@ def measure(run: report.Run) -> report.Section:
         report.Goal("layer", "unzipped", f"≤ {_LAYER_MIB} MiB", f"{size:.1f} MiB", size <= _LAYER_MIB),
     ]
     run.figures["cold"] = figures
-    return report.Section("\n\n".join([_TEXT, report.spread(taken), report.ratio_table(figures, "ms")]), goals)
+    return "\n\n".join([_TEXT, report.spread(taken), report.ratio_table({"": figures}, "ms")]), goals
