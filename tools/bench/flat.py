@@ -130,7 +130,7 @@ def measure(run: report.Run) -> report.Section:
         for size in sizes:
             missing = itertools.islice(rows, size - max(pages, default=0))
             # DynamoDB takes 25 at once.
-            for batch in iter(lambda missing=missing: list(itertools.islice(missing, 25)), []):
+            while batch := list(itertools.islice(missing, 25)):
                 puts: list[Any] = [{"PutRequest": {"Item": row}} for row in batch]
                 client.batch_write_item(RequestItems={"conversations": puts})
                 run.progress.advance(task, len(puts))

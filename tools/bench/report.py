@@ -111,7 +111,7 @@ def ratio_table(kinds: Mapping[str, Figures], unit: str) -> str:
             f"{ratios(each, name)[endpoint]:.2f} ({_number(each[name][endpoint])} {unit})" for _, each, name in columns
         ]
     means = ["**geometric mean**", *(f"**{mean_ratio(figures, name):.2f}**" for _, figures, name in columns)]
-    return table(["", *(f"{kind} {NAMES[name]}" for kind, _, name in columns)], [*rows, means])
+    return table(["", *(f"{kind} {NAMES[name]}".strip() for kind, _, name in columns)], [*rows, means])
 
 
 def _number(figure: float) -> str:
