@@ -120,6 +120,8 @@ class Stack:
         for client in (*self._clients, *self._aws_clients.values()):
             client.close()
         self._aws_clients.clear()
+        # The next start may replace the API.
+        self._outputs.clear()
         return self._process.stop()
 
     def aws(self, service: str) -> Any:
@@ -180,6 +182,27 @@ class Stack:
         messages = self._query(messages_table, client.user_id, IndexName="by_user")
         rows += [row for row in messages if row["conversation_id"]["S"] in conversation_ids]
         return rows + self._query(conversations_table, f"idempotency#{client.user_id}", ConsistentRead=True)
+
+    def publish(self, *details: dict[str, Any], detail_type: str = "message.received") -> None:
+        """Publishes an event for each of *details* on the bus of the stack."""
+        entry = {"Source": "tests", "DetailType": detail_type, "EventBusName": self.outputs()["EventBusName"]}
+        entries = [entry | {"Detail": json.dumps(detail)} for detail in details]
+        assert self.aws("events").put_events(Entries=entries)["FailedEntryCount"] == 0
+
+    def take_dead_letters(self, count: int) -> list[dict[str, Any]]:
+        """Waits for *count* dead letters and removes them from their queue."""
+        queue, url = self.aws("sqs"), self.outputs()["DeadLettersUrl"]
+        dead_letters: list[dict[str, Any]] = []
+
+        def receive() -> bool:
+            received = queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+            for dead_letter in received.get("Messages", []):
+                dead_letters.append(json.loads(dead_letter["Body"]))
+                queue.delete_message(QueueUrl=url, ReceiptHandle=dead_letter["ReceiptHandle"])
+            return len(dead_letters) >= count
+
+        assert wait_until(receive), dead_letters
+        return dead_letters
 
     def log_lines(self, since: float) -> list[str]:
         """Returns the lines that functions logged after *since* (Unix seconds), without Lambda's own lines."""

@@ -143,7 +143,7 @@ def test_concurrent_idempotent_requests_create_one_conversation(kevin: Client, s
         client.close()
         return response
 
-    # The emulator starts a process per concurrent invocation, which would take a minute for fifty. Others get a 429.
+    # The emulator starts a process per concurrent invocation. Fifty would take a minute, so most get a 429.
     with concurrency_limit(6, "CreateConversation", stack), ThreadPoolExecutor(50) as threads:
         responses = list(threads.map(post, range(50)))
     assert {response.status_code for response in responses} == {201}

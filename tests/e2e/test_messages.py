@@ -135,26 +135,12 @@ def test_received_message_is_stored_and_invalid_event_becomes_dead_letter(stack:
     conversation = kevin.create(contact_id="harry")
     detail = {"user_id": kevin.user_id, "conversation_id": conversation["id"], "contact_id": "harry", "message": "Hi!"}
     invalid = detail | {"message": ""}
-    outputs = stack.outputs()
-    entries = [
-        {
-            "Source": "com.example.delivery",
-            "DetailType": kind,
-            "Detail": json.dumps(given),
-            "EventBusName": outputs["EventBusName"],
-        }
-        for kind, given in (
-            ("message.received", detail),
-            ("message.received", invalid),
-            ("message.read", detail),
-        )
-    ]
-    assert stack.aws("events").put_events(Entries=entries)["FailedEntryCount"] == 0
+    stack.publish(detail, invalid)
+    stack.publish(detail, detail_type="message.read")
     assert wait_until(lambda: kevin.messages()["data"])
     (message,) = kevin.messages()["data"]
     assert (message["contact"], message["message"]) == ({"id": "harry"}, "Hi!")
-    dead_letters = stack.aws("sqs").receive_message(QueueUrl=outputs["DeadLettersUrl"], WaitTimeSeconds=20)["Messages"]
-    (dead_letter,) = (json.loads(dead_letter["Body"]) for dead_letter in dead_letters)
+    (dead_letter,) = stack.take_dead_letters(1)
     assert dead_letter["reason"].startswith("message: must be 1 to 10,000 characters")
     assert dead_letter["event"]["detail"] == invalid
     event = dead_letter["event"] | {"id": "the same", "detail": detail}

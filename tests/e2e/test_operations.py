@@ -57,7 +57,7 @@ USER_POOL_SETTINGS = {
 }
 # The emulator has no CodeDeploy.
 NOT_DEPLOYED = {"Canary"}
-# Nor does it support this resource, which attaches the firewall to the API.
+# Nor does it support this resource of a nested application, which attaches the firewall to the API.
 UNSUPPORTED_RESOURCES = {"Firewall": "WebAclAssociation"}
 
 

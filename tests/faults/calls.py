@@ -1,13 +1,12 @@
 """The calls that meet faults. A new endpoint gets rows in `CALLS`; its method of the model defines their effect."""
 
-import inspect
 import json
 from collections.abc import Mapping
 from string import Template
 from typing import Any, NamedTuple
 
 from tests import handlers
-from tests.faults.fixtures import Fixture, State
+from tests.faults.fixtures import Fixture, State, execute
 
 _SECONDS = 1_795_374_369
 
@@ -61,21 +60,16 @@ class Call(NamedTuple):
             return handlers.deletions((fixture.user, fixture.ids["conversation"]))
         if not self.is_http:
             detail = {"user_id": fixture.user, **given.get("detail", {})}
-            return handlers.event(self.function) | {"id": fixture.user, "detail": detail}
+            return handlers.event(self.function) | {"id": given.get("event_id"), "detail": detail}
         return http_event(self.function, fixture.user, **given)
 
     def apply(self, fixture: Fixture, state: State) -> tuple[int, Any]:
         """Applies the call to *state*. Returns the status and the body of the response; 0 if there is none."""
-        method = getattr(state, self.function)
-        chosen = {"new_id": "new 0", "now": 0, "event_id": fixture.user}
-        parameters = inspect.signature(method).parameters
-        response = method(
-            **self._given(fixture), **{name: value for name, value in chosen.items() if name in parameters}
-        )
+        response = execute(state, self.function, self._given(fixture), "new 0")
         return (response.status, fixture.normalized(response.body)) if self.is_http else (0, None)
 
     def _given(self, fixture: Fixture) -> Any:
-        return json.loads(Template(json.dumps(self.given)).substitute(fixture.ids))
+        return json.loads(Template(json.dumps(self.given)).substitute(fixture.ids, user=fixture.user))
 
 
 _KATE = {"contact_id": "kate"}
@@ -107,18 +101,14 @@ CALLS = [
     Call("send a message with a key", "create_message", {"body": _TEXT, "key": "once"}),
     Call("retrieve a message", "retrieve_message", _MESSAGE),
     Call("mark a message as read", "update_message", _MESSAGE | {"body": _READ}),
-    Call(
-        "mark a message as read if unchanged",
-        "update_message",
-        _MESSAGE | {"body": _READ} | _IF_MESSAGE_UNCHANGED,
-    ),
+    Call("mark a message as read if unchanged", "update_message", _MESSAGE | {"body": _READ} | _IF_MESSAGE_UNCHANGED),
     Call("delete a message", "delete_message", _MESSAGE),
     Call("delete a pinned message", "delete_message", {"id": "$pinned"}),
-    Call("receive a message", "receive_message", {"detail": _RECEIVED}),
+    Call("receive a message", "receive_message", {"detail": _RECEIVED, "event_id": "$user"}),
     Call(
         "receive a message without a conversation",
         "receive_message",
-        {"detail": _RECEIVED | {"conversation_id": "0" * 16}},
+        {"detail": _RECEIVED | {"conversation_id": "0" * 16}, "event_id": "$user"},
     ),
     Call("purge", "purge_messages", {}),
     Call("sweep", "sweep_purges", {}),

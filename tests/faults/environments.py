@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.faults.network import BYTE_BY_BYTE, FAULTS, SLOW_FAULTS, Network, no_fault
+from tests.faults.network import FAULTS, SLOW_FAULTS, Network, Route
 from tests.handlers import FUNCTIONS
 from tests.template import FUNCTIONS as RESOURCES
 from tests.template import ROOT, TEMPLATE, logical_id
@@ -53,53 +53,42 @@ class Environment:
     def __init__(self, port: int) -> None:
         self._port = port
         self._connection: socket.socket | None = None
-        self._pid = 0
 
     @property
     def pid(self) -> int:
         """The id of the process that runs the next invocation."""
         if self._connection is None:
             self._connection = socket.create_connection(("127.0.0.1", self._port), timeout=30)
-            self._pid = self._read()
+            self._stream = self._connection.makefile("rw")
+            self._pid = int(self._stream.readline())
         return self._pid
 
     def invoke(self, function: str, event: Any, seconds: float | None = None) -> Result:
         """Invokes *function*, and stops it after its timeout or *seconds*."""
         seconds = TIMEOUTS[function] if seconds is None else seconds
-        started, pid = time.monotonic(), self.pid
+        started, pid, line = time.monotonic(), self.pid, ""
         assert self._connection
         self._connection.settimeout(seconds + _GRACE_SECONDS)
-        end = None
         with suppress(OSError):
-            self._connection.sendall(json.dumps([function, event, seconds]).encode() + b"\n")
-            end = self._read()
+            print(json.dumps([function, event, seconds]), file=self._stream, flush=True)
+            line = self._stream.readline()
         elapsed = time.monotonic() - started
-        if end is None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            self.close()
-            return Result(None, None, is_stopped=True, seconds=elapsed)
-        return Result(end.get("response"), end.get("error"), is_stopped=False, seconds=elapsed)
+        if line:
+            return Result(**json.loads(line), is_stopped=False, seconds=elapsed)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        self.close()
+        return Result(None, None, is_stopped=True, seconds=elapsed)
 
     def close(self) -> None:
         """Ends the process after its current invocation."""
         if self._connection is not None:
-            self._connection.close()
+            with suppress(OSError), self._connection:
+                self._stream.close()
             self._connection = None
 
-    def _read(self) -> Any:
-        """Returns the next value that the process sends, or None if it has ended."""
-        assert self._connection
-        line = b""
-        while not line.endswith(b"\n"):
-            part = self._connection.recv(1 << 20)
-            if not part:
-                return None
-            line += part
-        return json.loads(line)
 
-
-_WEIGHTS = {name: 1 if name in SLOW_FAULTS else 10 for name in FAULTS if name != BYTE_BY_BYTE}
+_WEIGHTS = {name: 1 if name in SLOW_FAULTS else 10 for name in FAULTS if name != "response byte by byte"}
 
 
 class FaultyEnvironment(Environment):
@@ -113,10 +102,11 @@ class FaultyEnvironment(Environment):
 
     def invoke(self, function: str, event: Any, seconds: float | None = None) -> Result:
         """Invokes *function*, perhaps with a fault."""
-        (fault,) = self._chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
-        self.fault = fault if self._chance.random() < self._likelihood else None
-        at, is_lasting = self._chance.randint(1, 4), self._chance.random() < 0.4
-        self._network.set(self.pid, FAULTS[self.fault] if self.fault else no_fault, at, is_lasting=is_lasting)
+        chance = self._chance
+        (fault,) = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
+        route = Route(FAULTS[fault], chance.randint(1, 4), is_lasting=chance.random() < 0.4)
+        self.fault = fault if chance.random() < self._likelihood else None
+        self._network.routes[self.pid] = route if self.fault else Route()
         result = super().invoke(function, event, seconds)
         if self.fault and self.fault.startswith("killed"):
             # The kill may still be pending.

@@ -1,11 +1,13 @@
 """What a user has before a call, and what they have after it: in the tables, and in the model."""
 
 import functools
+import inspect
 import itertools
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -57,7 +59,7 @@ class Fixture(NamedTuple):
         return {
             "resources": self._shown(state.conversations | state.messages, state.versions),
             "tombstones": set(state.deleted_conversations),
-            "unpurged": state.unpurged,
+            "unpurged": set(state.unpurged),
             "has_dead_letter": state.has_dead_letter,
         }
 
@@ -89,10 +91,27 @@ class Fixture(NamedTuple):
 
     def normalized(self, value: Any) -> Any:
         """Returns *value* with new ids as `new <number>` in the order of creation, and times of the clock as 0."""
-        text = json.dumps(value)
+        text = json.dumps(without_times(value))
         for number, id in enumerate(sorted(set(re.findall(r'"([0-9A-Za-z]{16})"', text)) - self.state.versions.keys())):
             text = text.replace(id, f"new {number}")
-        return json.loads(re.sub(r'"((created|updated|last_active)_at)": \d+', r'"\1": 0', text))
+        return json.loads(text)
+
+
+def without_times(value: Any) -> Any:
+    """Returns *value*, which can be JSON, with 0 for times of the service's clock."""
+    return json.loads(re.sub(r'"((created|updated|last_active)_at)": \d+', r'"\1": 0', json.dumps(value)))
+
+
+def execute(model: Model, function: str, given: Mapping[str, Any], new_id: str) -> Any:
+    """Calls a method of the model. The service's clock shows 0."""
+    chosen = {"new_id": new_id, "now": 0}
+    parameters = _parameters(getattr(type(model), function))
+    return getattr(model, function)(**given, **{name: chosen[name] for name in chosen.keys() & parameters})
+
+
+@functools.cache
+def _parameters(method: Callable[..., Any]) -> set[str]:
+    return set(inspect.signature(method).parameters)
 
 
 def new_user() -> str:
@@ -100,13 +119,18 @@ def new_user() -> str:
     return f"user-{os.getpid()}-{next(_numbers):06}"
 
 
-def seed_user(network: Network, *, is_deleted: bool) -> Fixture:
-    """Stores the data of a new user: copies of the rows that the handlers wrote for another one."""
+@contextmanager
+def seeded_user(network: Network, *, is_deleted: bool) -> Iterator[Fixture]:
+    """Stores the data of a new user for as long as the block lasts. It is a copy of rows that the handlers wrote."""
     with network.lock:
         template = _template(is_deleted)
         fixture = template._replace(user=new_user())
         tables.put_rows(json.loads(template.rows.replace(template.user, fixture.user)))
-    return fixture
+    try:
+        yield fixture
+    finally:
+        with network.lock:
+            tables.delete_user(fixture.user)
 
 
 @functools.cache

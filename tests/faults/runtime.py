@@ -63,24 +63,19 @@ def _serve(connection: socket.socket, apps: dict[str, Any]) -> None:
             if hasattr(client, "meta"):
                 client.meta.events.register("before-send", _name_environment)
     with connection, connection.makefile("rw") as stream:
-        _write(stream, os.getpid())
+        print(os.getpid(), file=stream, flush=True)
         for line in stream:
             function, event, seconds = json.loads(line)
+            response, error = None, None
             try:
                 response = apps[function].handler(event, Context(seconds))
-            except Exception as error:  # noqa: BLE001 - Lambda reports any exception
-                _write(stream, {"error": type(error).__name__})
-            else:
-                _write(stream, {"response": response})
+            except Exception as exception:  # noqa: BLE001 - Lambda reports any exception
+                error = type(exception).__name__
+            print(json.dumps({"response": response, "error": error}), file=stream, flush=True)
 
 
 def _name_environment(request: Any, **_: object) -> None:
     request.headers["X-Environment"] = str(os.getpid())
-
-
-def _write(stream: Any, value: object) -> None:
-    stream.write(f"{json.dumps(value)}\n")
-    stream.flush()
 
 
 if __name__ == "__main__":

@@ -1,59 +1,44 @@
-"""The memory of the emulator and of the functions' workers, as Linux tells it; elsewhere there is none."""
+"""The memory of the emulator's function workers. Works on Linux only; elsewhere there are no workers to see."""
 
-import os
 import re
-from collections.abc import Iterator, Mapping
+import statistics
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
-
-EMULATOR = "the emulator"
 
 _PROC = Path("/proc")
-_KB = 1024
 
 
-class Process(NamedTuple):
-    """A worker, which is an execution environment of the function called *name*, or `EMULATOR` itself."""
-
-    id: int
-    name: str
+# The function and the process id of an execution environment.
+Worker = tuple[str, int]
 
 
-def read(port: int) -> dict[Process, float]:
-    """MB that each process of the emulator on *port* has allocated. What they share, such as libraries, is nobody's."""
-    return {process: mb for process in _processes(port) if (mb := _allocated_mb(process.id)) is not None}
-
-
-def _processes(port: int) -> Iterator[Process]:
+def read(port: int) -> dict[Worker, float]:
+    """Returns the MB of anonymous memory (RssAnon) of each worker of the emulator on *port*."""
+    found = {}
     for folder in _PROC.glob("[0-9]*"):
-        environment = _environment(folder)
-        if environment.get("GATEWAY_PORT") == str(port):
-            # As CloudFormation names it: by stack, logical id and something random.
-            function = environment.get("AWS_LAMBDA_FUNCTION_NAME", "").split("-")
-            if len(function) > 1:
-                yield Process(int(folder.name), re.sub("(?<=[a-z])(?=[A-Z])", "_", function[1]).lower())
-            elif _leads_a_session(int(folder.name)):
-                yield Process(int(folder.name), EMULATOR)
+        # The process may have ended, or belong to another user.
+        with suppress(OSError):
+            variables = (folder / "environ").read_text(errors="replace").split("\0")
+            environment = dict(variable.partition("=")[::2] for variable in variables)
+            # CloudFormation names a function <stack>-<logical id>-<random>.
+            _, logical_id, *_ = [*environment.get("AWS_LAMBDA_FUNCTION_NAME", "").split("-"), ""]
+            size = re.search(r"^RssAnon:\s+(\d+) kB$", (folder / "status").read_text(), re.MULTILINE)
+            if logical_id and size and environment.get("GATEWAY_PORT") == str(port):
+                function = re.sub("(?<=[a-z])(?=[A-Z])", "_", logical_id).lower()
+                found[function, int(folder.name)] = int(size[1]) / 1024
+    return found
 
 
-def _leads_a_session(id: int) -> bool:
-    """As the emulator does, and not what is only about to become one of its workers."""
-    with suppress(OSError):
-        return os.getsid(id) == id
-    return False
+def growth(samples: Sequence[dict[Worker, float]]) -> tuple[float, str] | None:
+    """Returns the MB that a worker gained from the second to the last quarter of *samples*, and its function.
 
-
-def _environment(folder: Path) -> Mapping[str, str]:
-    # It may have ended since, or be somebody else's.
-    with suppress(OSError):
-        variables = (folder / "environ").read_text(errors="replace").split("\0")
-        return {name: value for name, _, value in (variable.partition("=") for variable in variables)}
-    return {}
-
-
-def _allocated_mb(id: int) -> float | None:
-    with suppress(OSError):
-        found = re.search(r"^RssAnon:\s+(\d+) kB$", (_PROC / str(id) / "status").read_text(), re.MULTILINE)
-        return int(found[1]) / _KB if found else None
-    return None
+    Compares the medians of each worker that existed all the time, and takes the one that gained most.
+    """
+    if (quarter := len(samples) // 4) == 0:
+        return None
+    gained = []
+    for worker in set.intersection(*(set(sample) for sample in samples[quarter:])):
+        mb = [sample[worker] for sample in samples[quarter:]]
+        gained.append((statistics.median(mb[-quarter:]) - statistics.median(mb[:quarter]), worker[0]))
+    return max(gained, default=None)

@@ -64,13 +64,13 @@ def test_hostile_event_becomes_a_dead_letter(
         # In groups of three: the emulator starts a process per concurrent invocation.
         for start in range(0, len(hostile), 3):
             group = hostile[start : start + 3]
-            put_events(stack, group)
-            dead_letters += take_dead_letters(stack, len(group))
+            stack.publish(*group)
+            dead_letters += stack.take_dead_letters(len(group))
     reasons = {json.dumps(dead_letter["event"]["detail"]): dead_letter["reason"] for dead_letter in dead_letters}
     assert len(dead_letters) == len(reasons) == len(hostile)
     for detail, (name, (_, reason)) in zip(hostile, HOSTILE.items(), strict=True):
         assert reasons[json.dumps(detail)].startswith(reason), name
-    put_events(stack, [valid])
+    stack.publish(valid)
     assert wait_until(lambda: [message["message"] for message in kevin.messages()["data"]] == ["Hi!", "hello"])
     lines = [json.loads(line) for line in stack.log_lines(started)]
     assert not [line for line in lines if "forged" in str(line) or kevin.user_id in str(line)]
@@ -100,33 +100,7 @@ def test_repeated_event_is_stored_once(
         body = {"conversation_id": conversation["id"], "message": "Hi!"}
         same_key = kevin.send("POST", "/messages", json=body, headers={"Idempotency-Key": str(event["id"])})
         assert leak_free_error(same_key)[0] == 422
-    (dead_letter,) = take_dead_letters(stack, 1)
+    (dead_letter,) = stack.take_dead_letters(1)
     assert dead_letter["reason"].startswith("Idempotency-Key: ")
     attack = "an event twice, with another detail, and its id as a user's idempotency key"
     record_attack(UNSAFE_CONSUMPTION, attack, "stored once; 422", 4)
-
-
-def put_events(stack: Stack, details: list[dict[str, Any]]) -> None:
-    """Publishes a `message.received` event for each of *details*."""
-    bus = stack.outputs()["EventBusName"]
-    entries = [
-        {"Source": "evil", "DetailType": "message.received", "Detail": json.dumps(detail), "EventBusName": bus}
-        for detail in details
-    ]
-    assert stack.aws("events").put_events(Entries=entries)["FailedEntryCount"] == 0
-
-
-def take_dead_letters(stack: Stack, count: int) -> list[dict[str, Any]]:
-    """Waits for *count* dead letters and removes them from their queue."""
-    queue, url = stack.aws("sqs"), stack.outputs()["DeadLettersUrl"]
-    dead_letters: list[dict[str, Any]] = []
-
-    def receive() -> bool:
-        received = queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
-        for dead_letter in received.get("Messages", []):
-            dead_letters.append(json.loads(dead_letter["Body"]))
-            queue.delete_message(QueueUrl=url, ReceiptHandle=dead_letter["ReceiptHandle"])
-        return len(dead_letters) >= count
-
-    assert wait_until(receive), dead_letters
-    return dead_letters

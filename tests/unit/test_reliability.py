@@ -1,61 +1,115 @@
-"""The page on reliability tells what the suites have told."""
+"""The page on reliability shows what the suites and the load found, and what failed."""
 
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tools.results import report
 
 TRIALS = [
-    ["list_messages", "list all messages", "500", False, 1, "as if nothing had happened"],
-    ["list_messages", "list all messages", "500", False, 2, "as if nothing had happened"],
+    ["list_messages", "list all messages", "500", False, 1, "as if there was no fault"],
+    ["list_messages", "list all messages", "500", False, 2, "as if there was no fault"],
     ["list_messages", "list all messages", "500", True, 1, "503"],
-    ["list_messages", "list all messages", "another device archives", False, 1, "as before it"],
+    ["list_messages", "list all messages", "another device archives", False, 1, "as if it came before"],
 ]
-HISTORY = {"calls": 100, "faults": 25, "conversations": 5, "unanswered": 3, "longest": 40}
-ATTACK = {"risk": "API1", "attack": "a foreign id", "outcome": "404"}
-TOLD: list[dict[str, str]] = [
+HISTORY = {"calls": 100, "faults": 25, "conversations": 5, "unanswered": 3}
+ATTACK = {"risk": "API10", "attack": "an event: twice", "outcome": "stored once"}
+RECORDED: list[dict[str, str]] = [
     {"trials": json.dumps(TRIALS)},
     {"history": json.dumps(HISTORY)},
     {"deliveries": json.dumps({"function": "receive_message", "done": 10, "failed": 2})},
+    {"deliveries": json.dumps({"function": "purge_messages and sweep_purges", "done": 5})},
     ATTACK,
     ATTACK | {"attempts": "4"},
+    {"risk": "API2", "attack": "a token", "outcome": "not shown: the emulator accepts it", "attempts": "7"},
 ]
+LOAD: dict[str, Any] = {
+    "command": "make load SECONDS=300 USERS=12",
+    "date": "2026-11-25",
+    "cores": 2,
+    "users": 12,
+    "seconds": 300,
+    "requests": 23_000,
+    "writes": 10_000,
+    "replays": 800,
+    "events": 540,
+    "conversations": 600,
+    "messages": 2_000,
+    "deleted_conversations": 900,
+    "failures": [],
+    "ms": {"p50": 120.5, "p99": 400.0},
+    "growth": {"mb": 0.5, "function": "list_messages"},
+}
 
 
-def page(tmp_path: Path, failed: str = "") -> str:
-    """The page of these results, and of a test that *failed*."""
+def collect(tmp_path: Path, *failed: tuple[str, str]) -> dict[str, Any]:
+    """Returns what a JUnit report contains of RECORDED, and of the *failed* tests, each with a class and a name."""
     suite = ET.Element("testsuite")
-    for told in TOLD:
-        case = ET.SubElement(suite, "testcase", classname="tests", name="passed")
-        properties = ET.SubElement(case, "properties")
-        for name, value in told.items():
+    for recorded in RECORDED:
+        properties = ET.SubElement(ET.SubElement(suite, "testcase", classname="tests", name="passed"), "properties")
+        for name, value in recorded.items():
             ET.SubElement(properties, "property", name=name, value=value)
-    if failed:
-        ET.SubElement(ET.SubElement(suite, "testcase", classname="tests", name=failed), "failure", message="because")
-    file = tmp_path / "results.xml"
+    for classname, name in failed:
+        ET.SubElement(ET.SubElement(suite, "testcase", classname=classname, name=name), "failure", message="because")
+    file = tmp_path / "junit.xml"
     ET.ElementTree(suite).write(file)
-    return report.write(tmp_path, "chaos", report.collected(file) | {"date": "2026-11-25", "cores": 2}).read_text()
+    return report.collect([file]) | {"command": "make faults", "date": "2026-11-25", "cores": 2}
 
 
-def test_what_came_of_faults_histories_deliveries_and_attacks_is_counted(tmp_path: Path) -> None:
-    written = page(tmp_path)
-    assert "| `list_messages` | 2 ok |" in written
-    assert "| `list_messages` | 1 503 |" in written
-    assert "| another device archives | as before it | 1 |" in written
-    assert "1 histories: 100 calls, of which 25 met a fault and 3 were not answered, on 5 conversations" in written
-    assert "| receive_message | 1 | 12 | 2 |" in written
-    assert "| API1 | a foreign id | 5 | 404 |" in written
-    assert "| in 4 trials, and 1 histories of 100 calls | yes |" in written
-    assert "Not run yet." in written
-    assert "$" not in written
+def test_page_shows_faults_deliveries_histories_and_attacks(tmp_path: Path) -> None:
+    found = collect(tmp_path)
+    text = report.write(tmp_path, "faults", found).read_text()
+    assert "- Nothing is lost, half done or done twice: in 4 trials and 1 histories." in text
+    assert "- No attack succeeds: in 5 attempts." in text
+    assert "- **A single fault** (2): as if there was no fault (2)." in text
+    assert "- **A fault that stays** (1): 503 (1)." in text
+    assert "- **A concurrent change** (1): as if it came before (1)." in text
+    assert "`receive_message`: 10 invocations succeeded" in text
+    assert "100 calls. 25 of them met a fault" in " ".join(text.split())
+    assert "- **API2** (7): not shown on the emulator, a token (7).\n- **API10** (5): an event (5)." in text
+    assert "`make load` has not run yet." in text
+    assert all(holds for *_, holds in report.results("faults", found))
 
 
-def test_what_was_not_tried_does_not_count_as_held(tmp_path: Path) -> None:
-    file = tmp_path / "results.xml"
+def test_page_keeps_the_results_of_the_other_command(tmp_path: Path) -> None:
+    report.write(tmp_path, "load", LOAD)
+    text = report.write(tmp_path, "faults", collect(tmp_path)).read_text()
+    assert "`make faults` ran on 2026-11-25. `make load SECONDS=300 USERS=12` ran on 2026-11-25." in text
+    assert "- No wrong response and no lost write under load: in 23,000 requests." in text
+    assert "12 users sent one request after the other for 300 s, 23,000 in all" in text
+    assert "99 % at most 400.0 ms" in text
+    assert "?" not in text
+    assert "FAILED" not in text
+
+
+def test_page_names_failed_tests(tmp_path: Path) -> None:
+    found = collect(tmp_path, ("tests.faults.test_faults", "mute"), ("tests.security.test_events", "twice"))
+    text = report.write(tmp_path, "faults", found).read_text()
+    assert "**FAILED** Nothing is lost, half done or done twice: failed: tests.faults.test_faults.mute." in text
+    assert "**FAILED** No attack succeeds: failed: tests.security.test_events.twice." in text
+    assert not any(holds for *_, holds in report.results("faults", found))
+
+
+@pytest.mark.parametrize(
+    ("change", "holds"),
+    [
+        ({"failures": ["expected 200"]}, [False, True]),
+        ({"writes": 0}, [False, True]),
+        ({"growth": {"mb": 2.0, "function": "list_messages"}}, [True, False]),
+        ({"growth": None}, [True, False]),
+    ],
+    ids=["wrong_response", "nothing_written", "memory_grows", "memory_not_measured"],
+)
+def test_failed_load_does_not_hold(change: dict[str, Any], holds: list[bool], tmp_path: Path) -> None:
+    found = LOAD | change
+    assert [is_held for *_, is_held in report.results("load", found)] == holds
+    assert report.write(tmp_path, "load", found).read_text().count("**FAILED**") == 1
+
+
+def test_untried_suite_does_not_hold(tmp_path: Path) -> None:
+    file = tmp_path / "junit.xml"
     file.write_text("<testsuites/>")
-    assert [enough for _, _, enough in report.targets(report.collected(file))] == [False, False]
-
-
-def test_what_broke_is_named(tmp_path: Path) -> None:
-    assert "| failed: tests.mute | **no** |" in page(tmp_path, "mute")
+    assert [holds for *_, holds in report.results("faults", report.collect([file]))] == [False, False]

@@ -1,4 +1,4 @@
-"""The command behind `make chaos` and `make load`: tries to break the service, and writes docs/reliability.md."""
+"""Tries to break the service, and writes docs/results/reliability.md: `make faults` and `make load`."""
 
 import argparse
 import os
@@ -7,66 +7,82 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from tests.load import load
+from tests.load.load import Load
+from tools.local import serving
 from tools.local.environment import ROOT
 from tools.local.failure import Failure
 from tools.results import report
 
-_SUITES = [
-    "tests/faults",
-    "tests/release",
-    "tests/properties/test_purge.py",
-    *(f"tests/e2e/test_{name}.py" for name in report.ATTACKS),
-]
-# What the suites read: each fault at each request, and so many generated histories and deliveries.
+# Two pytest processes: one has the built functions, the other one a deployed stack.
+_SUITES = [["tests/faults", "tests/release", "tests/properties/test_purge.py"], ["tests/security"]]
+# Each fault at each request, and more histories, deliveries and purges than in make test.
 _LONG = {"FAULTS_LONG": "1", "FAULTS_HISTORIES": "60", "FAULTS_DELIVERIES": "25", "PURGE_SEEDS": "200"}
-_SHORT = {"FAULTS_HISTORIES": "3", "FAULTS_DELIVERIES": "2"}
 
 
 def main() -> int:
-    """Runs the command; the exit status is 1 where something broke, or after a `Failure`."""
+    """Runs the command. Returns 0 if everything held."""
     parser = argparse.ArgumentParser(prog="python -m tools.results", description=__doc__)
-    parser.add_argument("part", choices=["chaos", "load"])
-    parser.add_argument("--quick", action="store_true", help="the suites as make test runs them, to see that all works")
-    parser.add_argument("--seconds", type=int, default=300, help="for how long users are at work")
-    parser.add_argument("--users", type=int, default=12, help="how many")
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "docs/results", help="where reliability.md and reliability/ go"
-    )
+    parser.add_argument("part", choices=["faults", "load"])
+    parser.add_argument("--quick", action="store_true", help="run the suites as make test does")
+    parser.add_argument("--seconds", type=int, default=300, help="duration of the load")
+    parser.add_argument("--users", type=int, default=12, help="number of users at the same time")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/results", help="folder of reliability.md")
     options = parser.parse_args()
     try:
         if options.part == "load":
-            found = load.measure(options.seconds, options.users)
-            held = all(enough for _, _, enough in load.targets(found))
+            command = f"make load SECONDS={options.seconds} USERS={options.users}"
+            found = _load(options)
         else:
-            found = _tried(quick=options.quick)
-            held = all(enough for _, _, enough in report.targets(found))
+            command = "make faults" + " QUICK=1" * options.quick
+            found = _faults(is_quick=options.quick)
     except Failure as failure:
         print(failure, file=sys.stderr)
         return 1
-    today = datetime.now(UTC).strftime("%Y-%m-%d")
-    page = report.write(options.out, options.part, found | {"date": today, "cores": os.cpu_count()})
-    print(f"{page} has the report.")
-    return 0 if held else 1
+    found |= {"command": command, "date": datetime.now(UTC).strftime("%Y-%m-%d"), "cores": os.cpu_count()}
+    print(f"Wrote {report.write(options.out, options.part, found)}")
+    results = report.results(options.part, found)
+    for wanted, shown, holds in results:
+        print(f"{'ok    ' if holds else 'FAILED'}  {wanted}: {shown}")
+    return 0 if all(holds for *_, holds in results) else 1
 
 
-def _tried(*, quick: bool) -> dict[str, object]:
-    """What the suites found. Raises `Failure` where they could not be run."""
+def _faults(*, is_quick: bool) -> dict[str, Any]:
+    """Runs the suites. Raises `Failure` if pytest cannot."""
     with tempfile.TemporaryDirectory() as folder:
-        results = Path(folder) / "results.xml"
-        command = ["-m", "pytest", "--numprocesses", "2", "--junitxml", str(results), *_SUITES]
-        # The tests' own environment.
-        done = subprocess.run(
-            [ROOT / ".venv/bin/python", *command],
-            cwd=ROOT,
-            env=os.environ | (_SHORT if quick else _LONG),
-            check=False,
-        )
-        # Of pytest: all passed, or some failed.
-        if done.returncode not in (0, 1):
-            raise Failure("The suites did not run; the lines above say why.")
-        return report.collected(results)
+        files = [Path(folder) / f"{number}.xml" for number in range(len(_SUITES))]
+        processes = [
+            subprocess.Popen(
+                [ROOT / ".venv/bin/python", "-m", "pytest", "--quiet", "--junitxml", file, *suite],
+                cwd=ROOT,
+                env=os.environ | ({} if is_quick else _LONG),
+            )
+            for file, suite in zip(files, _SUITES, strict=True)
+        ]
+        # 0: all tests passed; 1: some failed.
+        if not {process.wait() for process in processes} <= {0, 1}:
+            raise Failure("pytest did not run the suites, see above.")
+        return report.collect(files)
+
+
+def _load(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs the load on a stack of its own. Raises `Failure` if the stack does not start."""
+    # The emulator lists at most 60 users.
+    if not (30 <= options.seconds <= 3600 and 1 <= options.users <= 50):
+        raise Failure("SECONDS must be 30 to 3600, and USERS 1 to 50.")
+    with tempfile.TemporaryDirectory() as home, serving.own_stack(Path(home)) as port:
+        load = Load(port, options.users)
+        print(f"{options.users} users send requests for {options.seconds} s ...", flush=True)
+        load.run(options.seconds)
+        print("Looking for everything that was acknowledged ...", flush=True)
+        load.verify()
+    for function, figures in load.functions().items():
+        print(f"{function:22} {figures['requests']:6,} requests, p50 {figures['p50']} ms, p99 {figures['p99']} ms")
+    folder = options.out / "reliability"
+    folder.mkdir(parents=True, exist_ok=True)
+    load.plot(folder / "load.png")
+    return load.result()
 
 
 if __name__ == "__main__":

@@ -1,207 +1,121 @@
-"""The page that tells what was tried and what came of it, from what suites and load have found."""
+"""Writes docs/results/reliability.md from the JUnit reports of the suites and the figures of the load."""
 
 import json
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from tests.load import load
-
-# Where attacks are.
-ATTACKS = ("attacks", "forged_tokens", "roles")
 _PAGE = Path(__file__).with_name("page.md")
-
-# Of an outcome that the emulator has no part in.
-_NOT_SHOWN = "not shown"
-# So many attacks of a kind are told in one row.
-_MANY = 4
-
-# How the tables put it.
-_SIGNS = {
-    "as if nothing had happened": "ok",
-    "503": "503",
-    "failed, so that AWS repeats it": "again",
-    "in part, the rest left to the sweep": "sweep",
-    "killed": "dead",
-    "the new version gets no traffic": "no release",
-}
+# A worker allocates memory for what it does for the first time; a leak of a few KB per call would exceed this.
+_MAX_GROWTH_MB = 2
+# Prefixes of names.
+_ATTACK_TESTS, _CONCURRENT_CHANGE = "tests.security", "another device"
+_NOT_SHOWN = "not shown on the emulator, "
 
 
-def collected(file: Path) -> dict[str, Any]:
-    """What the tests have told of themselves in a JUnit *file*, and which of them failed."""
-    trials: Counter[tuple[str, str, bool, str]] = Counter()
-    calls: dict[str, set[str]] = defaultdict(set)
-    attacks: Counter[tuple[str, str, str]] = Counter()
-    histories, deliveries, failed = [], [], []
-    for case in ET.parse(file).getroot().iter("testcase"):  # noqa: S314 - pytest wrote it
+def collect(files: Iterable[Path]) -> dict[str, Any]:
+    """Returns what the tests recorded as properties in JUnit reports, and the names of failed tests."""
+    trials: dict[str, Counter[str]] = defaultdict(Counter)
+    deliveries: dict[str, Counter[str]] = defaultdict(lambda: Counter(done=0, failed=0))
+    histories = Counter(count=0)
+    attacks: dict[str, Counter[str]] = defaultdict(Counter)
+    failed = []
+    for case in (case for file in files for case in ET.parse(file).getroot().iter("testcase")):  # noqa: S314 - ours
         if case.find("failure") is not None or case.find("error") is not None:
             failed.append(f"{case.get('classname')}.{case.get('name')}")
-        told = {str(one.get("name")): str(one.get("value")) for one in case.iter("property")}
-        for function, call, fault, lasts, _, outcome in json.loads(told.get("trials", "[]")):
-            trials[function, fault, lasts, outcome] += 1
-            calls[function].add(call)
-        if "history" in told:
-            histories.append(json.loads(told["history"]))
-        if "deliveries" in told:
-            deliveries.append(json.loads(told["deliveries"]))
-        if "risk" in told:
-            attacks[told["risk"], told["attack"], told["outcome"]] += int(told.get("attempts", "1"))
+        recorded = {str(each.get("name")): str(each.get("value")) for each in case.iter("property")}
+        for _, _, fault, is_lasting, _, outcome in json.loads(recorded.get("trials", "[]")):
+            kind = "A fault that stays" if is_lasting else "A single fault"
+            trials["A concurrent change" if fault.startswith(_CONCURRENT_CHANGE) else kind][outcome] += 1
+        if "history" in recorded:
+            histories.update(json.loads(recorded["history"]) | {"count": 1})
+        if "deliveries" in recorded:
+            counts = json.loads(recorded["deliveries"])
+            deliveries[counts.pop("function")].update(counts)
+        if "risk" in recorded:
+            name, _, detail = recorded["attack"].partition(": ")
+            # "CreateMessage: AWS called by its role", but "a forged token: expired".
+            kind = detail if re.fullmatch(r"[A-Z]\w+", name) else name
+            is_shown = not recorded["outcome"].startswith("not shown")
+            attacks[recorded["risk"]][kind if is_shown else _NOT_SHOWN + kind] += int(recorded.get("attempts", "1"))
     return {
         "failed": failed,
-        "trials": [[*key, count] for key, count in sorted(trials.items())],
-        "calls": {function: len(names) for function, names in sorted(calls.items())},
-        "histories": histories,
+        "trials": trials,
         "deliveries": deliveries,
-        "attacks": [[*key, count] for key, count in sorted(attacks.items())],
+        "histories": histories,
+        "attacks": attacks,
     }
 
 
+def results(part: str, found: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Returns what `make` *part* was to show, what it showed, and whether that holds. What was not tried does not."""
+    if part == "load":
+        failures, growth = found["failures"], found["growth"]
+        shown = f"failed: {'; '.join(failures)}" if failures else f"in {found['requests']:,} requests"
+        grown = f"{growth['mb']} MB, by {growth['function']}" if growth else "not measured"
+        is_small = bool(growth) and growth["mb"] < _MAX_GROWTH_MB
+        return [
+            ("No wrong response and no lost write under load", shown, not failures and found["writes"] > 0),
+            (f"No function's memory grows by {_MAX_GROWTH_MB} MB or more under load", grown, is_small),
+        ]
+    attacks = [name for name in found["failed"] if name.startswith(_ATTACK_TESTS)]
+    faults = [name for name in found["failed"] if name not in attacks]
+    trials = sum(sum(outcomes.values()) for outcomes in found["trials"].values())
+    histories = found["histories"]["count"]
+    attacked = [attempts for kinds in found["attacks"].values() for attempts in kinds.items()]
+    attempts = sum(count for kind, count in attacked if not kind.startswith(_NOT_SHOWN))
+    is_tried = min(trials, histories, len(found["deliveries"])) > 0
+    shown = f"failed: {', '.join(faults)}" if faults else f"in {trials:,} trials and {histories} histories"
+    rejected = f"failed: {', '.join(attacks)}" if attacks else f"in {attempts:,} attempts"
+    return [
+        ("Nothing is lost, half done or done twice", shown, is_tried and not faults),
+        ("No attack succeeds", rejected, attempts > 0 and not attacks),
+    ]
+
+
 def write(out: Path, part: str, found: Mapping[str, Any]) -> Path:
-    """Adds what *part* has *found* to the results in *out*, and writes the page of all of them."""
-    folder = out / "reliability"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "results.json"
-    results = (json.loads(file.read_text()) if file.exists() else {}) | {part: found}
-    file.write_text(json.dumps(results, indent=1) + "\n")
-    if "load" in results:
-        load.plot(results["load"], folder / "load.png")
-    page = out / "reliability.md"
-    page.write_text(Template(_PAGE.read_text()).substitute(_parts(results)))
+    """Stores what `make` *part* found beside what the other one found, and writes the page of both."""
+    file, page = out / "reliability/results.json", out / "reliability.md"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    stored = (json.loads(file.read_text()) if file.exists() else {}) | {part: found}
+    file.write_text(json.dumps(stored, indent=1) + "\n")
+    when, held = [], []
+    for name in ("faults", "load"):
+        each = stored.get(name)
+        when.append(f"`{each['command']}` ran on {each['date']}." if each else f"`make {name}` has not run yet.")
+        for wanted, shown, holds in results(name, each) if each else ():
+            held.append(f"- {'' if holds else '**FAILED** '}{wanted}: {shown}.")
+    faults, load = stored.get("faults", _NotRun()), stored.get("load", _NotRun())
+    page.write_text(
+        _PAGE.read_text().format(
+            when=" ".join(when),
+            held="\n".join(held),
+            trials=_lines(faults["trials"]) if "faults" in stored else "?",
+            attacks=_lines(faults["attacks"]) if "faults" in stored else "?",
+            faults=faults,
+            load=load,
+        )
+    )
     return page
 
 
-def _parts(results: Mapping[str, Any]) -> dict[str, str]:
-    nothing = "Not run yet.\n"
-    parts = dict.fromkeys(("summary", "faults", "deliveries", "histories", "attacks", "load"), nothing)
-    reached: list[tuple[str, str, bool]] = []
-    if chaos := results.get("chaos"):
-        reached += targets(chaos)
-        parts["faults"] = _faults(chaos)
-        parts["deliveries"] = _deliveries(chaos["deliveries"])
-        parts["histories"] = _histories(chaos["histories"])
-        parts["attacks"] = _attacks(chaos["attacks"])
-    if loaded := results.get("load"):
-        reached += load.targets(loaded)
-        parts["load"] = f"{load.table(loaded)}\n\n![{load.TITLE}](reliability/load.png)\n"
-    when = ", ".join(
-        f"`make {part}` on {found['date']} with {found['cores']} cores" for part, found in sorted(results.items())
-    )
-    rows = [f"| {what} | {value} | {'yes' if enough else '**no**'} |" for what, value, enough in reached]
-    remarks = "".join(f" {found['remark']}" for found in results.values() if "remark" in found)
-    parts["summary"] = "\n".join(
-        [f"Results of {when}.{remarks}", "", "| wanted | reached | |", "|---|---|---|", *rows, ""]
-    )
-    return parts
+class _NotRun:
+    """Stands for all figures of a command that has not run."""
+
+    def __getitem__(self, name: str) -> "_NotRun":
+        return self
+
+    def __format__(self, spec: str) -> str:
+        return "?"
 
 
-def targets(chaos: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    """Name, what was reached, and whether that is enough: what was never tried is not."""
-    attacks = [name for name in chaos["failed"] if name.startswith("tests.e2e.")]
-    faults = [name for name in chaos["failed"] if name not in attacks]
-    trials, histories = sum(row[-1] for row in chaos["trials"]), chaos["histories"]
-    calls = sum(history["calls"] for history in histories)
-    tried = f"in {trials:,} trials, and {len(histories)} histories of {calls:,} calls"
-    open_questions = sum(row[-1] for row in chaos["attacks"] if row[2].startswith(_NOT_SHOWN))
-    attempts = sum(row[-1] for row in chaos["attacks"]) - open_questions
-    attacked = f"none of {attempts:,} attempts; {open_questions} more could not be shown on the emulator"
-    return [
-        (
-            "nothing lost, half done or done twice, whatever fails",
-            f"failed: {', '.join(faults)}" if faults else tried,
-            not faults and trials > 0 and calls > 0,
-        ),
-        (
-            "no attack succeeds",
-            f"failed: {', '.join(attacks)}" if attacks else attacked,
-            not attacks and attempts > 0,
-        ),
-    ]
-
-
-def _faults(chaos: Mapping[str, Any]) -> str:
-    functions = sorted(chaos["calls"])
-    parts = []
-    rivals = sorted({fault for _, fault, *_ in chaos["trials"] if fault.startswith("another device")})
-    for lasts, head in ((False, "The fault comes once"), (True, "The fault stays")):
-        faults = sorted({row[1] for row in chaos["trials"] if row[2] is lasts} - set(rivals))
-        parts += [f"### {head}", _cross_table(chaos["trials"], functions, faults, lasts=lasts)]
-    parts += ["### Somebody else comes in between", _rivals(chaos["trials"])]
-    return "\n\n".join(parts) + "\n"
-
-
-def _cross_table(
-    trials: Iterable[Sequence[Any]], functions: Sequence[str], faults: Sequence[str], *, lasts: bool
-) -> str:
-    cells: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for function, fault, is_lasting, outcome, count in trials:
-        if is_lasting is lasts:
-            cells[function, fault].append(f"{count} {_SIGNS.get(outcome, outcome)}")
-    lines = [_line(["", *faults]), _line(["---", *("---" for _ in faults)])]
-    lines += [
-        _line([f"`{function}`", *(", ".join(cells[function, fault]) for fault in faults)])
-        for function in functions
-        if any(cells[function, fault] for fault in faults)
-    ]
+def _lines(counts: Mapping[str, Mapping[str, int]]) -> str:
+    lines = []
+    # API10 comes after API9.
+    for name in sorted(counts, key=lambda name: (len(name.partition(":")[0]), name)):
+        parts = "; ".join(f"{part} ({count:,})" for part, count in sorted(counts[name].items()))
+        lines.append(f"- **{name}** ({sum(counts[name].values()):,}): {parts}.")
     return "\n".join(lines)
-
-
-def _rivals(trials: Iterable[Sequence[Any]]) -> str:
-    counts: Counter[tuple[str, str]] = Counter()
-    for _, fault, _, outcome, count in trials:
-        if fault.startswith("another device"):
-            counts[fault, outcome] += count
-    lines = ["| meanwhile | the call is answered | trials |", "|---|---|--:|"]
-    return "\n".join([*lines, *(_line([*key, f"{count:,}"]) for key, count in sorted(counts.items()))])
-
-
-def _deliveries(deliveries: Iterable[Mapping[str, Any]]) -> str:
-    totals: dict[str, Counter[str]] = defaultdict(Counter)
-    for told in deliveries:
-        totals[told["function"]].update(done=told.get("done", 0), failed=told.get("failed", 0), runs=1)
-    lines = ["| delivered to | runs | invocations | of which failed |", "|---|--:|--:|--:|"]
-    for function, counts in sorted(totals.items()):
-        cells = [function, *(f"{n:,}" for n in (counts["runs"], counts["done"] + counts["failed"], counts["failed"]))]
-        lines.append(_line(cells))
-    return "\n".join(lines) + "\n"
-
-
-def _histories(histories: Sequence[Mapping[str, int]]) -> str:
-    def total(name: str) -> str:
-        return f"{sum(history[name] for history in histories):,}"
-
-    longest = max((history["longest"] for history in histories), default=0)
-    return (
-        f"{len(histories)} histories: {total('calls')} calls, of which {total('faults')} met a fault and "
-        f"{total('unanswered')} were not answered, on {total('conversations')} conversations; the longest history of "
-        f"one of them has {longest} calls.\n"
-    )
-
-
-def _attacks(attacks: Iterable[Sequence[Any]]) -> str:
-    kinds: dict[tuple[str, str, str], list[tuple[str, int]]] = defaultdict(list)
-    for risk, attack, outcome, count in attacks:
-        kind, _, detail = attack.partition(": ")
-        kinds[risk, kind, outcome].append((detail, count))
-    lines = ["| risk | attack | attempts | outcome |", "|---|---|--:|---|"]
-    shown = ""
-    for (risk, kind, outcome), found in sorted(kinds.items(), key=lambda one: (_number(one[0][0]), one[0])):
-        details = [", ".join(detail for detail, _ in found)] if len(found) >= _MANY else [detail for detail, _ in found]
-        counts = [sum(count for _, count in found)] if len(found) >= _MANY else [count for _, count in found]
-        for detail, count in zip(details, counts, strict=True):
-            attack = f"{kind}: {detail}" if detail else kind
-            lines.append(_line(["" if risk == shown else risk, attack, f"{count:,}", outcome]))
-            shown = risk
-    return "\n".join(lines) + "\n"
-
-
-def _number(risk: str) -> int:
-    """Ten comes after nine."""
-    return int(re.sub(r"\D", "", risk.partition(":")[0]) or 0)
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
