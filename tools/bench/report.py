@@ -66,6 +66,11 @@ def at_most(measure: str, condition: str, target: float, measured: float) -> Goa
     return Goal(measure, condition, f"≤ {target:g}", f"{measured:.2f}", round(measured, 2) <= target)
 
 
+def holds(measure: str, condition: str, target: str, is_reached: bool) -> Goal:
+    """Returns a goal that is reached or not."""
+    return Goal(measure, condition, target, target if is_reached else f"not {target}", is_reached)
+
+
 def medians(samples: Samples) -> Figures:
     """Returns the median of each list of samples."""
     return {
