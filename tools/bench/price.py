@@ -18,14 +18,15 @@ _LISTS = {"": "list", "muted, archived, pinned": "list with three flags", "group
 
 _TEXT = """\
 US dollars for a million calls of a user with the most conversations of *Flat cost*, at the list prices of {region} in
-{date} (`tools/bench/prices.toml`), without free tiers, storage, data transfer and Cognito. Each includes {gateway:.2f} for
-API Gateway and {logs:.2f} for logs. Durations are those billed for warm calls in Lambda's runtime; a call on messages takes
-that of the like call on conversations, times its requests. Write units are MiniStack's, which counts two for each check
-of another row in a transaction. A list of all messages reads one more unit for each further conversation in it."""
+{date} (`tools/bench/prices.toml`), without free tiers, storage, data transfer and Cognito. *All* includes {gateway:.2f}
+for API Gateway and {logs:.2f} for logs. Durations are those billed for warm calls in Lambda's runtime; a call on
+messages takes that of the like call on conversations, times its requests. Write units are MiniStack's, which counts two
+for each check of another row in a transaction. A list of all messages reads one more unit for each further conversation
+in it."""
 _MORE = """\
-A deletion adds {write:.2f} for its purge, and {writes:.2f} for each message of the conversation. SnapStart costs {cache:.2f} a
-month for each published version of a function, and {restores:.2f} for a million restores. Without SnapStart, a second of
-init costs {init:.2f} for a million cold starts."""
+A deletion adds {write:.3f} for its purge, and {writes:.2f} for each message of the conversation. SnapStart costs
+{cache:.2f} a month for each published version of a function, and {restores:.2f} for a million restores. Without
+SnapStart, a second of init costs {init:.2f} for a million cold starts."""
 
 
 def measure(run: report.Run) -> report.Section:
@@ -46,7 +47,7 @@ def measure(run: report.Run) -> report.Section:
         compute = prices["lambda"]["million_requests"] + gigabytes * milliseconds * 1000 * gb_second
         units = cost.read_units * dynamodb["million_read_units"] + cost.write_units * dynamodb["million_write_units"]
         cells = [cost.requests, f"{cost.read_units:g}", f"{cost.write_units:g}", f"{milliseconds:.0f}"]
-        rows.append([name, *cells, f"{compute:.2f}", f"{units:.2f}", f"**{gateway + logs + compute + units:.2f}**"])
+        rows.append([name, *cells, f"{compute:.2f}", f"{units:.3f}", f"**{gateway + logs + compute + units:.2f}**"])
     values = {
         "region": prices["region"],
         "date": prices["date"],

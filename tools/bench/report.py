@@ -66,6 +66,11 @@ def at_most(measure: str, condition: str, target: float, measured: float) -> Goa
     return Goal(measure, condition, f"≤ {target:g}", f"{measured:.2f}", round(measured, 2) <= target)
 
 
+def holds(measure: str, condition: str, target: str, is_reached: bool) -> Goal:
+    """Returns a goal that is reached or not."""
+    return Goal(measure, condition, target, target if is_reached else f"not {target}", is_reached)
+
+
 def medians(samples: Samples) -> Figures:
     """Returns the median of each list of samples."""
     return {
@@ -111,7 +116,7 @@ def ratio_table(kinds: Mapping[str, Figures], unit: str) -> str:
             f"{ratios(each, name)[endpoint]:.2f} ({_number(each[name][endpoint])} {unit})" for _, each, name in columns
         ]
     means = ["**geometric mean**", *(f"**{mean_ratio(figures, name):.2f}**" for _, figures, name in columns)]
-    return table(["", *(f"{kind} {NAMES[name]}" for kind, _, name in columns)], [*rows, means])
+    return table(["", *(f"{kind} {NAMES[name]}".strip() for kind, _, name in columns)], [*rows, means])
 
 
 def _number(figure: float) -> str:

@@ -34,7 +34,7 @@ _TEXT = f"""\
 Lambda's runtime interface client under its runtime interface emulator, without Docker and SnapStart. DynamoDB is faked
 over TLS and responds after {fake_dynamodb.DELAY_SECONDS * 1000:g} ms; each target trusts the certificates that it is
 deployed with. *Cold* is what is billed for init and the first call, *warm* the duration of a later call. Figures are
-medians over {{rounds}} environments with {{calls}} warm calls each."""
+medians over the environments of each cell, {{rounds}}, and their warm calls, {{calls}} each."""
 _QUOTA = f"""\
 Lambda gives {MEMORY_MB} MB of memory {MEMORY_MB} / {processes.MB_OF_ONE_PROCESSOR} of a processor; a quota for each
 20 ms limits it here. Init has no more than that here, though Lambda may give it more."""
@@ -73,12 +73,12 @@ def measure(run: report.Run) -> report.Section:
                 durations, bills = _live(emulator, target, endpoint, network(target), 1 + calls)
                 for figures, values in ((cold, bills[:1]), (warm, durations[1:]), (billed, bills[1:])):
                     figures[target][endpoint] += values
-            run.figures["runtime"] = {name: statistics.fmean(bills) for name, bills in billed[OURS].items()}
+            run.figures["runtime"] = {endpoint: statistics.fmean(bills) for endpoint, bills in billed[OURS].items()}
             both = {"cold": report.medians(cold), "warm": report.medians(warm)}
             condition = f"Lambda's runtime with TLS and {processor}, mean of five endpoints"
             goals += [
-                report.at_most(f"{kind} / baseline", condition, _TARGET, report.mean_ratio(figures, OURS))
-                for kind, figures in both.items()
+                report.at_most(f"{name} / baseline", condition, _TARGET, report.mean_ratio(figures, OURS))
+                for name, figures in zip(("cold start", "warm call"), both.values(), strict=True)
             ]
             panels[f"Warm call with TLS and {processor}"] = both["warm"]
             text += [f"With {processor}.{f' {_QUOTA}' if prefix else ''}", report.ratio_table(both, "ms")]

@@ -16,13 +16,8 @@ from tools.local.failure import Failure
 # Lambda's Python, as in `template.yaml`.
 VERSION = "3.13"
 OURS, BASELINE, POWERTOOLS = "ours", "baseline", "powertools"
-NAMES = {
-    BASELINE: "baseline",
-    POWERTOOLS: "Powertools resolver",
-    "fastapi": "FastAPI + Mangum",
-    "chalice": "Chalice",
-    OURS: "ours",
-}
+NAMES = {BASELINE: BASELINE, POWERTOOLS: "Powertools resolver", "fastapi": "FastAPI + Mangum", "chalice": "Chalice"}
+NAMES[OURS] = OURS
 
 _TOOLS = ROOT / ".tools"
 _BUILD = _TOOLS / "bench-build"
@@ -35,12 +30,9 @@ _CODE = Path(__file__).parent / "frameworks"
 def python() -> Path:
     """Returns the Python that is measured: Lambda's minor version if it is installed, else the running one."""
     for candidate in (f"python{VERSION}", f"{_output('pyenv', 'prefix', VERSION)}/bin/python"):
-        # Either may be a shim, so it is asked for the program behind it and its version.
-        found = _output(
-            candidate, "-c", "import os, sys; print(os.path.realpath(sys.executable), *sys.version_info[:2])"
-        )
-        if found.endswith(f" {VERSION.replace('.', ' ')}"):
-            return Path(found.rsplit(" ", 2)[0])
+        # Either may be a shim of pyenv.
+        if _output(candidate, "--version").startswith(f"Python {VERSION}."):
+            return Path(_output(candidate, "-c", "import os, sys; print(os.path.realpath(sys.executable))"))
     return Path(sys.executable).resolve()
 
 
