@@ -27,7 +27,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     },
     HOOK: {
         "codedeploy:PutLifecycleEventHookExecutionStatus": {DEPLOYMENT_GROUPS},
-        # It deletes what a bad version leaves by the live aliases.
+        # It cleans up after a bad version through the live aliases.
         "lambda:InvokeFunction": {
             *(f"{function}.Version" for function in RELEASED),
             *("ListConversations.Arn:live", "DeleteConversation.Arn:live"),

@@ -40,7 +40,7 @@ def error(status: int, message: str) -> Response:
 
 @dataclass
 class Model:
-    """Everything that one user owns. Users share nothing, so another user's id is like one that never existed.
+    """The data of one user. Users share nothing, so another user's id is like one that never existed.
 
     The service chooses ids and times: *new_id* and *now* pass its choice to the model.
     """
@@ -49,7 +49,7 @@ class Model:
     url: str = ""
     conversations: dict[str, Resource] = field(default_factory=dict)
     messages: dict[str, Resource] = field(default_factory=dict)
-    # Every conversation and message that ever existed has a version, which grows by one with each change.
+    # Every conversation and message that ever existed has a version, which each change increments.
     versions: dict[str, int] = field(default_factory=dict)
     deleted_conversations: list[str] = field(default_factory=list)
     deleted_messages: list[str] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Model:
     def update_conversation(
         self, id: str, body: Mapping[str, Any], if_match: str | None = None, if_none_match: str | None = None
     ) -> Response:
-        """PUT /conversations/{id}: what *body* does not name stays as it is."""
+        """PUT /conversations/{id}: changes the attributes in *body*."""
         if rejection := self._reject("conversation", self.conversations, id, if_match, if_none_match):
             return rejection
         pinned = body.get("pinned_message_id")
@@ -97,7 +97,7 @@ class Model:
         return self._change(self.conversations[id], **body)
 
     def delete_conversation(self, id: str, if_match: str | None = None) -> Response:
-        """DELETE /conversations/{id}: its messages are gone with it."""
+        """DELETE /conversations/{id}: deletes its messages too."""
         if rejection := self._reject("conversation", self.conversations, id, if_match):
             return rejection
         for message in self.messages_of(id):
@@ -159,7 +159,7 @@ class Model:
         if_match: str | None = None,
         if_none_match: str | None = None,
     ) -> Response:
-        """PUT /messages/{id}: what *body* does not name stays as it is. Only the sender edits text and attachments."""
+        """PUT /messages/{id}: changes the attributes in *body*. Only the sender edits text and attachments."""
         edits = sorted(body.keys() & EDITS)
         message = self.messages.get(id, {})
         if edits and message.get("contact"):
@@ -193,12 +193,12 @@ class Model:
     # Rules of both
 
     def _replay(self, key: str | None, attributes: Resource) -> Response | None:
-        """The same idempotency key and attributes return the first response again, other attributes are an error."""
+        """A key that was used with the same attributes returns the first response; with others it is an error."""
         if key not in self.first_requests:
             return None
         first_attributes, response = self.first_requests[key]
         if attributes != first_attributes:
-            return error(422, "Idempotency-Key: must be a new one for new attributes; this one was used with others")
+            return error(422, "Idempotency-Key: was already used with other attributes; use a new key")
         return response._replace(headers={**response.headers, "Idempotent-Replayed": "true"})
 
     def _created(self, kind: str, resource: Resource, key: str | None, attributes: Resource) -> Response:
@@ -229,9 +229,9 @@ class Model:
         if id not in resources:
             return error(404, f"id: no such {noun}")
         if if_match is not None and not is_named(etag(self.versions[id]), if_match):
-            return error(412, f"If-Match: must name the {noun}'s present ETag; it has changed, so retrieve it again")
+            return error(412, f"If-Match: must name the current ETag; the {noun} has changed, so retrieve it again")
         if if_none_match is not None and is_named(etag(self.versions[id]), if_none_match):
-            return error(412, f"If-None-Match: must not name the {noun}'s present ETag")
+            return error(412, f"If-None-Match: must not name the current ETag of the {noun}")
         return None
 
     def _change(self, resource: Resource, **changes: object) -> Response:

@@ -260,7 +260,7 @@ _VARYING_HEADERS = {"date", "x-amz-request-id", "x-amzn-requestid", "x-request-i
 
 
 def observable(response: requests.Response) -> tuple[int, dict[str, str], bytes]:
-    """Returns everything by which a client can tell two responses apart: status, headers and body."""
+    """Returns what a client can compare of two responses: status, headers and body."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     return response.status_code, {name: headers[name] for name in headers.keys() - _VARYING_HEADERS}, response.content
 
@@ -291,6 +291,6 @@ def send_raw(
 def wait_until(condition: Callable[[], object]) -> bool:
     """Polls *condition* for up to a minute. Returns whether it became true."""
     deadline = time.monotonic() + _WAIT_SECONDS
-    while not (holds := bool(condition())) and time.monotonic() < deadline:
+    while not (is_true := bool(condition())) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return holds
+    return is_true

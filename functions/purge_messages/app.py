@@ -31,5 +31,5 @@ def purge_one(record: DynamoDBRecord) -> None:
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    with meter.measure(), deadline.of(context):
+    with meter.measure(), deadline.within(context):
         return process_partial_response(event, purge_one, processor)

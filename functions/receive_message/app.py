@@ -16,7 +16,7 @@ meter = metrics.Meter("receive_message")
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    with meter.measure() as invocation, deadline.of(context):
+    with meter.measure() as invocation, deadline.within(context):
         invocation.request_id = event["id"]
         try:
             received = ReceiveMessage.parse(event["detail"], text=False)

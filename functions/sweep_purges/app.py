@@ -1,4 +1,4 @@
-"""Schedule, every five minutes: finishes the purges that the stream did not."""
+"""Schedule, every five minutes: finishes the purges that the stream has not finished."""
 
 import contextvars
 import time
@@ -11,7 +11,7 @@ from coherent.messages.purge import Purge
 from coherent.storage import dynamodb
 from coherent.storage.tombstones import PARTITIONS
 
-# Four schedules invoke the function at once, each for a quarter of the partitions.
+# Four schedules invoke the function simultaneously, each for a quarter of the partitions.
 QUARTERS = 4
 
 purge = Purge(dynamodb.connect())
@@ -20,7 +20,7 @@ meter = metrics.Meter("sweep_purges")
 
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     partitions = PARTITIONS[event["quarter"] :: QUARTERS] if "quarter" in event else PARTITIONS
-    with meter.measure() as invocation, deadline.of(context), ThreadPoolExecutor(len(partitions)) as threads:
+    with meter.measure() as invocation, deadline.within(context), ThreadPoolExecutor(len(partitions)) as threads:
         running = [threads.submit(contextvars.copy_context().run, purge.sweep, partition) for partition in partitions]
         sweeps = [sweep.result() for sweep in running]
         # Set only after all queries succeeded; otherwise the alarm sees missing data.

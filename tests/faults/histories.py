@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from tests.faults.calls import http_event
-from tests.faults.environments import FaultyEnvironment
+from tests.faults.faulty import FaultyEnvironment
 from tests.faults.fixtures import without_times
 from tests.faults.linear import Operation
 from tests.faults.network import Network

@@ -68,9 +68,9 @@ def no_fault(exchange: Exchange) -> None:
 
 @dataclass
 class Route:
-    """The requests of one environment, and their fault: at request number *at*, and at later ones if *is_lasting*.
+    """The requests of one environment. *fault* is injected at request *at*; if *is_lasting*, at all later ones too.
 
-    The request after it meets *second*.
+    *second* is injected at the request after it.
     """
 
     fault: Fault = no_fault

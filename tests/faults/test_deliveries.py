@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests import tables
-from tests.faults.environments import Environment, FaultyEnvironment
+from tests.built.environments import Environment
+from tests.faults.faulty import FaultyEnvironment
 from tests.faults.fixtures import new_user
 from tests.faults.network import Network
 from tests.handlers import call, create, deletions, event, list_messages, send

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from tests import handlers
+from tests.built.environments import TIMEOUTS, Environment, Result
 from tests.faults.calls import CALLS, CONCURRENT_CHANGES, Call
-from tests.faults.environments import TIMEOUTS, Environment, Result
 from tests.faults.fixtures import Fixture, Snapshot, seeded_user
 from tests.faults.network import FAULTS, SLOW_FAULTS, Exchange, Network, Route, faults_of, no_fault
 from tests.model import error
@@ -230,7 +230,7 @@ def _check_concurrent(case: Case, change: Call, fixture: Fixture, result: Result
         change.apply(fixture, state)
         assert found in [*(after for _, after in effects), fixture.expected(state)], f"Half done: {found}"
         return "rejected with 503"
-    assert (result.status, found) in effects, f"Neither came first: {result.status}, {found}"
+    assert (result.status, found) in effects, f"matches neither order: {result.status}, {found}"
     if effects[0] == effects[1]:
         return _UNNOTICED
     return "as before the change" if (result.status, found) == effects[0] else f"as after the change ({result.status})"

@@ -110,7 +110,7 @@ def test_slow_clients_do_not_delay_others(
             assert len(harry.list()["data"]) == 1
             assert time.monotonic() - started < 5
     attack = "40 clients that send headers and bodies byte by byte"
-    record_attack(RESOURCE_CONSUMPTION, attack, "others are served at once", 40)
+    record_attack(RESOURCE_CONSUMPTION, attack, "others are served without delay", 40)
 
 
 def test_throttled_requests_get_429(stack: Stack, kevin: Client, record_attack: RecordAttack) -> None:

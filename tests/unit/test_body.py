@@ -82,7 +82,7 @@ def test_charset_must_be_utf_8(content_type: str, charset: str) -> None:
 
 
 @pytest.mark.parametrize("body", ['{"contact_id": "harry"}', '\n [{"contact_id": "harry"}]'])
-def test_json_sent_as_a_form_is_told_the_content_type(body: str) -> None:
+def test_json_sent_as_a_form_names_the_right_content_type(body: str) -> None:
     response = call("create_conversation", body=body, content_type=FORM)
     message = "body: looks like JSON; send it with Content-Type: application/json"
     assert (response.status, response.message) == (400, message)

@@ -94,7 +94,7 @@ def test_same_key_with_other_attributes_is_rejected(body: str) -> None:
     first = post("a key")
     response = post("a key", body)
     assert response.status == 422
-    assert response.message == "Idempotency-Key: must be a new one for new attributes; this one was used with others"
+    assert response.message == "Idempotency-Key: was already used with other attributes; use a new key"
     assert list_conversations() == [first.body]
 
 
@@ -189,7 +189,7 @@ def test_transaction_conflict_is_retried(conflicts: int, wire: Wire) -> None:
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_lasting_transaction_conflict_returns_503(wire: Wire) -> None:
+def test_persistent_transaction_conflict_returns_503(wire: Wire) -> None:
     wire.fault = lambda request: cancelled_transaction(request, "TransactionConflict")
     response = post("a key")
     assert (response.status, response.headers["Retry-After"]) == (503, "1")

@@ -114,7 +114,7 @@ def test_largest_message_fits_in_every_encoding(encoding: str, character: str) -
     assert {name: response.body[name] for name in given} == given
 
 
-def test_message_that_met_a_conflict_gets_a_later_id(wire: Wire) -> None:
+def test_message_gets_a_later_id_after_a_conflict(wire: Wire) -> None:
     conversation = create()
     newer: list[dict[str, Any]] = []
     wire.before("TransactWriteItems", lambda: newer.append(send(conversation, "newer")))
@@ -129,8 +129,8 @@ def test_message_gets_the_greatest_id_although_another_clock_is_ahead(monkeypatc
     ahead = time.time_ns() + 5_000_000_000
     with monkeypatch.context() as clock:
         clock.setattr("time.time_ns", lambda: ahead)
-        first = send(conversation, "by a clock that is ahead")
-    second = send(conversation, "by ours")
+        first = send(conversation, "from a clock that is ahead")
+    second = send(conversation, "from ours")
     assert first["id"] < second["id"]
     assert first["created_at"] <= second["created_at"]
     conversation = call("retrieve_conversation", id=conversation["id"]).body
@@ -205,7 +205,7 @@ def test_same_key_with_other_attributes_is_rejected(other: dict[str, Any]) -> No
     assert list_messages() == [first.body]
 
 
-def test_key_of_a_created_conversation_is_rejected() -> None:
+def test_key_used_for_a_conversation_is_rejected() -> None:
     created = call("create_conversation", body="contact_id=harry", headers={"Idempotency-Key": "a key"}).body
     assert post(key="a key", conversation_id=created["id"], message="hello").status == 422
     assert list_messages() == []

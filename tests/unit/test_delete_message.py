@@ -124,7 +124,7 @@ def test_message_pinned_during_a_conflict_is_deleted(wire: Wire) -> None:
     assert tables.messages() == []
 
 
-def test_lasting_transaction_conflict_returns_503(wire: Wire) -> None:
+def test_persistent_transaction_conflict_returns_503(wire: Wire) -> None:
     sent = send(create())
     wire.fault = lambda request: (
         cancelled_transaction(request, "TransactionConflict") if wire.requests[-1] == "TransactWriteItems" else None

@@ -257,7 +257,7 @@ def test_failed_query_waits_for_the_others(wire: Wire) -> None:
 
     wire.fault = fail_first
     assert call("list_conversations", query={"group_id": ["friends"]}).status == 500
-    # A query that went on would meet the deadline of the next invocation.
+    # A query that continued would use the deadline of the next invocation.
     assert len(ended) == 7
 
 

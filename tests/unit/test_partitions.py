@@ -42,7 +42,7 @@ def written(wire: Wire, user: str) -> set[str]:
     }
 
 
-def test_users_share_no_partition_but_those_of_tombstones(wire: Wire) -> None:
+def test_users_share_only_tombstone_partitions(wire: Wire) -> None:
     kevin, harry = written(wire, "kevin"), written(wire, "harry")
     assert {"kevin", "idempotency#kevin"} < kevin
     assert all("kevin" in partition or partition.startswith("purge#") for partition in kevin)

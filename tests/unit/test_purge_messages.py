@@ -122,7 +122,7 @@ def test_failure_of_all_records_raises(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 49])
-def test_purge_without_time_is_left_to_the_sweep(seconds: float) -> None:
+def test_purge_stops_when_little_time_is_left(seconds: float) -> None:
     deleted = deleted_conversation(2)
     assert purge(deleted, seconds=seconds) == []
     assert (len(tables.messages()), len(tables.tombstones())) == (2, 1)

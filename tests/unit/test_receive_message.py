@@ -149,7 +149,7 @@ def test_reused_event_id_becomes_a_dead_letter(queue: str) -> None:
     assert dead_letter["reason"].startswith("Idempotency-Key: ")
 
 
-def test_conversation_of_another_user_becomes_a_dead_letter(queue: str) -> None:
+def test_event_for_another_users_conversation_becomes_a_dead_letter(queue: str) -> None:
     conversation = create("harry")
     receive(received(conversation_id=conversation["id"]))
     (dead_letter,) = dead_letters(queue)

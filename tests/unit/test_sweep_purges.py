@@ -33,7 +33,7 @@ def test_sweep_waits_until_tombstone_is_settled(wire: Wire) -> None:
     conversation = deleted_conversation(2)
     sweep()
     assert (len(tables.messages()), len(tables.tombstones())) == (2, 1)
-    # A transaction may release the conversation before it has written its message.
+    # A send that was in flight may become visible shortly after the delete.
     tables.put_message(*conversation)
     tables.age_tombstones()
     sweep()

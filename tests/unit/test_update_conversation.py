@@ -126,7 +126,7 @@ def test_missing_message_to_pin_is_reported_during_a_conflict(wire: Wire) -> Non
     assert response.status == 400
 
 
-def test_lasting_concurrent_updates_during_pinning_return_503(wire: Wire) -> None:
+def test_persistent_concurrent_updates_during_pinning_return_503(wire: Wire) -> None:
     conversation = create()
     message = send(conversation)
 
@@ -149,7 +149,7 @@ def test_transaction_conflict_is_retried(code: str, wire: Wire) -> None:
     assert update(created, is_muted=True) == created | {"is_muted": True}
 
 
-def test_lasting_transaction_conflict_returns_503(wire: Wire) -> None:
+def test_persistent_transaction_conflict_returns_503(wire: Wire) -> None:
     created = create()
     wire.fault = lambda request: error_response(request, 400, "TransactionConflictException")
     assert call("update_conversation", id=created["id"], body="is_muted=true").status == 503
@@ -260,7 +260,7 @@ def test_updates_of_different_attributes_are_both_kept() -> None:
     assert update(created, is_pinned=True) == created | {"is_muted": True, "is_pinned": True}
 
 
-CHANGED = "If-Match: must name the conversation's present ETag; it has changed, so retrieve it again"
+CHANGED = "If-Match: must name the current ETag; the conversation has changed, so retrieve it again"
 
 
 @pytest.mark.parametrize("condition", ['"2"', '"1", "2"', "*", '"x","2"', ", ".join([f'"{n}"' for n in range(2, 102)])])
@@ -301,7 +301,7 @@ def test_if_none_match_on_a_write_is_evaluated(endpoint: str, condition: str, st
     if status == 412:
         assert (response.status, response.message) == (
             412,
-            "If-None-Match: must not name the conversation's present ETag",
+            "If-None-Match: must not name the current ETag of the conversation",
         )
         assert list_conversations() == [created]
     else:

@@ -177,7 +177,7 @@ def test_if_match_is_respected(condition: str, status: int) -> None:
     assert response.status == status
     if status == 412:
         assert response.message == (
-            "If-Match: must name the message's present ETag; it has changed, so retrieve it again"
+            "If-Match: must name the current ETag; the message has changed, so retrieve it again"
         )
 
 

@@ -15,9 +15,9 @@ RULE = "an id of 16 letters and digits"
 def new(now_ns: int, after: str | None = None) -> str:
     """Returns a new id for the time *now_ns* (nanoseconds since 1970, as `time.time_ns` returns).
 
-    With *after* the id is greater than that one, even if a clock that is ahead made it. Nine digits hold the
-    microseconds and last until the year 2398. Seven digits are random: two ids of the same microsecond collide once in
-    3.5 million million. The alphabet is in ASCII order, so DynamoDB sorts ids by time.
+    With *after* the id is greater than that one, even if that one comes from a clock that is ahead. Nine digits
+    are the microseconds and last until the year 2398. Seven digits are random: two ids of the same microsecond are
+    equal once in 3.5 trillion. The alphabet is in ASCII order, so DynamoDB sorts ids by time.
     """
     microseconds = now_ns // 1000
     if after is not None:

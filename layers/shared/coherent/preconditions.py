@@ -6,7 +6,7 @@ from coherent import errors
 
 
 class Preconditions(NamedTuple):
-    """The versions that a write may change. By default it may change any."""
+    """The versions that a write may change: any by default."""
 
     # If-Match: None allows any version.
     allowed: frozenset[int] | None = None
@@ -20,15 +20,15 @@ class Preconditions(NamedTuple):
         return self._is_allowed(version) and not self.forbids_any and version not in self.forbidden
 
     def failure(self, noun: str, version: int) -> errors.PreconditionFailed:
-        """Returns the error for a *noun* of this *version*, which may not be changed."""
+        """Returns the error for a *noun* whose *version* the preconditions do not allow."""
         if self._is_allowed(version):
-            return errors.PreconditionFailed(f"If-None-Match: must not name the {noun}'s present ETag")
+            return errors.PreconditionFailed(f"If-None-Match: must not name the current ETag of the {noun}")
         if self.has_weak_tag:
             return errors.PreconditionFailed(
                 "If-Match: must name a strong ETag, since a weak one never matches; leave out the W/ that a proxy added"
             )
         return errors.PreconditionFailed(
-            f"If-Match: must name the {noun}'s present ETag; it has changed, so retrieve it again"
+            f"If-Match: must name the current ETag; the {noun} has changed, so retrieve it again"
         )
 
     def _is_allowed(self, version: int) -> bool:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from coherent.storage.dynamodb import Tables
     from coherent.storage.rows import Attributes
 
-# At 512 MB more threads add connection cost without lowering latency (docs/results/benchmarks.md).
+# 8 threads instead of 4, at 512 MB: a warm list of 8 queries takes 39 ms instead of 45 ms, but one that has to connect
+# takes 239 ms instead of 177 ms (`make bench PARTS=threads`).
 _THREADS = 4
 _ATTEMPTS = 5
 
@@ -65,14 +66,14 @@ class ConversationRepository:
         ]
         with translate_errors():
             responses = [self._client.query(**requests[0])] if len(requests) == 1 else self._query_all(requests)
-        # By id: two queries find the same row if its flags change between them.
+        # Deduplicate by id, because two queries can return the same row if its flags change between them.
         found = {row["id"]["S"]: row for response in responses for row in response["Items"]}
         nearest = sorted(found, reverse=not query.is_backwards)[: query.limit]
         newest_first = sorted(nearest, reverse=True)
         return Page([_conversation(found[id]) for id in newest_first], has_more=len(found) > query.limit)
 
     def create(self, user_id: str, new: "CreateConversation", idempotency_key: str | None) -> Creation[Conversation]:
-        """Creates a conversation. Unfiltered lists show it at once, filtered lists within moments.
+        """Creates a conversation. Unfiltered lists show it immediately, filtered lists within moments.
 
         If the user sent *idempotency_key* in the last 24 hours, nothing is created and the first conversation is
         returned. Raises `errors.IdempotencyKeyReused` if the attributes differ.
@@ -107,9 +108,9 @@ class ConversationRepository:
         except self._client.exceptions.TransactionCanceledException as error:
             existing, *earlier = rows.conflicting_rows(error)
             if earlier and earlier[0] is not None:
-                first = idempotency.first_created(earlier[0], record[0])
-                return Creation(_version(row | first), is_replay=first["id"] != row["id"])
-            # A row of this id is this very row, written by an attempt whose response was lost.
+                original = idempotency.original(earlier[0], record[0])
+                return Creation(_version(row | original), is_replay=original["id"] != row["id"])
+            # A row with this id is our own, written by an attempt whose response was lost.
             if existing is None:
                 raise
         return Creation(_version(row), is_replay=False)
@@ -216,11 +217,11 @@ class ConversationRepository:
 
     def _query_all(self, requests: "Sequence[QueryInputTypeDef]") -> "Sequence[QueryOutputTypeDef]":
         running = [
-            # Threads do not inherit the deadline and the metrics of the invocation by themselves.
+            # Threads do not inherit the context with the invocation's deadline and metrics.
             self._threads.submit(contextvars.copy_context().run, partial(self._client.query, **request))
             for request in requests
         ]
-        # Waits for all, even if one failed: none may run on into the next invocation.
+        # Waits for all, even if one failed, so that none runs into the next invocation.
         wait(running)
         return [future.result() for future in running]
 
@@ -233,7 +234,7 @@ class _Partition(NamedTuple):
 
 
 def _partitions(user_id: str, query: "ListConversations") -> Iterator[_Partition]:
-    """Yields the partitions that hold exactly the conversations that match the filters of *query*."""
+    """Yields the partitions that contain the conversations that match *query*, and no others."""
     flags = {"is_archived": query.archived, "is_pinned": query.pinned, "is_muted": query.muted}
     owner = {"user_id": user_id}
     index_name = "by_flags"

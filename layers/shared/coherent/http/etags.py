@@ -13,7 +13,7 @@ _VERSION_TAG = re.compile(r'(W/)?"([1-9][0-9]{0,17})"')
 
 
 class Tags(NamedTuple):
-    """The versions that a header names by strong and by weak ETags, or *is_any* for `*`."""
+    """The versions in a header's strong and weak ETags; *is_any* if the header is `*`."""
 
     strong: frozenset[int] = frozenset()
     weak: frozenset[int] = frozenset()
@@ -26,7 +26,7 @@ def header(version: int) -> dict[str, str]:
 
 
 def parse(name: str, value: str) -> Tags:
-    """Returns the ETags in the header *name*. ETags of other services are left out.
+    """Returns the ETags in the header *name*. Foreign ETags are ignored.
 
     Raises `errors.InvalidRequest`.
     """

@@ -33,7 +33,7 @@ def parse(text: str) -> list[tuple[str, object]]:
             elements = arrays.setdefault(array["name"], {}).setdefault(array["key"], [])
             elements.append((int(array["index"] or len(elements)), value))
     for name, keyed in arrays.items():
-        # A name that is both an array and an object is given twice.
+        # A name that is both an array and an object is returned twice, which `body.parse_pairs` rejects.
         attributes += [(name, _in_order(elements)) for key, elements in keyed.items() if key is None]
         if objects := {key: _in_order(elements) for key, elements in keyed.items() if key is not None}:
             attributes.append((name, objects))

@@ -65,7 +65,7 @@ class Request:
         return (self._event.get("pathParameters") or {}).get(name)
 
     def id(self, noun: str) -> str:
-        """Returns the path parameter `id`. Raises `errors.NotFound` of a *noun* if it is not a well-formed id."""
+        """Returns the path parameter `id`. Raises `errors.NotFound` for *noun* if it is malformed."""
         id = self.path_parameter("id")
         if not ids.is_id(id):
             raise errors.NotFound(noun)
@@ -87,7 +87,7 @@ class Request:
     def links(self, ids: Sequence[str], *, has_more: bool) -> dict[str, str]:
         """Returns the Link header (RFC 8288) of a page with these *ids*: the next and previous page, if they exist.
 
-        An empty page after a cursor links to what may come before that cursor, so clients can poll by links.
+        An empty page after a cursor links to the page before that cursor, so clients can poll with links.
         """
         is_backwards = "ending_before" in self._query
         cursor = (self._query.get("ending_before") or self._query.get("starting_after") or [""])[0]
@@ -130,7 +130,7 @@ class Request:
         match, none_match = self._tags("If-Match"), self._tags("If-None-Match")
         allowed = None
         if match is not None and not match.is_any:
-            # If-Match compares strongly. Without a usable ETag: version 0, which no row has, so the condition fails.
+            # If-Match compares strongly. If no ETag is usable, use version 0, which never matches.
             allowed = match.strong or frozenset([0])
         return Preconditions(
             allowed=allowed,

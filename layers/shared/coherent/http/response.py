@@ -29,7 +29,7 @@ _EXTRA_HEADERS: dict[type[Exception], dict[str, str]] = {
 
 
 class Response(NamedTuple):
-    """A handler's response. *body* is sent as JSON, or as it is if it is text; None sends an empty body."""
+    """A handler's response. *body* is sent as JSON; a string is sent unchanged, and None sends an empty body."""
 
     status: int
     body: Mapping[str, object] | str | None = None
@@ -45,7 +45,7 @@ def created(request: Request, resource: Mapping[str, object], version: int, *, i
 
 
 def of_error(error: Exception) -> Response:
-    """Returns the response for *error*: 500 unless it is a `errors.CoherentError`."""
+    """Returns the response for *error*: 500 unless it is an `errors.CoherentError`."""
     status = _STATUSES.get(type(error), 500)
     message = str(error) if isinstance(error, errors.CoherentError) else "Something went wrong on our side"
     kind = "invalid_request" if status < 500 else "api_error"

@@ -24,12 +24,10 @@ if TYPE_CHECKING:
 _BATCH_SIZE = 25
 _BACKOFF_SECONDS = 0.05
 _MAX_BACKOFF_SECONDS = 2.0
-# The longest that the last two requests can take with the timeouts of `client.connect`.
+# The longest that the last two requests can take, with the timeouts and waits of storage/client.py.
 _LAST_REQUESTS_SECONDS = 50
-# A transaction may release the conversation before it has written its message. The sweep waits until this is over.
+# A send that was in flight may become visible shortly after the delete, so the sweep waits.
 _SETTLED_SECONDS = 10 * 60
-
-
 # The turn of a conversation in a sweep.
 _TURN_SECONDS = 2
 
@@ -37,14 +35,14 @@ logger = Logger()
 
 
 class Sweep(NamedTuple):
-    """The result of a sweep: when the oldest settled tombstone was written, if any, and how many purges failed."""
+    """The creation time of the oldest settled tombstone, if there is one, and the number of failed purges."""
 
     oldest: int | None
     failed: int
 
 
 class Purge:
-    """Purges messages by the tombstones of their conversations.
+    """Purges the messages of the conversations that have tombstones.
 
     Every method raises `errors.Unavailable` if DynamoDB throttles or does not respond, and may then be called again.
     """
@@ -55,9 +53,9 @@ class Purge:
         self._conversations_table_name = tables.conversations
 
     def sweep(self, partition: str) -> Sweep:
-        """Purges by the settled tombstones of a *partition*, oldest first, until the invocation's time is up.
+        """Purges the conversations of *partition*'s settled tombstones, oldest first, until time is up.
 
-        The conversations take turns, so a huge one does not hold up the others. A failed purge keeps its tombstone.
+        The conversations take turns, so a huge one does not delay the others. A failed purge keeps its tombstone.
         """
         pending = deque(self._settled(partition))
         oldest = pending[0].created_at if pending else None
@@ -130,7 +128,7 @@ class Purge:
         return "Item" in response
 
     def _delete(self, table_name: str, keys: "Sequence[Attributes]", until: float) -> None:
-        """Deletes up to 25 rows. Sends again what DynamoDB returns unprocessed, but starts nothing after *until*."""
+        """Deletes up to 25 rows. Retries unprocessed deletes, but starts nothing after *until*."""
         requests: Sequence[WriteRequestTypeDef | WriteRequestOutputTypeDef]
         requests = [{"DeleteRequest": {"Key": key}} for key in keys]
         attempts = 0

@@ -68,8 +68,8 @@ class Message(TypedDict):
 class MessageRepository:
     """The messages of all users. Each method reads and changes those of one user, the `sub` of their token.
 
-    Messages of deleted conversations are hidden at once and purged later. Every method raises `errors.Unavailable` if
-    DynamoDB throttles or does not respond.
+    Messages of deleted conversations are hidden immediately and purged later. Every method raises `errors.Unavailable`
+    if DynamoDB throttles or does not respond.
     """
 
     def __init__(self, tables: "Tables") -> None:
@@ -80,7 +80,7 @@ class MessageRepository:
     def list(self, user_id: str, query: "ListMessages") -> Page[Message]:
         """Returns the page that *query* selects. Raises `errors.NotFound` if the conversation does not exist.
 
-        A page of very long messages ends at 1 MB, so with fewer than `limit`. The messages of one conversation are
+        A page of long messages ends at 1 MB, with fewer than `limit`. The messages of one conversation are
         strongly consistent. Listing all messages reads a GSI: eventually consistent.
         """
         if query.conversation_id is None:
@@ -110,10 +110,10 @@ class MessageRepository:
                 return _page(found, query, has_more=len(found) > query.limit)
             is_cut_at_1_mb = len(response["Items"]) < request.get("Limit", math.inf)
             if len(found) > query.limit or (is_cut_at_1_mb and len(found) > 1):
-                # The last row only tells that another page follows.
+                # The last row only shows that another page follows.
                 return _page(found[:-1], query, has_more=True)
             request["ExclusiveStartKey"] = response["LastEvaluatedKey"]
-            # A deleted conversation may have very many messages, so read as much as one response holds.
+            # A deleted conversation may have millions of messages, so read as much as one response can contain.
             request.pop("Limit", None)
         raise errors.Unavailable
 
@@ -136,7 +136,7 @@ class MessageRepository:
         conversation: Attributes = {}
         for _ in range(_ATTEMPTS):
             # A new id for each attempt, greater than all before it: the last message has the greatest id of its
-            # conversation, whatever the clocks say.
+            # conversation, even if clocks differ.
             id = ids.new(time.time_ns(), after=rows.text(conversation, "last_message_id"))
             created_at = int(ids.created_at(id))
             row = _key(user_id, new.conversation_id, id) | rows.values(
@@ -148,7 +148,7 @@ class MessageRepository:
             record = []
             if idempotency_key is not None:
                 record = [idempotency.put_record(user_id, idempotency_key, given, row, self._conversations_table_name)]
-            # Clock skew: keep the later timestamp.
+            # Another clock may be ahead: `last_active_at` must not decrease.
             active_at = max(created_at, rows.number(conversation, "last_active_at") or 0)
             activate = self._activate(user_id, new.conversation_id, id, active_at)
             try:
@@ -158,9 +158,9 @@ class MessageRepository:
             else:
                 return Creation(_version(row), is_replay=False)
             if earlier and earlier[0] is not None:
-                first = idempotency.first_created(earlier[0], record[0])
+                original = idempotency.original(earlier[0], record[0])
                 # The record names this row if an attempt was applied and its response lost.
-                return Creation(_version(row | first), is_replay=first["id"] != row["id"])
+                return Creation(_version(row | original), is_replay=original["id"] != row["id"])
             if current is None:
                 raise errors.NotFound("conversation", "conversation_id")
             if rows.text(current, "last_message_id") == id:
@@ -255,7 +255,7 @@ class MessageRepository:
                 )
             if response["Items"]:
                 return response["Items"][0]["conversation_id"]["S"]
-            # The index is eventually consistent, and a client may request at once what it just created.
+            # The index is eventually consistent, and a client may request what it has just created.
             if abs(time.time() - ids.created_at(id)) > _YOUNG_SECONDS:
                 break
         raise errors.NotFound("message")

@@ -36,7 +36,7 @@ class Page(NamedTuple, Generic[R]):
 
 
 class Version(NamedTuple, Generic[R]):
-    """A resource and its version number, which starts at 1 and grows by 1 with each change."""
+    """A resource and its version number: 1, and one more after each change."""
 
     resource: R
     number: int
@@ -109,7 +109,7 @@ def user_conversation(user_id: str, conversation_id: str) -> str:
 
 
 def condition(preconditions: Preconditions) -> "tuple[str, Attributes]":
-    """Returns a ConditionExpression and its values: the row exists, and *preconditions* hold for its version."""
+    """Returns a ConditionExpression and its values: the row exists, and *preconditions* allow its version."""
     expressions = [EXISTS]
     bound: Attributes = {}
     for operator, versions in (("", preconditions.allowed), ("NOT ", preconditions.forbidden or None)):
@@ -125,7 +125,7 @@ def condition(preconditions: Preconditions) -> "tuple[str, Attributes]":
 def update(changes: Mapping[str, object], preconditions: Preconditions) -> Update:
     """Returns an update that sets *changes*, removes those that are None, and increments the version.
 
-    Its condition is that of `condition`, and that no later write than `changes["written_by"]` has changed the row.
+    Uses `condition`, and requires that no write later than `changes["written_by"]` has changed the row.
     """
     assigned = {name: given for name, given in changes.items() if given is not None}
     removed = changes.keys() - assigned.keys()
@@ -151,8 +151,8 @@ def update_row(  # noqa: PLR0913, PLR0917 - the parts of an update
 ) -> "Attributes":
     """Applies *changes* as `update` does and returns the new row.
 
-    A retry never repeats a write that another request has changed since: the ids of writes grow from one to the next,
-    whatever the clocks say. Raises as `condition_error` if the condition fails, and `errors.Unavailable`.
+    A retry never overwrites a later change: each write has a greater id than the one before it, even if clocks differ.
+    Raises as `condition_error` if the condition fails, and `errors.Unavailable`.
     """
     latest = None
     for _ in range(_ATTEMPTS):
@@ -183,7 +183,7 @@ def update_row(  # noqa: PLR0913, PLR0917 - the parts of an update
 
 
 def apply(row: "Attributes", changes: Mapping[str, object]) -> "Attributes":
-    """Returns *row* as an `update` with *changes* leaves it."""
+    """Returns *row* after `update` applied *changes*."""
     kept = {name: attribute for name, attribute in row.items() if name not in changes}
     assigned = values({name: given for name, given in changes.items() if given is not None})
     return kept | assigned | {"version": value(int(row["version"]["N"]) + 1)}
@@ -206,7 +206,7 @@ def delete(table_name: str, key: "Attributes", preconditions: Preconditions) -> 
 
 
 def conflicting_rows(error: ClientError) -> "list[Attributes | None]":
-    """Returns the row on which the condition failed, for each write of the request; None where it did not fail."""
+    """Returns the row on which a condition failed: one entry per write, None if its condition held."""
     reasons = error.response.get("CancellationReasons", [error.response])
     return [cast("Attributes | None", reason.get("Item")) for reason in reasons]
 
@@ -227,7 +227,7 @@ def is_written_by(row: "Attributes | None", write_id: "AttributeValueTypeDef") -
 def page_query(
     table_name: str, key: "Attributes", page: "PageParameters", index_name: str | None = None
 ) -> "QueryInputTypeDef":
-    """Returns a Query of one partition for `limit + 1` rows: the last one only tells whether another page follows."""
+    """Returns a Query of one partition for `limit + 1` rows; the extra row shows whether another page follows."""
     conditions = [f"{name} = :{name}" for name in key]
     bound = {f":{name}": attribute for name, attribute in key.items()}
     cursor = page.ending_before or page.starting_after

@@ -1,4 +1,4 @@
-"""Tombstones: records that a conversation was deleted and its messages may remain.
+"""Tombstones: a marker that a conversation was deleted and may still have messages.
 
 They are spread over partitions, since one partition takes only 1,000 write units a second. In each, the sort key starts
 with the time of the deletion.
@@ -31,7 +31,7 @@ def new(user_id: str, conversation_id: str, created_at: int) -> Mapping[str, obj
 
 
 def sort_key_at(created_at: int) -> str:
-    """Returns the beginning of all sort keys of *created_at*, and of none before."""
+    """Returns the prefix of all sort keys of *created_at*. Older sort keys are less than it."""
     return f"{created_at:010}#"
 
 
