@@ -5,6 +5,8 @@ CONVERSATIONS ?= 30
 MESSAGES ?= 20
 SECONDS ?= 300
 USERS ?= 12
+# The shell's USER is not a demo user.
+DEMO_USER = $(if $(filter command,$(origin USER)),$(USER),kevin)
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 
 BIN := .venv/bin
@@ -44,11 +46,11 @@ run: .tools/installed
 	@$(BIN)/python -m tools.local run --port $(PORT)
 
 token: .tools/installed
-	@$(BIN)/python -m tools.local token $(USER)
+	@$(BIN)/python -m tools.local token $(DEMO_USER)
 
 sample-data: .tools/installed
 	@PYTHONPATH=layers/shared $(BIN)/python -m tools.local sample-data \
-		$(if $(filter command,$(origin USER)),$(USER),kevin) $(CONVERSATIONS) $(MESSAGES)
+		$(DEMO_USER) $(CONVERSATIONS) $(MESSAGES)
 
 clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tools.local clean; else rm -rf .local; fi
@@ -70,7 +72,7 @@ lint: .tools/installed .tools/checks/installed
 	@mkdir -p .local/lint && cp -R infra .local/lint/
 	@$(BIN)/python -m tools.lint.transformed > .local/lint/default.json
 	@$(BIN)/python -m tools.lint.transformed $(EVERYTHING) > .local/lint/everything.json
-# W1028: with one value of a parameter the branches for other values are unreachable. W3002: sam uploads infra/ later.
+# W1028: fixed parameter values make some branches unreachable. W3002: sam uploads infra/ later.
 	.tools/sam/bin/cfn-lint --ignore-checks W1028 W3002 -- .local/lint/*.json
 	$(CHECKS)/checkov --framework cloudformation --skip-download --quiet --compact \
 		--file template.yaml infra/*.yaml .local/lint/everything.json
@@ -132,6 +134,6 @@ $(UV): requirements/uv.txt
 	@.tools/uv/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@touch $@
 
-# With bytecode: where Python cannot write it, each start would compile again.
+# With bytecode: in a read-only folder each start would compile again.
 install = $(UV) venv --quiet --clear --python .tools/uv/bin/python $(1) \
 	&& $(UV) pip install --quiet --compile-bytecode --python $(1)/bin/python --require-hashes -r requirements/$(2).txt

@@ -24,12 +24,12 @@ class FakeLambda:
 
     def __init__(self) -> None:
         """Starts with good versions, which run our handlers, and without faults."""
-        # By function: what its bad version does with an event.
+        # What the bad version of each function does with an event.
         self.bad: dict[str, Callable[[dict[str, Any]], Any]] = {}
         # The next error responses, as HTTP status and code. The request has no effect.
         self.lambda_errors: list[tuple[int, str]] = []
         self.codedeploy_errors: list[tuple[int, str]] = []
-        # By the number of the invocation, counted from 1.
+        # The key is the number of the invocation, counted from 1.
         self.faults: dict[int, Fault] = {}
         self.requests = 0
         # The functions invoked, with their events.

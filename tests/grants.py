@@ -27,7 +27,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     },
     HOOK: {
         "codedeploy:PutLifecycleEventHookExecutionStatus": {DEPLOYMENT_GROUPS},
-        # It deletes what a bad version leaves by the live aliases.
+        # It cleans up after a bad version through the live aliases.
         "lambda:InvokeFunction": {
             *(f"{function}.Version" for function in RELEASED),
             *("ListConversations.Arn:live", "DeleteConversation.Arn:live"),
@@ -39,7 +39,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     "ListMessages": {"dynamodb:BatchGetItem": {CONVERSATIONS}, "dynamodb:Query": {MESSAGES, BY_USER}},
     "PurgeMessages": {
         "dynamodb:BatchWriteItem": {MESSAGES},
-        "dynamodb:DeleteItem": {CONVERSATIONS},
+        "dynamodb:GetItem": {CONVERSATIONS},
         "dynamodb:Query": {MESSAGES},
         "sqs:SendMessage": {DEAD_LETTERS},
         # Lambda requires all four before it creates the mapping.
@@ -57,8 +57,8 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     "RetrieveDocs": {},
     "RetrieveMessage": {"dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES}, "dynamodb:Query": {BY_USER}},
     "SweepPurges": {
-        "dynamodb:BatchWriteItem": {MESSAGES},
-        "dynamodb:DeleteItem": {CONVERSATIONS},
+        "dynamodb:BatchWriteItem": {CONVERSATIONS, MESSAGES},
+        "dynamodb:GetItem": {CONVERSATIONS},
         "dynamodb:Query": {CONVERSATIONS, MESSAGES},
     },
     "UpdateConversation": {

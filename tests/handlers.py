@@ -85,8 +85,8 @@ def purge(*deleted: tuple[str, str], seconds: float = 300) -> list[str]:
 
 
 def sweep(seconds: float = 300) -> None:
-    """Invokes `sweep_purges`."""
-    handler("sweep_purges")(event("sweep_purges"), Context(seconds))
+    """Invokes `sweep_purges` for all partitions."""
+    handler("sweep_purges")({}, Context(seconds))
 
 
 def request(
@@ -103,19 +103,19 @@ def request(
 
     Query values are lists, since a client may repeat a parameter.
     """
-    made = event(endpoint)
-    made["requestContext"]["authorizer"]["claims"]["sub"] = user
-    made["multiValueQueryStringParameters"] = query
-    made["queryStringParameters"] = {name: values[-1] for name, values in query.items()} if query else None
+    proxied = event(endpoint)
+    proxied["requestContext"]["authorizer"]["claims"]["sub"] = user
+    proxied["multiValueQueryStringParameters"] = query
+    proxied["queryStringParameters"] = {name: values[-1] for name, values in query.items()} if query else None
     for name, value in ({"Content-Type": content_type} | (headers or {})).items():
-        made["headers"][name] = value
-        made["multiValueHeaders"][name] = [value]
-    made["body"] = body
+        proxied["headers"][name] = value
+        proxied["multiValueHeaders"][name] = [value]
+    proxied["body"] = body
     if id is not None:
-        made["pathParameters"] = {"id": id}
-        made["path"] = made["resource"].replace("{id}", id)
-        made["requestContext"]["path"] = f"/v1{made['path']}"
-    return made
+        proxied["pathParameters"] = {"id": id}
+        proxied["path"] = proxied["resource"].replace("{id}", id)
+        proxied["requestContext"]["path"] = f"/v1{proxied['path']}"
+    return proxied
 
 
 def call(endpoint: str, **given: Any) -> Response:

@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 DOCUMENTATION_URL = "https://protocol.chat/docs/errors"
 # The response headers that the model predicts.
 HEADERS = ("ETag", "Idempotent-Replayed", "Link", "Location")
+# The attributes that only the sender of a message changes.
+EDITS = {"message", "attachments"}
 # Arguments of the model's methods that are request headers.
 _REQUEST_HEADERS = {"key": "Idempotency-Key", "if_match": "If-Match", "if_none_match": "If-None-Match"}
 # How far the service's clock may differ from ours.
@@ -38,7 +40,7 @@ def error(status: int, message: str) -> Response:
 
 @dataclass
 class Model:
-    """Everything that one user owns. Users share nothing, so another user's id is like one that never existed.
+    """The data of one user. Users share nothing, so another user's id is like one that never existed.
 
     The service chooses ids and times: *new_id* and *now* pass its choice to the model.
     """
@@ -47,7 +49,7 @@ class Model:
     url: str = ""
     conversations: dict[str, Resource] = field(default_factory=dict)
     messages: dict[str, Resource] = field(default_factory=dict)
-    # Every conversation and message that ever existed has a version, which grows by one with each change.
+    # Every conversation and message that ever existed has a version, which each change increments.
     versions: dict[str, int] = field(default_factory=dict)
     deleted_conversations: list[str] = field(default_factory=list)
     deleted_messages: list[str] = field(default_factory=list)
@@ -83,9 +85,11 @@ class Model:
         found = [conversation for conversation in self.conversations.values() if matches(conversation, query)]
         return self._page("conversations", found, query)
 
-    def update_conversation(self, id: str, body: Mapping[str, Any], if_match: str | None = None) -> Response:
-        """PUT /conversations/{id}: what *body* does not name stays as it is."""
-        if rejection := self._reject("conversation", self.conversations, id, if_match):
+    def update_conversation(
+        self, id: str, body: Mapping[str, Any], if_match: str | None = None, if_none_match: str | None = None
+    ) -> Response:
+        """PUT /conversations/{id}: changes the attributes in *body*."""
+        if rejection := self._reject("conversation", self.conversations, id, if_match, if_none_match):
             return rejection
         pinned = body.get("pinned_message_id")
         if pinned is not None and self.messages.get(pinned, {}).get("conversation_id") != id:
@@ -93,7 +97,7 @@ class Model:
         return self._change(self.conversations[id], **body)
 
     def delete_conversation(self, id: str, if_match: str | None = None) -> Response:
-        """DELETE /conversations/{id}: its messages are gone with it."""
+        """DELETE /conversations/{id}: deletes its messages too."""
         if rejection := self._reject("conversation", self.conversations, id, if_match):
             return rejection
         for message in self.messages_of(id):
@@ -147,11 +151,30 @@ class Model:
             return error(404, "conversation_id: no such conversation")
         return self._page("messages", self.messages_of(conversation_id), query)
 
-    def update_message(self, id: str, body: Mapping[str, Any], now: int, if_match: str | None = None) -> Response:
-        """PUT /messages/{id}: what *body* does not name stays as it is."""
-        if rejection := self._reject("message", self.messages, id, if_match):
+    def update_message(
+        self,
+        id: str,
+        body: Mapping[str, Any],
+        now: int,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> Response:
+        """PUT /messages/{id}: changes the attributes in *body*. Only the sender edits text and attachments."""
+        edits = sorted(body.keys() & EDITS)
+        message = self.messages.get(id, {})
+        if edits and message.get("contact"):
+            return error(403, f"{', '.join(edits)}: only the sender of a message can change this")
+        if rejection := self._reject("message", self.messages, id, if_match, if_none_match):
             return rejection
-        return self._change(self.messages[id], **body, updated_at=now)
+        changes = dict(body) | ({"updated_at": now} if edits else {})
+        if "reactions" in changes:
+            # Each pair of reaction and contact once.
+            given = changes["reactions"]
+            changes["reactions"] = [reaction for place, reaction in enumerate(given) if reaction not in given[:place]]
+        changed = message | changes
+        if not changed["message"] and not changed["attachments"]:
+            return error(400, "message: must not be empty without attachments")
+        return self._change(message, **changes)
 
     def delete_message(self, id: str, if_match: str | None = None) -> Response:
         """DELETE /messages/{id}: a pinned message is unpinned."""
@@ -170,12 +193,12 @@ class Model:
     # Rules of both
 
     def _replay(self, key: str | None, attributes: Resource) -> Response | None:
-        """The same idempotency key and attributes return the first response again, other attributes are an error."""
+        """A key that was used with the same attributes returns the first response; with others it is an error."""
         if key not in self.first_requests:
             return None
         first_attributes, response = self.first_requests[key]
         if attributes != first_attributes:
-            return error(422, "Idempotency-Key: must be a new one for new attributes; this one was used with others")
+            return error(422, "Idempotency-Key: was already used with other attributes; use a new key")
         return response._replace(headers={**response.headers, "Idempotent-Replayed": "true"})
 
     def _created(self, kind: str, resource: Resource, key: str | None, attributes: Resource) -> Response:
@@ -195,11 +218,20 @@ class Model:
             return Response(304, headers=headers)
         return Response(200, dict(resources[id]), headers)
 
-    def _reject(self, noun: str, resources: Mapping[str, Resource], id: str, if_match: str | None) -> Response | None:
+    def _reject(
+        self,
+        noun: str,
+        resources: Mapping[str, Resource],
+        id: str,
+        if_match: str | None,
+        if_none_match: str | None = None,
+    ) -> Response | None:
         if id not in resources:
             return error(404, f"id: no such {noun}")
         if if_match is not None and not is_named(etag(self.versions[id]), if_match):
-            return error(412, f"If-Match: must name the {noun}'s present ETag; it has changed, so retrieve it again")
+            return error(412, f"If-Match: must name the current ETag; the {noun} has changed, so retrieve it again")
+        if if_none_match is not None and is_named(etag(self.versions[id]), if_none_match):
+            return error(412, f"If-None-Match: must not name the current ETag of the {noun}")
         return None
 
     def _change(self, resource: Resource, **changes: object) -> Response:
@@ -223,6 +255,8 @@ class Model:
             cursors["next"] = {"starting_after": data[-1]["id"]}
         if data and (has_more if before is not None else after is not None):
             cursors["prev"] = {"ending_before": data[0]["id"]}
+        if not data and (before or after):
+            cursors["prev"] = {"ending_before": before or after}
         kept = {name: value for name, value in query.items() if name not in ("starting_after", "ending_before")}
         links = [
             f'<{self.url}/{kind}?{urlencode(kept | cursor)}>; rel="{relation}"' for relation, cursor in cursors.items()
@@ -277,6 +311,8 @@ def check(model: Model, send: Callable[..., Any], function: str, **given: Any) -
     expected = getattr(model, function)(**given, **chosen)
     assert response == expected, f"{function} {given}: expected {expected}, received {response}"
     if chosen and shown and "Idempotent-Replayed" not in response.headers:
-        assert abs(chosen["now"] - time.time()) < _CLOCK_SECONDS, f"{function}: the time is wrong in {response}"
+        assert chosen["now"] is None or abs(chosen["now"] - time.time()) < _CLOCK_SECONDS, (
+            f"{function}: the time is wrong in {response}"
+        )
         assert chosen.get("new_id", "~") > newest, f"{function}: the new id does not sort last in {response}"
     return response

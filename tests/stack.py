@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from coherent.storage.tombstones import PARTITIONS, sort_key_at
 
 from tools.local import stack, users
 from tools.local.environment import ROOT, aws_client
@@ -172,7 +173,16 @@ class Stack:
 
     def tombstones(self) -> list[dict[str, Any]]:
         """Returns the tombstones of deleted conversations."""
-        return self._query(self.outputs()["ConversationsTableName"], "purge", ConsistentRead=True)
+        table_name = self.outputs()["ConversationsTableName"]
+        return [row for partition in PARTITIONS for row in self._query(table_name, partition, ConsistentRead=True)]
+
+    def make_settled(self, tombstone: dict[str, Any]) -> None:
+        """Makes *tombstone* so old that the next sweep removes it."""
+        dynamodb, table_name = self.aws("dynamodb"), self.outputs()["ConversationsTableName"]
+        dynamodb.delete_item(TableName=table_name, Key={name: tombstone[name] for name in ("user_id", "id")})
+        _, user_conversation = tombstone["id"]["S"].split("#", 1)
+        sort_key = f"{sort_key_at(int(time.time()) - 601)}{user_conversation}"
+        dynamodb.put_item(TableName=table_name, Item=tombstone | {"id": {"S": sort_key}})
 
     def user_rows(self, client: Client) -> list[dict[str, Any]]:
         """Returns all rows of a user, except messages waiting for the purge."""
@@ -250,7 +260,7 @@ _VARYING_HEADERS = {"date", "x-amz-request-id", "x-amzn-requestid", "x-request-i
 
 
 def observable(response: requests.Response) -> tuple[int, dict[str, str], bytes]:
-    """Returns everything by which a client can tell two responses apart: status, headers and body."""
+    """Returns what a client can compare of two responses: status, headers and body."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     return response.status_code, {name: headers[name] for name in headers.keys() - _VARYING_HEADERS}, response.content
 
@@ -281,6 +291,6 @@ def send_raw(
 def wait_until(condition: Callable[[], object]) -> bool:
     """Polls *condition* for up to a minute. Returns whether it became true."""
     deadline = time.monotonic() + _WAIT_SECONDS
-    while not (holds := bool(condition())) and time.monotonic() < deadline:
+    while not (is_true := bool(condition())) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return holds
+    return is_true

@@ -149,28 +149,30 @@ def _resolved(template: dict[str, Any], parameters: Mapping[str, Any]) -> dict[s
     for name, declared in template["Parameters"].items():
         value = parameters[name] if name in parameters else declared["Default"]
         values[name] = int(value) if declared["Type"] == "Number" else value
-    holds: dict[str, bool] = {}
-    holds.update((name, _evaluated(said, values, holds)) for name, said in template.get("Conditions", {}).items())
-    assert set(map(type, holds.values())) <= {bool}, "a condition uses a function that is not implemented here"
+    conditions: dict[str, bool] = {}
+    conditions.update(
+        (name, _evaluated(said, values, conditions)) for name, said in template.get("Conditions", {}).items()
+    )
+    assert set(map(type, conditions.values())) <= {bool}, "a condition uses a function that is not implemented here"
     return {
         section: {
-            name: _evaluated(element, values, holds)
+            name: _evaluated(element, values, conditions)
             for name, element in template.get(section, {}).items()
-            if "Condition" not in element or holds[element["Condition"]]
+            if "Condition" not in element or conditions[element["Condition"]]
         }
         for section in ("Resources", "Outputs")
     }
 
 
-def _evaluated(part: Any, values: Mapping[str, Any], holds: Mapping[str, bool]) -> Any:
+def _evaluated(part: Any, values: Mapping[str, Any], conditions: Mapping[str, bool]) -> Any:
     """Returns *part* of a template with parameters and conditions replaced by their values."""
-    evaluated = functools.partial(_evaluated, values=values, holds=holds)
+    evaluated = functools.partial(_evaluated, values=values, conditions=conditions)
     result = part
     match part:
         case {"Ref": str(name)} if name in values:
             result = values[name]
         case {"Fn::If": [condition, then, otherwise]}:
-            result = evaluated(then if holds[condition] else otherwise)
+            result = evaluated(then if conditions[condition] else otherwise)
         case {"Fn::Equals": [one, other]}:
             # CloudFormation compares numbers as text.
             result = str(evaluated(one)) == str(evaluated(other))

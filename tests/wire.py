@@ -7,7 +7,9 @@ from typing import Any
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.client import BaseClient
 from botocore.compat import HTTPHeaders
+from botocore.exceptions import ReadTimeoutError
 from botocore.model import OperationModel
+from moto.core.models import botocore_stubber
 
 # Returns the response in place of DynamoDB's; None sends the request.
 Fault = Callable[[AWSPreparedRequest], AWSResponse | None]
@@ -54,7 +56,6 @@ class Wire:
         events = client.meta.events
         # botocore uses the handlers' return values; botocore-stubs types them as None.
         events.register_first("before-send.dynamodb", self._before_send)  # type: ignore[arg-type]
-        events.register_first("needs-retry.dynamodb", self._needs_retry)  # type: ignore[arg-type]
         events.register("after-call.dynamodb", self._after_call)
         events.register_last("before-parameter-build.dynamodb", self._note_parameters)
         events.register_last("before-call.dynamodb", self._note_serialized)
@@ -69,6 +70,7 @@ class Wire:
         self.fault: Fault | None = None
         self.kill_after_response: BaseException | None = None
         self._loses_response = False
+        self._applied_token: str | None = None
 
     @property
     def items_read(self) -> int:
@@ -103,15 +105,21 @@ class Wire:
         self.requests.append(operation.rpartition(".")[2])
         assert isinstance(request.body, bytes)
         self.bodies.append(json.loads(request.body))
+        # moto does not know client request tokens. Like DynamoDB, applies a transaction once.
+        token = self.bodies[-1].get("ClientRequestToken")
         replacement = self.fault(request) if self.fault else None
+        if replacement is None and token is not None and token == self._applied_token:
+            replacement = response(request, {})
+        elif replacement is None and self._loses_response:
+            self._loses_response, self._applied_token = False, token
+            applied = botocore_stubber("before-send", request)
+            assert applied
+            assert applied.status_code == 200
+            raise ReadTimeoutError(endpoint_url=request.url)
         if replacement is not None:
             # botocore calls all handlers and takes the first response; with this URL moto does not apply the request.
             request.url = "http://nowhere.invalid/"
         return replacement
-
-    def _needs_retry(self, **_: object) -> int | None:
-        lost, self._loses_response = self._loses_response, False
-        return 0 if lost else None
 
     def _after_call(self, parsed: dict[str, Any], **_: object) -> None:
         self.responses.append(parsed)

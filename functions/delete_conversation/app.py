@@ -11,5 +11,5 @@ conversations = ConversationRepository(dynamodb.connect())
 
 @endpoint("delete_conversation")
 def handler(request: Request) -> Response:
-    conversations.delete(request.user_id, request.id("conversation"), request.expected_versions)
+    conversations.delete(request.user_id, request.id("conversation"), request.preconditions)
     return Response(204)

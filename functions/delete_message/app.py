@@ -11,5 +11,5 @@ messages = MessageRepository(dynamodb.connect())
 
 @endpoint("delete_message")
 def handler(request: Request) -> Response:
-    messages.delete(request.user_id, request.id("message"), request.expected_versions)
+    messages.delete(request.user_id, request.id("message"), request.preconditions)
     return Response(204)

@@ -22,7 +22,7 @@ logger = Logger()
 
 
 def exercise(user: SyntheticUser) -> None:
-    """Raises if a version is bad. Each write is followed by a read, so the culprit is among the last three calls."""
+    """Raises if a version is bad. Each write is followed by a read, so a failure names at most three suspects."""
     rejection = {"type": "invalid_request", "documentation_url": f"{os.environ['DOCUMENTATION_URL']}/invalid_request"}
     user.call("retrieve_docs", 200)
     for endpoint in USER_ENDPOINTS:
@@ -42,7 +42,7 @@ def exercise(user: SyntheticUser) -> None:
 
     sent = {"conversation_id": id, "message": "Merry Christmas, Harry"}
     message = user.call("create_message", 201, sent, body=sent)
-    # All messages: this list reads the GSI by which the next calls find the message.
+    # All messages: this list reads the GSI in which the next calls find the message.
     user.await_list("list_messages", "id", [message["id"]])
     user.call("retrieve_message", 200, message, id=message["id"])
     user.call("update_message", 200, {"read_at": 1}, id=message["id"], body={"read_at": 1})
@@ -71,7 +71,7 @@ def exercise(user: SyntheticUser) -> None:
 
 
 def clean_up(user: SyntheticUser) -> None:
-    """Deletes the conversations that the user has left."""
+    """Deletes the remaining conversations of the user."""
     try:
         for conversation in user.call("list_conversations", 200)["data"]:
             user.call("delete_conversation", 204, id=conversation["id"])
@@ -97,8 +97,10 @@ def handler(event: dict[str, str], context: LambdaContext) -> None:
     try:
         exercise(user)
     except Exception:
-        logger.exception("A new version is bad: one of those called last", extra={"called": user.called, "user": id})
-        # By the versions that serve real users, which are known to be good.
+        logger.exception(
+            "A new version is bad; suspects are the functions called last", extra={"called": user.called, "user": id}
+        )
+        # Uses the versions behind the alias `live`, which are known to be good.
         clean_up(SyntheticUser(id, CLEANING_SECONDS, alias="live"))
         report(event, "Failed")
     else:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 _METHODS = {"list": "GET", "create": "POST", "retrieve": "GET", "update": "PUT", "delete": "DELETE"}
 _JSON = "application/json"
-# Nothing was invoked, and a retry may succeed: concurrency is used up, or a version's snapshot is not ready.
+# The function was not invoked, and a retry may succeed: no concurrency is left, or a version's snapshot is not ready.
 _RETRYABLE = {"ResourceConflictException", "SnapStartNotReadyException", "TooManyRequestsException"}
 # The role's policy names each new version, and IAM is eventually consistent.
 _DENIED = "AccessDeniedException"
@@ -38,7 +38,7 @@ class SyntheticUser:
 
     def __init__(self, id: str, seconds: float, alias: str | None = None) -> None:
         self.id = id
-        # The last three functions: a fault shows in the last one, and an earlier one may be its cause.
+        # The last three functions: the failure shows in the last one, and an earlier one may have caused it.
         self.called: list[str] = []
         self._until = time.monotonic() + seconds
         self._granted_at = time.monotonic() + _GRANT_SECONDS
@@ -127,6 +127,6 @@ class SyntheticUser:
 
 
 def expect(condition: bool, message: str) -> None:
-    """Raises `BadVersion` with *message* unless *condition* holds."""
+    """Raises `BadVersion` with *message* unless *condition* is true."""
     if not condition:
         raise BadVersion(message)

@@ -17,12 +17,13 @@ logger = Logger()
 meter = metrics.Meter("purge_messages")
 
 
-def purge_one(record: DynamoDBRecord, lambda_context: LambdaContext) -> None:
-    assert record.dynamodb  # noqa: S101 - for mypy; every stream record has it
-    keys = record.dynamodb.keys
+def purge_one(record: DynamoDBRecord) -> None:
+    keys = record.dynamodb.keys if record.dynamodb and record["eventName"] == "REMOVE" else None
+    if not keys:
+        return
     try:
         # If time runs out, the sweep finishes the purge. Stream retries are limited.
-        purge.delete_messages(keys["user_id"], keys["id"], lambda_context.get_remaining_time_in_millis() / 1000)
+        purge.delete_messages(keys["user_id"], keys["id"])
     except Exception:
         # BatchProcessor continues with the other records and reports only which ones failed.
         logger.exception("A purge failed", extra={"conversation": keys["id"]})
@@ -30,5 +31,5 @@ def purge_one(record: DynamoDBRecord, lambda_context: LambdaContext) -> None:
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    with meter.measure(), deadline.of(context):
-        return process_partial_response(event, purge_one, processor, context)
+    with meter.measure(), deadline.within(context):
+        return process_partial_response(event, purge_one, processor)

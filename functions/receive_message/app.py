@@ -1,11 +1,11 @@
 """EventBridge `message.received`: stores a message from a contact."""
 
-import json
 import os
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from coherent import deadline, errors, metrics
+from coherent.messages import dead_letters
 from coherent.messages.models import ReceiveMessage
 from coherent.messages.repository import MessageRepository
 from coherent.storage import client, dynamodb
@@ -16,7 +16,7 @@ meter = metrics.Meter("receive_message")
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    with meter.measure() as invocation, deadline.of(context):
+    with meter.measure() as invocation, deadline.within(context):
         invocation.request_id = event["id"]
         try:
             received = ReceiveMessage.parse(event["detail"], text=False)
@@ -27,5 +27,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
             raise
         except errors.CoherentError as error:
             invocation.error = type(error).__name__
-            dead_letter = json.dumps({"reason": str(error), "event": event})
-            sqs.send_message(QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=dead_letter)
+            sqs.send_message(
+                QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=dead_letters.encode(str(error), event)
+            )

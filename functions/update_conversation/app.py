@@ -14,5 +14,5 @@ conversations = ConversationRepository(dynamodb.connect())
 @endpoint("update_conversation", takes_body=True)
 def handler(request: Request) -> Response:
     id, changes = request.id("conversation"), request.body(UpdateConversation)
-    conversation, version = conversations.update(request.user_id, id, changes, request.expected_versions)
+    conversation, version = conversations.update(request.user_id, id, changes, request.preconditions)
     return Response(200, conversation, etags.header(version))

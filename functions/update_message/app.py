@@ -14,5 +14,5 @@ messages = MessageRepository(dynamodb.connect())
 @endpoint("update_message", takes_body=True)
 def handler(request: Request) -> Response:
     id, changes = request.id("message"), request.body(UpdateMessage)
-    message, version = messages.update(request.user_id, id, changes, request.expected_versions)
+    message, version = messages.update(request.user_id, id, changes, request.preconditions)
     return Response(200, message, etags.header(version))

@@ -1,4 +1,4 @@
-"""Removes from a built layer what no function reads: python trim.py <artifacts folder of the layer>."""
+"""Removes unused files from a built layer: python trim.py <artifacts folder of the layer>."""
 
 import gzip
 import json
@@ -45,7 +45,7 @@ UNUSED = (
 
 
 def main(layer: Path) -> None:
-    """Trims *layer* once. Exits with an error if a path has moved, so that no update goes unnoticed."""
+    """Trims *layer* once. Fails if a pattern no longer matches anything."""
     packages = layer / "python"
     for pattern in UNUSED:
         found = list(packages.glob(pattern))

@@ -151,7 +151,7 @@ def _without_documentation(part: Any) -> Any:
     return part
 
 
-def test_overlay_of_the_dynamodb_model_is_in_force(built: Path) -> None:
+def test_overlay_of_the_dynamodb_model_is_used(built: Path) -> None:
     overlay = ROOT / "layers/shared/coherent/storage/botocore_data/dynamodb/2012-08-10/service-2.sdk-extras.json"
     shapes = sorted(json.loads(overlay.read_text())["merge"]["shapes"])
     assert run(built, "create_conversation", _DOCUMENTS, AWS_DEFAULT_REGION="eu-west-1") == shapes

@@ -60,9 +60,9 @@ def test_restored_environments_share_neither_ids_connections_nor_credentials(bui
         process.stdin.flush()
         first, second = (line for line in map(json.loads, process.stdout) if "_aws" not in line)
     assert first["statusCode"] == second["statusCode"] == 201
-    made = [json.loads(response["body"])["id"] for response in (first, second)]
-    assert made[0][-7:] != made[1][-7:]
-    assert all(ids.is_id(id) for id in made)
+    ids_created = [json.loads(response["body"])["id"] for response in (first, second)]
+    assert ids_created[0][-7:] != ids_created[1][-7:]
+    assert all(ids.is_id(id) for id in ids_created)
     assert first["backoff"] != second["backoff"]
     assert len(set(server.connections)) == 2
     assert server.access_keys == ["AKIALATER", "AKIALATER"]

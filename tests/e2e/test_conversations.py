@@ -257,7 +257,7 @@ def test_invalid_query_gets_a_helpful_error(kevin: Client, query: str, message: 
         ("application/json", b"[]", (400, 'body: must be a JSON object, such as {"is_pinned": true}')),
         ("text/plain", b"x", (415, "Content-Type: must be application/json or application/x-www-form-urlencoded")),
         (FORM["Content-Type"], b"contact_id=a&contact_id=b", (400, "contact_id: must be given only once")),
-        (FORM["Content-Type"], b"contact_id=" + b"a" * 65536, (413, "body: must be at most 65536 bytes")),
+        (FORM["Content-Type"], b"contact_id=" + b"a" * 524_288, (413, "body: must be at most 524288 bytes")),
     ],
 )
 def test_invalid_body_gets_a_helpful_error(

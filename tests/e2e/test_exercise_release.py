@@ -15,7 +15,7 @@ from tools.local.environment import emulator_url, of_aws_client
 
 @pytest.fixture(scope="module")
 def versions(stack: Stack) -> dict[str, str]:
-    """The ARN of each function's live version, by the environment variable that the hook reads."""
+    """The hook's environment variables: the ARN of each function's live version."""
     described = stack.aws("cloudformation").describe_stack_resources(StackName=deployed.NAME)["StackResources"]
     names = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in described}
     functions = stack.aws("lambda")

@@ -58,6 +58,8 @@ class Call(NamedTuple):
         given = self._given(fixture)
         if self.function == "purge_messages":
             return handlers.deletions((fixture.user, fixture.ids["conversation"]))
+        if self.function == "sweep_purges":
+            return {}
         if not self.is_http:
             detail = {"user_id": fixture.user, **given.get("detail", {})}
             return handlers.event(self.function) | {"id": given.get("event_id"), "detail": detail}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import environments
+from tests.built import environments
 from tests.faults.network import Network, connected
 
 

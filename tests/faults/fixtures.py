@@ -69,7 +69,7 @@ class Fixture(NamedTuple):
             found = tables.user_rows(self.user)
             listed = [*handlers.list_conversations(self.user), *handlers.list_messages(self.user)]
         existing = {row["id"]["S"] for row in found["conversations"]}
-        tombstones = {row["id"]["S"].partition("#")[2] for row in found["tombstones"]}
+        tombstones = {row["id"]["S"].rpartition("#")[2] for row in found["tombstones"]}
         messages = [row for row in found["messages"] if row["conversation_id"]["S"] in existing]
         deleted = [row for row in found["messages"] if row not in messages]
         versions = {row["id"]["S"]: int(row["version"]["N"]) for row in found["conversations"] + messages}
@@ -85,9 +85,7 @@ class Fixture(NamedTuple):
         }
 
     def _shown(self, resources: Mapping[str, Any], versions: Mapping[str, int]) -> Any:
-        # Not the version itself: a write may be applied twice if its response is lost.
-        changed = {id: versions[id] != self.state.versions.get(id, 1) for id in resources}
-        return self.normalized({id: {"is_changed": changed[id], **resource} for id, resource in resources.items()})
+        return self.normalized({id: {"version": versions[id], **resource} for id, resource in resources.items()})
 
     def normalized(self, value: Any) -> Any:
         """Returns *value* with new ids as `new <number>` in the order of creation, and times of the clock as 0."""

@@ -10,14 +10,11 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from tests.faults.calls import http_event
-from tests.faults.environments import FaultyEnvironment
+from tests.faults.faulty import FaultyEnvironment
 from tests.faults.fixtures import without_times
 from tests.faults.linear import Operation
 from tests.faults.network import Network
 
-# After these faults, botocore retries a write that was applied. DynamoDB applies it again, unless it has a condition
-# or a token. A slow response may be too slow on a busy machine.
-_APPLIED_AGAIN = {"response lost", "applied, no response", "slow response", "truncated response"}
 _LIKELIHOOD = 0.25
 # How often a client sends a request with an idempotency key.
 _ATTEMPTS = 4
@@ -81,12 +78,10 @@ class History:
         chance = random.Random(f"{self._seed} {name}")  # noqa: S311 - repeatable
         return Client(self, FaultyEnvironment(self._port, self._network, chance, likelihood), chance)
 
-    def record(self, id: str, operation: Operation, *, is_applied_again: bool) -> None:
-        """Records an operation on a conversation, which botocore may have applied up to twice before its end."""
+    def record(self, id: str, operation: Operation) -> None:
+        """Records an operation on a conversation."""
         with self._lock:
             self.operations[id].append(operation)
-            if is_applied_again:
-                self.operations[id] += [operation._replace(status=0, body=None, etag=None)] * 2
             if operation.etag and operation.function.endswith("conversation"):
                 self.etags[id] = operation.etag
 
@@ -121,7 +116,7 @@ class Client:
             case "send":
                 self._send(id, name)
             case "mark":
-                self.operate(id, "update_message", id=message, body={"read_at": number}, is_unconditional=True)
+                self.operate(id, "update_message", id=message, body={"read_at": number})
             case "retrieve":
                 self.operate(id, "retrieve_conversation", id=id)
             case "list messages":
@@ -173,14 +168,12 @@ class Client:
         self._history.unanswered.add(text)
 
     def _update(self, id: str, body: dict[str, Any], condition: dict[str, Any]) -> None:
-        is_unconditional = not condition and "pinned_message_id" not in body
-        self.operate(id, "update_conversation", id=id, body=body, is_unconditional=is_unconditional, **condition)
+        self.operate(id, "update_conversation", id=id, body=body, **condition)
 
-    def operate(self, conversation: str, function: str, *, is_unconditional: bool = False, **given: Any) -> Operation:
+    def operate(self, conversation: str, function: str, **given: Any) -> Operation:
         """Sends a request and records it."""
         operation = self._call(function, **given)
-        is_applied_again = is_unconditional and self._environment.fault in _APPLIED_AGAIN
-        self._history.record(conversation, operation, is_applied_again=is_applied_again)
+        self._history.record(conversation, operation)
         return operation
 
     def _call(self, function: str, **given: Any) -> Operation:

@@ -68,11 +68,15 @@ def no_fault(exchange: Exchange) -> None:
 
 @dataclass
 class Route:
-    """The requests of one environment, and their fault: at request number *at*, and at later ones if *is_lasting*."""
+    """The requests of one environment. *fault* is injected at request *at*; if *is_lasting*, at all later ones too.
+
+    *second* is injected at the request after it.
+    """
 
     fault: Fault = no_fault
     at: int = 1
     is_lasting: bool = True
+    second: Fault = no_fault
     requests: list[str] = field(default_factory=list)
 
 
@@ -94,7 +98,9 @@ class Network:
             route = self.routes.setdefault(environment, Route())
             route.requests.append(operation)
             number = len(route.requests)
-        return route.fault if number == route.at or (route.is_lasting and number > route.at) else no_fault
+        if number == route.at or (route.is_lasting and number > route.at):
+            return route.fault
+        return route.second if number == route.at + 1 else no_fault
 
     def apply(self, operation: str, request: Mapping[str, Any]) -> Response:
         """Executes a request. Like DynamoDB, applies transactions with the same token only once."""

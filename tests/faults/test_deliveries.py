@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests import tables
-from tests.faults.environments import Environment, FaultyEnvironment
+from tests.built.environments import Environment
+from tests.faults.faulty import FaultyEnvironment
 from tests.faults.fixtures import new_user
 from tests.faults.network import Network
 from tests.handlers import call, create, deletions, event, list_messages, send
@@ -114,9 +115,9 @@ def test_purges_delete_the_messages_of_deleted_conversations_only(
     with network.lock:
         tables.age_tombstones()
     # Concurrent sweeps, which the schedule never causes.
-    deliverer.deliver("sweep_purges", [event("sweep_purges")] * _PARALLEL, _PURGE_SECONDS)
+    deliverer.deliver("sweep_purges", [{}] * _PARALLEL, _PURGE_SECONDS)
     with closing(Environment(runtime)) as environment:
-        assert not environment.invoke("sweep_purges", event("sweep_purges")).has_failed
+        assert not environment.invoke("sweep_purges", {}).has_failed
     with network.lock:
         found = tables.user_rows(user)
         assert list_messages(user) == [message]

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from tests import handlers
+from tests.built.environments import TIMEOUTS, Environment, Result
 from tests.faults.calls import CALLS, CONCURRENT_CHANGES, Call
-from tests.faults.environments import TIMEOUTS, Environment, Result
 from tests.faults.fixtures import Fixture, Snapshot, seeded_user
 from tests.faults.network import FAULTS, SLOW_FAULTS, Exchange, Network, Route, faults_of, no_fault
 from tests.model import error
@@ -31,13 +31,28 @@ _KILLED_AT_RANDOM = "killed at a random moment"
 _UNNOTICED, _PARTLY_DONE = "unnoticed", "left to the sweep"
 
 
+# The first of two faults: a write that was applied, one that was not, and one that DynamoDB rejects.
+_FIRST_FAULTS = ("response lost", "connection reset", "conflict")
+# What happens at the next request, which is the retry: a concurrent change, or another fault.
+_SECOND_FAULTS = ("response lost", "connection reset")
+
+
 class Case(NamedTuple):
-    """A fault or a concurrent change at request *number* of a call, and at all later ones if *is_lasting*."""
+    """A fault or a concurrent change at request *number* of a call, and at all later ones if *is_lasting*.
+
+    *second* is what the next request meets.
+    """
 
     call: Call
     fault: str
     number: int
     is_lasting: bool = False
+    second: str = ""
+
+    @property
+    def concurrent_changes(self) -> list[Call]:
+        """The concurrent change of the case, if it has one."""
+        return [change for change in CONCURRENT_CHANGES if change.name in (self.fault, self.second)]
 
     @property
     def seconds(self) -> float:
@@ -58,7 +73,8 @@ def test_fault_loses_nothing_and_leaves_nothing_half_done(
         except AssertionError as failure:
             failures.append(f"{case.call.name}, {case[1:]}: {failure}")
         else:
-            trials.append([case.call.function, case.call.name, case.fault, case.is_lasting, case.number, outcome])
+            fault = f"{case.fault}, then {case.second}" if case.second else case.fault
+            trials.append([case.call.function, case.call.name, fault, case.is_lasting, case.number, outcome])
 
     cases = [case for call in CALLS for case in _cases(call, _requests_without_fault(call, network, runtime))]
     # A sweep purges the conversations of all users, so no other call may run at the same time.
@@ -91,8 +107,13 @@ def _cases(call: Call, requests: list[str]) -> list[Case]:
     for number, operation in enumerate(requests, start=1):
         for fault in faults_of(operation):
             cases.setdefault(fault, []).extend(Case(call, fault, number, is_lasting) for is_lasting in (False, True))
-        for change in CONCURRENT_CHANGES if call.is_http else ():
-            cases.setdefault(change.name, []).append(Case(call, change.name, number))
+        changes = [change.name for change in CONCURRENT_CHANGES] if call.is_http else []
+        for change in changes:
+            cases.setdefault(change, []).append(Case(call, change, number))
+        for first in set(_FIRST_FAULTS).intersection(faults_of(operation)):
+            for second in (*changes, *_SECOND_FAULTS):
+                pair = Case(call, first, number, second=second)
+                cases.setdefault(f"{first}, then {second}", []).append(pair)
     byte_by_byte = [
         case for case in cases.pop(_BYTE_BY_BYTE) if call.name in _BYTE_BY_BYTE_CALLS and not case.is_lasting
     ]
@@ -112,14 +133,17 @@ def _run(case: Case, network: Network, port: int) -> str:
     """Runs the call with its fault, and again without it. Returns what the caller noticed."""
     call = case.call
     with seeded_user(network, is_deleted=call.is_purge) as fixture, closing(Environment(port)) as environment:
-        changes = [change for change in CONCURRENT_CHANGES if change.name == case.fault]
-        fault = partial(_apply_concurrently, changes[0], fixture) if changes else FAULTS[case.fault]
-        route = network.routes[environment.pid] = Route(fault, case.number, case.is_lasting)
+        changes = case.concurrent_changes
+        change_fault = partial(_apply_concurrently, changes[0], fixture) if changes else no_fault
+        fault, second = FAULTS.get(case.fault, change_fault), FAULTS.get(case.second, change_fault)
+        route = network.routes[environment.pid] = Route(
+            fault, case.number, case.is_lasting, second if case.second else no_fault
+        )
         first = environment.invoke(call.function, call.event(fixture), case.seconds)
         found = fixture.snapshot(network)
         assert len(route.requests) >= case.number, "The fault was never met"
         if changes:
-            return _check_concurrent(call, changes[0], fixture, first, found)
+            return _check_concurrent(case, changes[0], fixture, first, found)
         outcome, may_be_done = _check_first(case, fixture, first, found)
         if case.fault == _KILLED_AT_RANDOM:
             # The kill may still be pending.
@@ -161,7 +185,7 @@ def _check_first(case: Case, fixture: Fixture, result: Result, found: Snapshot) 
             outcome = "rejected with 503"
         else:
             outcome = "retried by AWS"
-    if not case.is_lasting and not is_killed and case.fault != _BYTE_BY_BYTE:
+    if not case.is_lasting and not is_killed and not case.second and case.fault != _BYTE_BY_BYTE:
         assert outcome in (_UNNOTICED, _PARTLY_DONE), f"A single fault was noticed: {result}"
     # What a function requested before it was killed may be applied after the snapshot.
     return outcome, is_done or is_killed
@@ -183,23 +207,30 @@ def _check_retry(call: Call, fixture: Fixture, result: Result, found: Snapshot, 
     if may_be_done and not call.is_idempotent:
         return
     state = copy.deepcopy(fixture.state)
-    statuses = [call.apply(fixture, state)[0]]
-    after = fixture.expected(state)
-    if may_be_done:
-        # What was deleted is gone, and what was changed has another ETag.
-        statuses.append(call.apply(fixture, state)[0])
-    assert result.status in statuses, result
-    assert found == after, f"After the retry there is {found}"
-
-
-def _check_concurrent(call: Call, change: Call, fixture: Fixture, result: Result, found: Snapshot) -> str:
-    """Checks that the call and the change had the effect of one after the other."""
     effects = []
+    for _ in range(1 + may_be_done):
+        # The second time, what was deleted is gone, and what was changed has another ETag.
+        status = call.apply(fixture, state)[0]
+        effects.append((status, fixture.expected(state)))
+    assert (result.status, found) in effects, f"After the retry there is {found}, {result}"
+
+
+def _check_concurrent(case: Case, change: Call, fixture: Fixture, result: Result, found: Snapshot) -> str:
+    """Checks that the call and the change had the effect of one after the other.
+
+    After a fault the call may also be rejected with 503. Its effect then happened once or not at all.
+    """
+    call, effects = case.call, []
     for order in ((call, change), (change, call)):
         state = copy.deepcopy(fixture.state)
         statuses = {each.name: each.apply(fixture, state)[0] for each in order}
         effects.append((statuses[call.name], fixture.expected(state)))
-    assert (result.status, found) in effects, f"Neither came first: {result.status}, {found}"
+    if case.second and result.status == 503:
+        state = copy.deepcopy(fixture.state)
+        change.apply(fixture, state)
+        assert found in [*(after for _, after in effects), fixture.expected(state)], f"Half done: {found}"
+        return "rejected with 503"
+    assert (result.status, found) in effects, f"matches neither order: {result.status}, {found}"
     if effects[0] == effects[1]:
         return _UNNOTICED
     return "as before the change" if (result.status, found) == effects[0] else f"as after the change ({result.status})"

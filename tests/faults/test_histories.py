@@ -69,7 +69,7 @@ def _check_tables(history: History) -> None:
         expected = [conversation for conversation in conversations if conversation["is_muted"] is is_muted]
         assert list_conversations(history.user, muted=str(is_muted).lower()) == expected
     existing = {row["id"]["S"] for row in found["conversations"]}
-    tombstones = {row["id"]["S"].partition("#")[2] for row in found["tombstones"]}
+    tombstones = {row["id"]["S"].rpartition("#")[2] for row in found["tombstones"]}
     assert existing == {conversation["id"] for conversation in conversations}
     assert not existing & tombstones
     texts = [row["message"]["S"] for row in found["messages"]]

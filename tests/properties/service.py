@@ -24,7 +24,7 @@ SECONDS = st.none() | st.integers(0, 253_402_300_799)
 
 
 class Service(RuleBasedStateMachine):
-    """Two users of the service. Each response has to be that of the user's model."""
+    """Two users of the service. Each response must equal that of the user's model."""
 
     def __init__(self) -> None:
         """Starts with empty tables."""

@@ -94,7 +94,7 @@ class Conversations(Service):
     @precondition(lambda self: self.walks)
     @rule(data=st.data())
     def continue_walk(self, data: st.DataObject) -> None:
-        """Turns a page. A walk sees everything that existed throughout, and nothing twice."""
+        """Requests the next page. A walk sees everything that existed all the time, and nothing twice."""
         walk = data.draw(st.sampled_from(self.walks))
         page = self.page(walk.user, "list_conversations", walk.limit, walk.cursor, **walk.query).body
         found = [conversation["id"] for conversation in page["data"]]
@@ -108,12 +108,12 @@ class Conversations(Service):
 
     @invariant()
     def narrow_walks(self) -> None:
-        """Requires of each walk only what still exists and matches."""
+        """Drops from each walk what no longer exists or matches."""
         for walk in self.walks:
             walk.throughout &= self.matching(walk.user, walk.query)
 
     def matching(self, user: str, query: dict[str, str]) -> set[str]:
-        """Returns the ids of the conversations that *query* keeps."""
+        """Returns the ids of the conversations that match *query*."""
         conversations = self.models[user].conversations
         return {id for id, conversation in conversations.items() if matches(conversation, query)}
 

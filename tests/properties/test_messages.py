@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from tests import tables
-from tests.handlers import purge, sweep
+from tests.handlers import Context, event, handler, purge, sweep
 from tests.properties.service import CURSORS, ETAGS, SECONDS, USERS, Service
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
@@ -19,12 +19,12 @@ REACTIONS = st.fixed_dictionaries(
 CHANGES = st.fixed_dictionaries(
     {},
     optional={
-        "message": TEXTS,
+        "message": TEXTS | st.just(""),
         "attachments": st.lists(st.sampled_from(["a", "https://x.example/b"]), max_size=3),
         "reactions": st.lists(REACTIONS, max_size=3),
         "read_at": SECONDS,
     },
-).filter(bool)
+).filter(lambda changes: changes and (changes.get("message"), changes.get("attachments")) != ("", []))
 
 
 class Messages(Service):
@@ -51,15 +51,35 @@ class Messages(Service):
         unique = f"{key} {hash(json.dumps(body))}" if data.draw(st.integers(0, 4)) else key
         self.request(user, "create_message", body=body, key=key and unique)
 
+    @rule(user=USERS, data=st.data(), text=TEXTS, event_id=st.integers(0, 3))
+    def receive(self, user: str, data: st.DataObject, text: str, event_id: int) -> None:
+        """Receives a message from a contact, or the same event again."""
+        model = self.models[user]
+        if not model.conversations:
+            return
+        id = data.draw(st.sampled_from(sorted(model.conversations)))
+        detail = {"user_id": user, "conversation_id": id, "contact_id": "marv", "message": text}
+        sample = event("receive_message") | {"id": f"{event_id} {user} {id} {text}", "detail": detail}
+        before = {row["id"]["S"] for row in tables.messages()}
+        handler("receive_message")(sample, Context(25))
+        stored = [row for row in tables.messages() if row["id"]["S"] not in before]
+        assert len(stored) == (sample["id"] not in model.first_requests)
+        new_id, now = (stored[0]["id"]["S"], int(stored[0]["created_at"]["N"])) if stored else ("", 0)
+        assert model.receive_message(detail, new_id, now, sample["id"])
+
     @rule(user=USERS, data=st.data(), if_none_match=ETAGS)
     def retrieve(self, user: str, data: st.DataObject, if_none_match: str | None) -> None:
         """Retrieves a message."""
         self.request(user, "retrieve_message", id=self.draw_message(user, data), if_none_match=if_none_match)
 
-    @rule(user=USERS, data=st.data(), changes=CHANGES, if_match=ETAGS)
-    def update(self, user: str, data: st.DataObject, changes: dict[str, Any], if_match: str | None) -> None:
+    @rule(user=USERS, data=st.data(), changes=CHANGES, if_match=ETAGS, if_none_match=ETAGS)
+    def update(
+        self, user: str, data: st.DataObject, changes: dict[str, Any], if_match: str | None, if_none_match: str | None
+    ) -> None:
         """Updates one."""
-        self.request(user, "update_message", id=self.draw_message(user, data), body=changes, if_match=if_match)
+        id = self.draw_message(user, data)
+        conditions = {"if_match": if_match, "if_none_match": if_none_match}
+        self.request(user, "update_message", id=id, body=changes, **conditions)
 
     @rule(user=USERS, data=st.data(), if_match=ETAGS)
     def delete(self, user: str, data: st.DataObject, if_match: str | None) -> None:

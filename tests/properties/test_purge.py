@@ -46,10 +46,10 @@ class RandomFaults:
             self._wire.kill_after_response = KilledError()
             return None
         if self._wire.requests[-1] == "BatchWriteItem":
-            return self._carry_out_a_part(request)
+            return self._apply_some(request)
         return None
 
-    def _carry_out_a_part(self, request: AWSPreparedRequest) -> AWSResponse:
+    def _apply_some(self, request: AWSPreparedRequest) -> AWSResponse:
         ((table_name, writes),) = self._wire.bodies[-1]["RequestItems"].items()
         unprocessed = [write for write in writes if self._random.random() < 0.5]
         for write in writes:

@@ -19,14 +19,14 @@ RESERVED_SECONDS = 90
 MISSING_ID = "xgQQXg3hrtjh7AvZ"
 
 Event = dict[str, Any]
-# Returns the response of our handler; and a bad version, which gets the event and the former.
+# Good returns the response of our handler. Bad is a bad version, which gets the event and Good.
 Good = Callable[[], Any]
 Bad = Callable[[Event, Good], Any]
 
 
 @pytest.fixture
 def fake(tables: None, no_backoff: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLambda]:
-    """Fakes of Lambda and CodeDeploy, to which the environment of the hook leads."""
+    """Fakes of Lambda and CodeDeploy. The hook's environment variables contain their URLs."""
     del tables, no_backoff
     monkeypatch.setattr("synthetic_user._INDEX_SECONDS", 0)
     monkeypatch.setattr("synthetic_user._PAUSE_SECONDS", 0)
@@ -77,7 +77,7 @@ def test_good_versions_succeed_and_leave_no_rows(fake: FakeLambda, caplog: pytes
     assert all("expires_at" in row for row in tables.all_rows())
 
 
-def test_every_function_is_invoked_as_by_api_gateway(fake: FakeLambda) -> None:
+def test_functions_are_invoked_the_way_api_gateway_does(fake: FakeLambda) -> None:
     run()
     assert {function for function, _ in fake.invoked} == set(RELEASED)
     for endpoint, request in fake.invoked:
@@ -199,7 +199,7 @@ def does_not_unpin(request: Event, _: Good) -> Event:
     return response(204, {})
 
 
-# Bad versions, by the name of the function and what is wrong.
+# Bad versions: the name of the function, what is wrong, and the version.
 BAD: dict[str, Bad] = {
     "list_conversations unfiltered is empty": lists_nothing(),
     "list_conversations filtered is empty": lists_nothing("pinned"),
@@ -264,7 +264,7 @@ def test_slow_version_is_reported(
     assert tables.conversations() == []
 
 
-def test_index_may_lag(fake: FakeLambda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hook_waits_for_a_lagging_index(fake: FakeLambda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synthetic_user._INDEX_SECONDS", 60)
     requests: list[Event] = []
 

@@ -42,7 +42,7 @@ def _victim(stack: Stack) -> Iterator[Victim]:
 
 @pytest.fixture
 def victim(stack: Stack, _victim: Victim) -> Victim:
-    """A user to attack, shared by the tests of a module because none of them may change anything."""
+    """A user to attack. The tests of a module share it, because none of them may change anything."""
     ids = {row["id"]["S"] for row in stack.user_rows(_victim.user)}
     assert {_victim.conversation["id"], _victim.message["id"]} <= ids, "an earlier attack deleted the victim's rows"
     return _victim

@@ -162,7 +162,7 @@ AMBIGUOUS: dict[str, tuple[str, str, bytes, str]] = {
     "an operator": ("POST /conversations", JSON, b'{"contact_id": {"$ne": null}}', "contact_id: must be 1 to 128"),
     "a DynamoDB value": ("POST /conversations", JSON, b'{"contact_id": {"S": "x"}}', "contact_id: must be 1 to 128"),
     "a form as JSON": ("POST /conversations", JSON, b"contact_id=a", "body: must be well-formed JSON"),
-    "JSON as a form": ("POST /conversations", FORM, b'{"contact_id": "a"}', "body: must be a well-formed form"),
+    "JSON as a form": ("POST /conversations", FORM, b'{"contact_id": "a"}', "body: looks like JSON"),
     "an array of bodies": ("POST /conversations", JSON, b'[{"contact_id": "a"}]', "body: must be a JSON object"),
     "a lone surrogate": ("POST /conversations", JSON, b'{"contact_id": "\\ud800"}', "contact_id: must be 1 to 128"),
     "a lone surrogate in a name": (
@@ -173,7 +173,7 @@ AMBIGUOUS: dict[str, tuple[str, str, bytes, str]] = {
     ),
     "NUL": ("POST /conversations", JSON, b'{"contact_id": "a\\u0000b"}', "contact_id: must be 1 to 128"),
     "a line end": ("POST /conversations", FORM, b"contact_id=a%0d%0aX:y", "contact_id: must be 1 to 128"),
-    "overlong UTF-8": ("POST /conversations", FORM, b"contact_id=%C0%AF", "body: must be a well-formed form"),
+    "overlong UTF-8": ("POST /conversations", FORM, b"contact_id=%C0%AF", "body: must be UTF-8"),
     "UTF-16": ("POST /conversations", JSON, '{"contact_id": "a"}'.encode("utf-16"), "body: must be well-formed JSON"),
     "a byte order mark": ("POST /conversations", JSON, b'\xef\xbb\xbf{"contact_id": "a"}', "body: must be well-formed"),
     "NaN": ("POST /conversations", JSON, b'{"contact_id": NaN}', "body: must be well-formed JSON"),

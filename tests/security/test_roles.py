@@ -197,7 +197,7 @@ def _is_reference(value: Any) -> bool:
 
 
 def expected_grants(role: str) -> dict[str, set[str]]:
-    """Returns the ARN patterns on which *role* may carry out each action."""
+    """Returns the ARN patterns on which *role* may perform each action."""
     grants: Mapping[str, set[str]] = CODEDEPLOY_GRANTS
     if role.endswith(SUFFIX):
         grants = GRANTS[role.removesuffix(SUFFIX)] | COMMON_GRANTS

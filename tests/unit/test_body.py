@@ -72,8 +72,35 @@ def test_unsupported_media_type_is_rejected(content_type: str) -> None:
     assert list_conversations() == []
 
 
+@pytest.mark.parametrize("content_type", [FORM, JSON])
+@pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "utf-16", '"latin1"'])
+def test_charset_must_be_utf_8(content_type: str, charset: str) -> None:
+    body = '{"contact_id": "harry"}' if content_type == JSON else "contact_id=harry"
+    response = call("create_conversation", body=body, content_type=f"{content_type}; Charset={charset}")
+    assert (response.status, response.message) == (415, "Content-Type: the charset must be UTF-8")
+    assert list_conversations() == []
+
+
+@pytest.mark.parametrize("body", ['{"contact_id": "harry"}', '\n [{"contact_id": "harry"}]'])
+def test_json_sent_as_a_form_names_the_right_content_type(body: str) -> None:
+    response = call("create_conversation", body=body, content_type=FORM)
+    message = "body: looks like JSON; send it with Content-Type: application/json"
+    assert (response.status, response.message) == (400, message)
+
+
+@pytest.mark.parametrize("body", ["contact_id=%E9", "contact_id=harry&%FF=1"])
+def test_form_must_be_utf_8(body: str) -> None:
+    response = call("create_conversation", body=body, content_type=FORM)
+    assert (response.status, response.message) == (400, "body: must be UTF-8, percent-encoded")
+
+
+@pytest.mark.parametrize("body", ["contact_id=harry&", "&&contact_id=harry", "contact_id=harry&&"])
+def test_empty_pairs_of_a_form_are_skipped(body: str) -> None:
+    assert call("create_conversation", body=body).status == 201
+
+
 @pytest.mark.parametrize("is_base64", [False, True])
-def test_size_limit_is_64_kib(is_base64: bool) -> None:
+def test_size_limit_is_512_kib(is_base64: bool) -> None:
     def post(length: int) -> tuple[int, str]:
         request = event("create_conversation")
         body = "contact_id=" + "a" * (length - len("contact_id="))
@@ -82,12 +109,12 @@ def test_size_limit_is_64_kib(is_base64: bool) -> None:
         response = invoke("create_conversation", request)
         return response.status, response.message
 
-    assert post(65536) == (400, NAME)
-    assert post(65537) == (413, "body: must be at most 65536 bytes")
+    assert post(524_288) == (400, NAME)
+    assert post(524_289) == (413, "body: must be at most 524288 bytes")
 
 
 def test_size_is_measured_in_bytes() -> None:
-    assert call("create_conversation", body="contact_id=" + "é" * 32763).status == 413
+    assert call("create_conversation", body="contact_id=" + "é" * 262_140).status == 413
 
 
 def test_malformed_base64_is_rejected() -> None:

@@ -20,7 +20,7 @@ def test_longest_request_ends_before_the_function_times_out() -> None:
     # botocore-stubs does not type the settings of a client.
     config: Any = client.connect("dynamodb").meta.config
     attempts = config.retries["total_max_attempts"]
-    # botocore waits up to 1 s and then 2 s between attempts, and up to 5 s more each time DynamoDB asks for it.
+    # botocore waits up to 1 s and then 2 s between attempts, plus up to 5 s if the response has x-amz-retry-after.
     waits = sum(2**attempt + 5 for attempt in range(attempts - 1))
     longest = attempts * (config.connect_timeout + config.read_timeout) + waits
     assert longest < TEMPLATE["Globals"]["Function"]["Timeout"] < 29
@@ -37,12 +37,12 @@ def test_request_that_could_outlive_the_invocation_is_not_sent(service: str) -> 
     connected: Any = client.connect(service)
     connected.meta.events.register_first("before-send", send)
     make_request = getattr(connected, LISTS[service])
-    of: Any = deadline.of
-    with of(Context(20)):
+    within: Any = deadline.within
+    with within(Context(20)):
         make_request()
     assert len(sent) == 1
     # An attempt takes up to 3 s, after a wait of up to 7 s.
-    with of(Context(9.9)), pytest.raises(errors.Unavailable):
+    with within(Context(9.9)), pytest.raises(errors.Unavailable):
         make_request()
     make_request()
 

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 from coherent import ids
 
 from tests import tables
@@ -61,7 +62,8 @@ def test_name_of_128_characters_is_accepted() -> None:
 
 def test_write_requires_that_the_row_is_new(wire: Wire) -> None:
     create()
-    assert wire.bodies[0]["ConditionExpression"] == "attribute_not_exists(id)"
+    (write,) = wire.bodies[0]["TransactItems"]
+    assert write["Put"]["ConditionExpression"] == "attribute_not_exists(id)"
 
 
 def test_new_conversation_has_etag_1() -> None:
@@ -92,7 +94,7 @@ def test_same_key_with_other_attributes_is_rejected(body: str) -> None:
     first = post("a key")
     response = post("a key", body)
     assert response.status == 422
-    assert response.message == "Idempotency-Key: must be a new one for new attributes; this one was used with others"
+    assert response.message == "Idempotency-Key: was already used with other attributes; use a new key"
     assert list_conversations() == [first.body]
 
 
@@ -137,11 +139,40 @@ def test_key_expires_after_24_hours() -> None:
     assert list_conversations() == [second.body, first]
 
 
-@pytest.mark.parametrize(("key", "operation"), [(None, "PutItem"), ("a key", "TransactWriteItems")])
-def test_lost_response_creates_one_conversation(key: str | None, operation: str, wire: Wire) -> None:
+@pytest.mark.parametrize("key", [None, "a key"])
+def test_lost_response_does_not_restore_a_conversation_deleted_since(key: str | None, wire: Wire) -> None:
+    wire.lose_next_response()
+
+    def delete_then_retry(request: AWSPreparedRequest) -> None:
+        del request
+        if len(wire.requests) == 2:
+            wire.fault = None
+            (created,) = list_conversations()
+            assert call("delete_conversation", id=created["id"]).status == 204
+
+    wire.fault = delete_then_retry
+    response = post(key)
+    assert response.status == 201
+    assert list_conversations() == []
+    id = response.body["id"]
+    assert call("retrieve_conversation", id=id).status == 404
+    body = json.dumps({"conversation_id": id, "message": "hello"})
+    assert call("create_message", body=body, content_type=JSON).status == 404
+
+
+def test_location_has_no_double_slash() -> None:
+    request = event("create_conversation")
+    request["path"] = "/conversations/"
+    request["requestContext"]["path"] = "/v1/conversations/"
+    response = invoke("create_conversation", request)
+    assert response.headers["Location"].endswith(f".com/v1/conversations/{response.body['id']}")
+
+
+@pytest.mark.parametrize("key", [None, "a key"])
+def test_lost_response_creates_one_conversation(key: str | None, wire: Wire) -> None:
     wire.lose_next_response()
     response = post(key)
-    assert wire.requests == [operation, operation]
+    assert wire.requests == ["TransactWriteItems"] * 2
     assert (response.status, "Idempotent-Replayed" in response.headers) == (201, False)
     assert list_conversations() == [response.body]
 
@@ -158,7 +189,7 @@ def test_transaction_conflict_is_retried(conflicts: int, wire: Wire) -> None:
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_lasting_transaction_conflict_returns_503(wire: Wire) -> None:
+def test_persistent_transaction_conflict_returns_503(wire: Wire) -> None:
     wire.fault = lambda request: cancelled_transaction(request, "TransactionConflict")
     response = post("a key")
     assert (response.status, response.headers["Retry-After"]) == (503, "1")
@@ -244,7 +275,7 @@ def test_throttled_transaction_is_retried(code: str, wire: Wire) -> None:
         ("contact_id=harry&id=xgQQXg3hrtjh7AvZ", "id: unknown or read-only; this call takes contact_id, group_id"),
         ("contact_id=harry&colour=red", "colour: unknown or read-only; this call takes contact_id, group_id"),
         ("contact_id", "body: must be a well-formed form, such as is_pinned=true"),
-        ("contact_id=%ff", "body: must be a well-formed form, such as is_pinned=true"),
+        ("contact_id=%ff", "body: must be UTF-8, percent-encoded"),
         ("contact_id=\ud800", "body: must be UTF-8"),
     ],
 )

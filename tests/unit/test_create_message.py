@@ -3,9 +3,11 @@
 import json
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 
 from tests import tables
 from tests.handlers import JSON, Response, call, create, event, invoke, list_messages, send, update
@@ -15,10 +17,14 @@ pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 TAKES = "this call takes conversation_id, message, attachments"
 ID = "conversation_id: must be an id of 16 letters and digits"
-TEXT = "message: must be 1 to 10,000 characters without control characters other than tabs and line ends"
+TEXT = (
+    "message: must be 1 to 10,000 characters without control characters other than tabs and line ends; empty only "
+    "with attachments"
+)
+EMPTY = "message: must not be empty without attachments"
 ATTACHMENTS = (
-    "attachments: must be an array of at most 32 strings, each 1 to 2,048 characters without white space or control "
-    "characters; in a form, attachments[]=..."
+    "attachments: must be an array of at most 32 strings, each 1 to 2,048 bytes of UTF-8 without white space or "
+    "control characters; in a form, attachments[]=..."
 )
 
 
@@ -67,6 +73,85 @@ def test_form_is_accepted() -> None:
     form = f"conversation_id={conversation['id']}&message=two%0Alines&attachments[]=a&attachments[]=b"
     sent = call("create_message", body=form).body
     assert (sent["message"], sent["attachments"]) == ("two\nlines", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("form", "attachments"),
+    [
+        ("attachments[0]=a&attachments[1]=b", ["a", "b"]),
+        ("attachments[1]=b&attachments[0]=a", ["a", "b"]),
+        ("attachments[]=a&attachments[1]=b&", ["a", "b"]),
+        ("&&attachments[]=a&&", ["a"]),
+    ],
+)
+def test_form_may_have_indexes_and_empty_pairs(form: str, attachments: list[str]) -> None:
+    conversation = create()
+    response = call("create_message", body=f"conversation_id={conversation['id']}&message=hi&{form}")
+    assert (response.status, response.body["attachments"]) == (201, attachments)
+
+
+@pytest.mark.parametrize("given", [{}, {"message": ""}], ids=str)
+def test_attachments_alone_are_a_message(given: dict[str, str]) -> None:
+    response = post(conversation_id=create()["id"], attachments=["https://x.example/cat.png"], **given)
+    assert (response.status, response.body["message"]) == (201, "")
+
+
+CHARACTERS = ["a", "é", "漢", "🎄"]
+
+
+@pytest.mark.parametrize("character", CHARACTERS)
+@pytest.mark.parametrize("encoding", ["JSON, escaped", "JSON, UTF-8", "form"])
+def test_largest_message_fits_in_every_encoding(encoding: str, character: str) -> None:
+    attachment = character * (2048 // len(character.encode()))
+    given = {"conversation_id": create()["id"], "message": character * 10_000, "attachments": [attachment] * 32}
+    if encoding == "form":
+        arrays = {("attachments[]" if name == "attachments" else name): value for name, value in given.items()}
+        response = call("create_message", body=urlencode(arrays, doseq=True))
+    else:
+        body = json.dumps(given, ensure_ascii=encoding == "JSON, escaped")
+        response = call("create_message", body=body, content_type=JSON)
+    assert response.status == 201, response
+    assert {name: response.body[name] for name in given} == given
+
+
+def test_message_gets_a_later_id_after_a_conflict(wire: Wire) -> None:
+    conversation = create()
+    newer: list[dict[str, Any]] = []
+    wire.before("TransactWriteItems", lambda: newer.append(send(conversation, "newer")))
+    last = post(conversation_id=conversation["id"], message="last").body
+    assert last["id"] > newer[0]["id"]
+    following = list_messages(conversation_id=conversation["id"], ending_before=newer[0]["id"])
+    assert following == [last]
+
+
+def test_message_gets_the_greatest_id_although_another_clock_is_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    conversation = create()
+    ahead = time.time_ns() + 5_000_000_000
+    with monkeypatch.context() as clock:
+        clock.setattr("time.time_ns", lambda: ahead)
+        first = send(conversation, "from a clock that is ahead")
+    second = send(conversation, "from ours")
+    assert first["id"] < second["id"]
+    assert first["created_at"] <= second["created_at"]
+    conversation = call("retrieve_conversation", id=conversation["id"]).body
+    assert conversation["last_active_at"] == second["created_at"]
+
+
+def test_lost_response_does_not_restore_a_message_that_was_deleted_since(wire: Wire) -> None:
+    conversation = create()
+    wire.reset()
+    wire.lose_next_response()
+
+    def delete_then_retry(request: AWSPreparedRequest) -> None:
+        del request
+        if wire.requests.count("TransactWriteItems") == 2:
+            wire.fault = None
+            (row,) = tables.messages()
+            tables.delete_message({name: row[name] for name in ("user_conversation", "id")})
+
+    wire.fault = delete_then_retry
+    assert post(conversation_id=conversation["id"], message="hello").status == 201
+    assert tables.messages() == []
 
 
 def test_last_active_at_never_goes_back() -> None:
@@ -120,7 +205,7 @@ def test_same_key_with_other_attributes_is_rejected(other: dict[str, Any]) -> No
     assert list_messages() == [first.body]
 
 
-def test_key_of_a_created_conversation_is_rejected() -> None:
+def test_key_used_for_a_conversation_is_rejected() -> None:
     created = call("create_conversation", body="contact_id=harry", headers={"Idempotency-Key": "a key"}).body
     assert post(key="a key", conversation_id=created["id"], message="hello").status == 422
     assert list_messages() == []
@@ -142,11 +227,12 @@ def test_lost_response_creates_one_message(key: str | None, wire: Wire) -> None:
         ({"message": "hi"}, ID),
         ({"conversation_id": None, "message": "hi"}, ID),
         ({"conversation_id": "x", "message": "hi"}, ID),
-        ({"conversation_id": "a" * 16}, TEXT),
+        ({"conversation_id": "a" * 16}, EMPTY),
+        ({"conversation_id": "a" * 16, "message": ""}, EMPTY),
+        ({"conversation_id": "a" * 16, "message": "", "attachments": []}, EMPTY),
         *(
             ({"conversation_id": "a" * 16, "message": text}, TEXT)
             for text in (
-                "",
                 "a" * 10_001,
                 None,
                 1,
@@ -173,13 +259,14 @@ def test_lost_response_creates_one_message(key: str | None, wire: Wire) -> None:
                 ["\x7f"],
                 ["\x9f"],
                 ["a" * 2049],
+                ["é" * 1024 + "a"],
                 ["a"] * 33,
                 [["a"]],
             )
         ),
         ({"conversation_id": "a" * 16, "message": "hi", "id": "b" * 16}, f"id: unknown or read-only; {TAKES}"),
         ({"conversation_id": "a" * 16, "message": "hi", "contact": None}, f"contact: unknown or read-only; {TAKES}"),
-        ({}, f"{ID}; {TEXT}"),
+        ({}, f"{ID}; {EMPTY}"),
     ],
     ids=lambda value: json.dumps(value)[:60],
 )
@@ -199,7 +286,8 @@ def test_invalid_json_is_rejected(given: dict[str, Any], message: str, wire: Wir
         ("attachments[]=a&attachments[x][]=b", "attachments: must be given only once"),
         ("message[]=a", "message: must be given only once"),
         ("a]]b[]=a", f"a]]b[]: unknown or read-only; {TAKES}"),
-        ("attachments[0]=a", f"attachments[0]: unknown or read-only; {TAKES}"),
+        ("attachments[99999]=a", f"attachments[99999]: unknown or read-only; {TAKES}"),
+        ("attachments[0]=a&attachments=b", "attachments: must be given only once"),
     ],
 )
 def test_invalid_form_array_is_rejected(form: str, message: str) -> None:

@@ -9,19 +9,19 @@ from coherent import deadline
 
 from tests.handlers import Context
 
-of: Any = deadline.of
+within: Any = deadline.within
 
 
 def test_deadline_is_set_only_within_an_invocation() -> None:
     assert deadline.seconds_left() == math.inf
-    with of(Context(60)):
+    with within(Context(60)):
         assert 50 < deadline.seconds_left() <= 60
     assert deadline.seconds_left() == math.inf
 
 
 def test_thread_with_copied_context_knows_the_deadline() -> None:
     left = []
-    with of(Context(5)):
+    with within(Context(5)):
         context = contextvars.copy_context()
         thread = threading.Thread(target=lambda: left.append(context.run(deadline.seconds_left)))
         thread.start()
@@ -33,10 +33,10 @@ def test_concurrent_invocations_have_separate_deadlines() -> None:
     left = []
 
     def invoke() -> None:
-        with of(Context(5)):
+        with within(Context(5)):
             left.append(deadline.seconds_left())
 
-    with of(Context(60)):
+    with within(Context(60)):
         thread = threading.Thread(target=invoke)
         thread.start()
         thread.join()

@@ -94,6 +94,22 @@ def test_concurrent_update_fails_if_match(wire: Wire) -> None:
     assert [message["message"] for message in list_messages()] == ["hi"]
 
 
+@pytest.mark.parametrize(("condition", "status"), [('"1"', 412), ('"1", "2"', 412), ("*", 204), (None, 204)], ids=str)
+def test_message_that_is_changed_and_deleted_meanwhile_fails_if_match(
+    condition: str | None, status: int, wire: Wire
+) -> None:
+    sent = send(create())
+
+    def change_and_delete() -> None:
+        call("update_message", id=sent["id"], body="message=hi")
+        call("delete_message", id=sent["id"])
+
+    wire.before("TransactWriteItems", change_and_delete)
+    headers = {"If-Match": condition} if condition else None
+    assert call("delete_message", id=sent["id"], headers=headers).status == status
+    assert call("delete_message", id=sent["id"], headers=headers).status == 404
+
+
 def test_message_pinned_during_a_conflict_is_deleted(wire: Wire) -> None:
     sent = send(create())
     row = {"Item": {"pinned_message_id": {"S": sent["id"]}}}
@@ -108,7 +124,7 @@ def test_message_pinned_during_a_conflict_is_deleted(wire: Wire) -> None:
     assert tables.messages() == []
 
 
-def test_lasting_transaction_conflict_returns_503(wire: Wire) -> None:
+def test_persistent_transaction_conflict_returns_503(wire: Wire) -> None:
     sent = send(create())
     wire.fault = lambda request: (
         cancelled_transaction(request, "TransactionConflict") if wire.requests[-1] == "TransactWriteItems" else None

@@ -10,7 +10,11 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from coherent import errors
+from coherent.conversations.models import UpdateConversation
+from coherent.messages.models import UpdateMessage
+from coherent.parameters import Changes
 from coherent.storage import client, dynamodb
+from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
 from tests import tables
 from tests.handlers import call, create, purge, send, sweep
@@ -73,7 +77,7 @@ def test_overlay_declares_items_as_documents() -> None:
         for name in plain.shape_names
         if plain.shape_for(name).type_name == "map" and plain.shape_for(name).value.name == "AttributeValue"
     }
-    # The first is a part of AttributeValue, the second belongs to metrics that no request asks for.
+    # The first is a part of AttributeValue, the second belongs to metrics that no request wants.
     assert documents == {"AttributeValue"} | of_values - {"MapAttributeValue", "ItemCollectionKeyAttributeMap"}
 
 
@@ -106,8 +110,7 @@ def test_overlay_does_not_change_requests(wire: Wire) -> None:
     sweep()
     recorded = wire.serialized
     assert {operation for operation, _, _ in recorded} == {
-        *("BatchGetItem", "BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "TransactWriteItems"),
-        "UpdateItem",
+        *("BatchGetItem", "BatchWriteItem", "GetItem", "Query", "TransactWriteItems", "UpdateItem"),
     }
     plain = connect_without_overlay()
     sent = respond_with(plain)
@@ -149,3 +152,10 @@ def test_error_is_ambiguous_if_any_attempt_was(ambiguous_attempt: int | None) ->
     with pytest.raises(ClientError, match=FAILED_CONDITION) as raised:
         dynamodb.retry_conflicts(write)
     assert client.is_ambiguous(raised.value) is (ambiguous_attempt is not None)
+
+
+@pytest.mark.parametrize("model", [UpdateConversation, UpdateMessage])
+def test_attributes_are_not_reserved_words(model: type[Changes]) -> None:
+    reserved = set(ReservedKeywords.get_reserved_keywords())
+    assert "STATUS" in reserved
+    assert not {name.upper() for name in model.model_fields} & reserved

@@ -93,7 +93,7 @@ def prepared(name: str) -> Callable[[], Response]:
     return lambda: call(name.partition(" ")[0], **parameters)
 
 
-# Stays before the lasting faults, which use up the retry quota of botocore's clients.
+# Runs before the persistent faults, which use up the retry quota of botocore's clients.
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
 def test_single_fault_at_any_request_is_retried(name: str, fault: Any, wire: Wire) -> None:
     before, requests = 0, 1
@@ -112,7 +112,7 @@ def test_single_fault_at_any_request_is_retried(name: str, fault: Any, wire: Wir
 
 
 def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture) -> Iterator[Response]:
-    """Yields the responses where *fault* lasts from the first, second, … request on. Checks that no row changes."""
+    """Yields the responses if *fault* starts at request 1, 2, … and persists. Checks that no row changes."""
     make_call = prepared(name)
     rows = tables.all_rows()
     for before in itertools.count():
@@ -129,9 +129,7 @@ def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
-def test_lasting_fault_from_any_request_on_returns_503(
-    name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_persistent_fault_returns_503(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     for response in failures(name, fault, wire, caplog):
         assert (response.status, response.headers["Retry-After"]) == (503, "1")
         assert response.body == {
@@ -143,9 +141,7 @@ def test_lasting_fault_from_any_request_on_returns_503(
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_unexpected_error_from_any_request_on_returns_500(
-    name: str, wire: Wire, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_persistent_unexpected_error_returns_500(name: str, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     for response in failures(name, access_denied, wire, caplog):
         assert (response.status, response.message) == (500, "Something went wrong on our side")
         assert [record.levelname for record in caplog.records] == ["ERROR"]

@@ -1,4 +1,4 @@
-"""Ids: their form, and their order by time."""
+"""Ids: their form and their order."""
 
 import itertools
 import string
@@ -10,17 +10,17 @@ from coherent import ids
 
 def test_id_is_16_letters_and_digits() -> None:
     for now in (0, 1, time.time_ns(), 62**9 * 1000 - 1):
-        made = ids.new(now)
-        assert len(made) == 16
-        assert set(made) <= set(string.ascii_letters + string.digits)
-        assert ids.is_id(made)
+        created = ids.new(now)
+        assert len(created) == 16
+        assert set(created) <= set(string.ascii_letters + string.digits)
+        assert ids.is_id(created)
 
 
 def test_ids_sort_by_creation_time() -> None:
     now = time.time_ns()
     times = [now + step * 1000 for step in (0, 1, 61, 62, 63, 3844, 10**6, 10**9, 10**15)]
-    made = [ids.new(moment) for moment in times]
-    assert made == sorted(made)
+    created = [ids.new(moment) for moment in times]
+    assert created == sorted(created)
 
 
 def test_nine_digits_are_microseconds_and_seven_random(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ URL = "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/v1/conversations"
 
 
 def test_links_name_next_and_previous_page() -> None:
-    a, b, c, d, e = ids([create() for _ in range(5)])[::-1]
+    _, b, c, d, e = ids([create() for _ in range(5)])[::-1]
     assert links() == {}
     assert links(limit="2") == {"next": (URL, {"limit": "2", "starting_after": b})}
     middle = {
@@ -143,7 +143,16 @@ def test_links_name_next_and_previous_page() -> None:
     assert links(limit="2", starting_after=b) == links(limit="2", ending_before=e) == middle
     assert links(limit="2", starting_after=d) == {"prev": (URL, {"limit": "2", "ending_before": e})}
     assert links(limit="2", ending_before=c) == {"next": (URL, {"limit": "2", "starting_after": b})}
-    assert links(limit="2", ending_before=a) == {}
+
+
+@pytest.mark.parametrize("name", ["starting_after", "ending_before"])
+def test_empty_page_after_a_cursor_links_to_the_page_before_it(name: str) -> None:
+    cursor = create()["id"]
+    assert links() == {}
+    assert links(limit="2", **{name: cursor}) == {"prev": (URL, {"limit": "2", "ending_before": cursor})}
+    newer = create()["id"]
+    (followed,) = ids(list_conversations(ending_before=cursor))
+    assert followed == newer
 
 
 def test_links_keep_the_filters() -> None:
@@ -248,7 +257,7 @@ def test_failed_query_waits_for_the_others(wire: Wire) -> None:
 
     wire.fault = fail_first
     assert call("list_conversations", query={"group_id": ["friends"]}).status == 500
-    # A query that went on would meet the deadline of the next invocation.
+    # A query that continued would use the deadline of the next invocation.
     assert len(ended) == 7
 
 

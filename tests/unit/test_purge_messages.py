@@ -39,6 +39,26 @@ def test_only_messages_of_deleted_conversation_are_purged(count: int) -> None:
     assert len(tables.messages()) == 2
 
 
+@pytest.mark.parametrize("event_name", ["INSERT", "MODIFY", "REMOVE"])
+def test_existing_conversation_is_never_purged(event_name: str) -> None:
+    conversation = create()
+    sent = send(conversation)
+    sample = event("purge_messages")
+    sample["Records"][0]["eventName"] = event_name
+    sample["Records"][0]["dynamodb"]["Keys"] = {"user_id": {"S": "kevin"}, "id": {"S": conversation["id"]}}
+    assert handler("purge_messages")(sample, Context()) == {"batchItemFailures": []}
+    assert list_messages() == [sent]
+
+
+def test_only_removals_are_purged() -> None:
+    user, id = deleted_conversation(2)
+    sample = event("purge_messages")
+    sample["Records"][0]["eventName"] = "MODIFY"
+    sample["Records"][0]["dynamodb"]["Keys"] = {"user_id": {"S": user}, "id": {"S": id}}
+    assert handler("purge_messages")(sample, Context()) == {"batchItemFailures": []}
+    assert len(tables.messages()) == 2
+
+
 def test_purge_is_idempotent() -> None:
     deleted = deleted_conversation(3)
     assert purge(deleted, deleted) == purge(deleted) == []
@@ -57,11 +77,11 @@ def test_unprocessed_items_are_retried(wire: Wire) -> None:
 
     wire.fault = fault
     assert purge(deleted) == []
-    assert wire.requests == ["Query", *["BatchWriteItem"] * 5, "Query"]
+    assert wire.requests == ["Query", "GetItem", *["BatchWriteItem"] * 5, "Query"]
     assert wire.bodies[0]["ProjectionExpression"] == "user_conversation, id"
-    assert wire.bodies[0]["ConsistentRead"] is True
+    assert wire.bodies[0]["ConsistentRead"] is wire.bodies[1]["ConsistentRead"] is True
     # The limit of DynamoDB, which moto does not check.
-    assert all(len(body["RequestItems"]["messages"]) <= 25 for body in wire.bodies[1:-1])
+    assert all(len(body["RequestItems"]["messages"]) <= 25 for body in wire.bodies[2:-1])
     assert tables.messages() == []
 
 
@@ -102,7 +122,7 @@ def test_failure_of_all_records_raises(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 49])
-def test_purge_without_time_is_left_to_the_sweep(seconds: float) -> None:
+def test_purge_stops_when_little_time_is_left(seconds: float) -> None:
     deleted = deleted_conversation(2)
     assert purge(deleted, seconds=seconds) == []
     assert (len(tables.messages()), len(tables.tombstones())) == (2, 1)

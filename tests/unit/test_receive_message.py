@@ -1,6 +1,7 @@
 """The EventBridge event `message.received`."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,15 +73,17 @@ def test_repeated_event_is_stored_once(queue: str) -> None:
         ({"user_id": "idempotency#kevin"}, "user_id: must be the sub of the user's tokens"),
         ({"user_id": ""}, "user_id: must be the sub of the user's tokens"),
         ({"user_id": "a" * 129}, "user_id: must be the sub of the user's tokens"),
-        ({"message": "\ufffe\x85 is fine, \x9b is not"}, "message: must be 1 to 10,000 characters without control"),
+        ({"message": "\ud800"}, "message: must be 1 to 10,000 characters without control"),
+        ({"message": "a" * 10_001}, "message: must be 1 to 10,000 characters without control"),
         ({"user_id": 1}, "user_id: must be the sub of the user's tokens"),
         (
             {"contact_id": None},
             "contact_id: must be 1 to 128 characters without white space or control characters",
         ),
-        ({"message": ""}, "message: must be 1 to 10,000 characters without control characters"),
+        ({"message": ""}, "message: must not be empty without attachments"),
+        ({"message": "\x1b", "attachments": []}, "message: must not be empty without attachments"),
+        ({"message": ABSENT}, "message: must not be empty without attachments"),
         ({"attachments": ["a"] * 33}, "attachments: must be an array of at most 32 strings"),
-        ({"sent_at": 1}, "sent_at: unknown or read-only; this call takes"),
     ],
     ids=str,
 )
@@ -94,6 +97,50 @@ def test_invalid_event_becomes_a_dead_letter(queue: str, detail: dict[str, Any],
     assert tables.messages() == []
 
 
+def test_unknown_attributes_are_ignored(queue: str) -> None:
+    receive(received(conversation_id=create()["id"], message="hello", trace_id="1-2-3", sender={"name": "Harry"}))
+    assert [message["message"] for message in list_messages()] == ["hello"]
+    assert dead_letters(queue) == []
+
+
+def test_control_characters_are_dropped(queue: str) -> None:
+    receive(received(conversation_id=create()["id"], message="\x1b[1mred\x0b\x0c\x92 log\n\ttail\ufffe"))
+    assert [message["message"] for message in list_messages()] == ["[1mred log\n\ttail\ufffe"]
+    assert dead_letters(queue) == []
+
+
+@pytest.mark.parametrize("message", ["", "\x1b", ABSENT])
+def test_attachments_alone_are_a_message(queue: str, message: str) -> None:
+    receive(received(conversation_id=create()["id"], message=message, attachments=["https://x.example/cat.png"]))
+    assert [(found["message"], found["attachments"]) for found in list_messages()] == [
+        ("", ["https://x.example/cat.png"])
+    ]
+    assert dead_letters(queue) == []
+
+
+# EventBridge delivers events of up to 1 MB.
+@pytest.mark.parametrize(
+    "character", ["a", '"', "\\", "\n", "\x1b", "Я", "漢", "🎄", "\ud800", "\ufffe", "\uffff"], ids=ascii
+)
+@pytest.mark.parametrize("count", [10, 1_000_000])
+def test_dead_letter_of_any_event_fits_the_queue(queue: str, character: str, count: int) -> None:
+    bad = received(user_id=ABSENT, message=character * count)
+    receive(bad)
+    (body,) = [found["Body"] for found in boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]]
+    assert len(body.encode()) <= 1_048_576
+    assert not re.search("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", body)
+    dead_letter = json.loads(body)
+    assert "user_id: must be the sub of the user's tokens" in dead_letter["reason"]
+    if "detail" in dead_letter:
+        assert dead_letter["event"] == {name: bad[name] for name in ("id", "source", "detail-type", "time")}
+        assert dead_letter["detail"].startswith('{"')
+        assert len(dead_letter["detail"]) == 125_000
+        assert dead_letter["detail_bytes"] > 900_000
+        assert count == 1_000_000
+    else:
+        assert dead_letter["event"] == bad
+
+
 def test_reused_event_id_becomes_a_dead_letter(queue: str) -> None:
     conversation = create()
     receive(received(conversation_id=conversation["id"]))
@@ -102,7 +149,7 @@ def test_reused_event_id_becomes_a_dead_letter(queue: str) -> None:
     assert dead_letter["reason"].startswith("Idempotency-Key: ")
 
 
-def test_conversation_of_another_user_becomes_a_dead_letter(queue: str) -> None:
+def test_event_for_another_users_conversation_becomes_a_dead_letter(queue: str) -> None:
     conversation = create("harry")
     receive(received(conversation_id=conversation["id"]))
     (dead_letter,) = dead_letters(queue)

@@ -46,7 +46,7 @@ LOAD: dict[str, Any] = {
 
 
 def collect(tmp_path: Path, *failed: tuple[str, str]) -> dict[str, Any]:
-    """Returns what a JUnit report contains of RECORDED, and of the *failed* tests, each with a class and a name."""
+    """Returns the content of a JUnit report with RECORDED and the *failed* tests, each a class and a name."""
     suite = ET.Element("testsuite")
     for recorded in RECORDED:
         properties = ET.SubElement(ET.SubElement(suite, "testcase", classname="tests", name="passed"), "properties")
@@ -103,13 +103,13 @@ def test_page_names_failed_tests(tmp_path: Path) -> None:
     ],
     ids=["wrong_response", "nothing_written", "memory_grows", "memory_not_measured"],
 )
-def test_failed_load_does_not_hold(change: dict[str, Any], holds: list[bool], tmp_path: Path) -> None:
+def test_failed_load_counts_as_failed(change: dict[str, Any], holds: list[bool], tmp_path: Path) -> None:
     found = LOAD | change
     assert [is_held for *_, is_held in report.results("load", found)] == holds
     assert report.write(tmp_path, "load", found).read_text().count("**FAILED**") == 1
 
 
-def test_untried_suite_does_not_hold(tmp_path: Path) -> None:
+def test_missing_suite_counts_as_failed(tmp_path: Path) -> None:
     file = tmp_path / "junit.xml"
     file.write_text("<testsuites/>")
     assert [holds for *_, holds in report.results("faults", report.collect([file]))] == [False, False]

@@ -15,7 +15,7 @@ def test_filters_have_54_combinations() -> None:
 
 def test_conversation_call_makes_one_request(wire: Wire) -> None:
     conversation = create()
-    assert wire.requests == ["PutItem"]
+    assert wire.requests == ["TransactWriteItems"]
     for _ in ("first", "replay"):
         wire.reset()
         call("create_conversation", body="contact_id=harry", headers={"Idempotency-Key": "a key"})

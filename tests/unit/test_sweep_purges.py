@@ -1,11 +1,12 @@
 """The scheduled sweep of purges."""
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from tests import tables
-from tests.handlers import create, send, sweep
+from tests.handlers import Context, call, create, handler, list_messages, send, sweep
 from tests.unit.test_purge_messages import deleted_conversation
-from tests.wire import Wire, error_response
+from tests.wire import Wire, error_response, response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
@@ -28,11 +29,11 @@ def test_only_messages_of_deleted_conversations_are_purged() -> None:
     assert len(tables.messages()) == 1
 
 
-def test_young_tombstone_is_kept(wire: Wire) -> None:
+def test_sweep_waits_until_tombstone_is_settled(wire: Wire) -> None:
     conversation = deleted_conversation(2)
     sweep()
-    assert (tables.messages(), len(tables.tombstones())) == ([], 1)
-    # A transaction may release the conversation before it has written its message.
+    assert (len(tables.messages()), len(tables.tombstones())) == (2, 1)
+    # A send that was in flight may become visible shortly after the delete.
     tables.put_message(*conversation)
     tables.age_tombstones()
     sweep()
@@ -40,7 +41,7 @@ def test_young_tombstone_is_kept(wire: Wire) -> None:
     assert all(body.get("ConsistentRead") for body in wire.bodies if "KeyConditionExpression" in body)
 
 
-@pytest.mark.parametrize("operation", ["Query", "DeleteItem"])
+@pytest.mark.parametrize("operation", ["Query", "BatchWriteItem"])
 @pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
 def test_failed_purge_does_not_stop_the_others(
     operation: str, code: str, wire: Wire, caplog: pytest.LogCaptureFixture
@@ -62,6 +63,96 @@ def test_failed_purge_does_not_stop_the_others(
     assert (tables.messages(), tables.tombstones()) == ([], [])
 
 
+def test_restored_conversation_is_not_purged() -> None:
+    conversation = create()
+    sent = send(conversation)
+    rows = tables.user_rows("kevin")
+    call("delete_conversation", id=conversation["id"])
+    tables.put_rows({"conversations": rows["conversations"]})
+    for _ in ("young", "old"):
+        sweep()
+        assert list_messages() == [sent]
+        tables.age_tombstones()
+    assert call("delete_conversation", id=conversation["id"]).status == 204
+    tables.age_tombstones()
+    sweep()
+    assert (tables.messages(), tables.tombstones()) == ([], [])
+
+
+def test_huge_conversation_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch, wire: Wire) -> None:
+    monkeypatch.setattr("coherent.messages.purge._TURN_SECONDS", 0.05)
+    monkeypatch.setattr("coherent.storage.tombstones.PARTITIONS", ("purge#00",))
+    monkeypatch.setattr("functions.sweep_purges.app.PARTITIONS", ("purge#00",))
+    user, id = deleted_conversation(0)
+    tables.age_tombstones()
+    for _ in range(20):
+        deleted_conversation(1)
+    tables.age_tombstones()
+    key = {"user_conversation": {"S": f"{user}#{id}"}, "id": {"S": "0" * 16}}
+
+    def always_more(request: AWSPreparedRequest) -> AWSResponse | None:
+        is_page = wire.requests[-1] == "Query" and key["user_conversation"]["S"] in str(wire.bodies[-1])
+        return response(request, {"Items": [key], "Count": 1}) if is_page else None
+
+    wire.fault = always_more
+    # The sweep ends 50 s before its time is up.
+    sweep(51)
+    assert tables.messages() == []
+    assert f"{user}#{id}" in tables.tombstones()
+
+
+def test_tombstones_are_spread_and_the_oldest_is_first(wire: Wire) -> None:
+    deleted = [deleted_conversation(0) for _ in range(64)]
+    partitions = {
+        write["Put"]["Item"]["user_id"]["S"]
+        for body in wire.bodies
+        for write in body.get("TransactItems", [])
+        if "Put" in write and write["Put"]["Item"]["user_id"]["S"] != "kevin"
+    }
+    # All sixteen with a probability of 0.74; a single one would take only 500 deletions a second.
+    assert len(partitions) > 8
+    assert {f"{user}#{id}" for user, id in deleted} == set(tables.tombstones())
+
+
+def test_tombstones_that_cannot_be_deleted_wait_for_the_next_sweep(wire: Wire) -> None:
+    for _ in range(3):
+        deleted_conversation(0)
+    tables.age_tombstones()
+    wire.fault = lambda request: (
+        error_response(request, 400, "AccessDeniedException") if wire.requests[-1] == "BatchWriteItem" else None
+    )
+    with pytest.raises(RuntimeError, match="purges failed"):
+        sweep()
+    wire.fault = None
+    assert len(tables.tombstones()) == 3
+    sweep()
+    assert tables.tombstones() == []
+
+
+def test_settled_tombstones_cost_a_query_each_and_are_deleted_in_batches(
+    monkeypatch: pytest.MonkeyPatch, wire: Wire
+) -> None:
+    monkeypatch.setattr("coherent.storage.tombstones.PARTITIONS", ("purge#00",))
+    monkeypatch.setattr("functions.sweep_purges.app.PARTITIONS", ("purge#00",))
+    for _ in range(60):
+        deleted_conversation(0)
+    tables.age_tombstones()
+    wire.reset()
+    sweep()
+    assert tables.tombstones() == []
+    assert (wire.requests.count("Query"), wire.requests.count("BatchWriteItem")) == (61, 3)
+    assert len(wire.requests) == 64
+
+
+def test_four_sweeps_cover_all_partitions() -> None:
+    for _ in range(64):
+        deleted_conversation(0)
+    tables.age_tombstones()
+    for quarter in range(4):
+        handler("sweep_purges")({"quarter": quarter}, Context())
+    assert tables.tombstones() == []
+
+
 @pytest.mark.parametrize("seconds", [11, 49])
 def test_sweep_stops_when_time_is_up(seconds: float, wire: Wire) -> None:
     for _ in range(3):
@@ -69,5 +160,5 @@ def test_sweep_stops_when_time_is_up(seconds: float, wire: Wire) -> None:
     tables.age_tombstones()
     wire.reset()
     sweep(seconds)
-    assert wire.requests == ["Query"]
+    assert wire.requests == ["Query"] * 16
     assert (len(tables.messages()), len(tables.tombstones())) == (3, 3)

@@ -139,7 +139,9 @@ def test_failed_events_are_retried_then_kept_as_dead_letters() -> None:
 
 def test_purge_and_sweep_have_five_minutes() -> None:
     assert FUNCTIONS["PurgeMessages"]["Timeout"] == FUNCTIONS["SweepPurges"]["Timeout"] == 300
-    assert FUNCTIONS["SweepPurges"]["Events"]["Every5Minutes"]["Properties"] == {"Schedule": "rate(5 minutes)"}
+    schedules = [event["Properties"] for event in FUNCTIONS["SweepPurges"]["Events"].values()]
+    assert {schedule["Schedule"] for schedule in schedules} == {"rate(5 minutes)"}
+    assert [json.loads(schedule["Input"]) for schedule in schedules] == [{"quarter": number} for number in range(4)]
 
 
 def test_clients_may_request_every_scope() -> None:

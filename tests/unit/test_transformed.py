@@ -6,6 +6,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 import pytest
+from coherent.http.endpoint import EXPOSED_HEADERS
 
 from tests import tables as contents
 from tests.grants import CODEDEPLOY_GRANTS, COMMON_GRANTS, GRANTS, HOOK, KEY_GRANTS, RELEASED, WILDCARDS
@@ -93,7 +94,7 @@ def granted(role: Any) -> dict[str, set[str]]:
 
 def parse_error(text: str) -> tuple[str, str]:
     """Returns the type and the documentation URL of an error body."""
-    # API Gateway replaces the variable by its own message in quotes.
+    # API Gateway replaces the variable with its own message in quotes.
     error = json.loads(text.replace("$context.error.messageString", '"message"'))
     assert error.keys() == {"type", "message", "documentation_url"}
     assert error["message"]
@@ -141,6 +142,7 @@ def test_gateway_response_has_the_shape_of_all_errors(response: str) -> None:
     headers = {name.rpartition(".")[2]: value for name, value in deployed["responseParameters"].items()}
     assert headers["X-Request-Id"] == "context.requestId"
     assert headers["Access-Control-Allow-Origin"] == f"'{OTHERS['AllowedOrigin']}'"
+    assert headers["Access-Control-Expose-Headers"] == f"'{EXPOSED_HEADERS}'"
     assert ("Retry-After" in headers) == (status in {429, 503})
     assert ("WWW-Authenticate" in headers) == (status == 401)
 
@@ -150,8 +152,8 @@ def test_gateway_responses_cover_all_errors() -> None:
     assert definition("others")["x-amazon-apigateway-gateway-responses"].keys() == GATEWAY_RESPONSES.keys()
 
 
-def test_stage_always_has_the_newest_definition() -> None:
-    # SAM deploys the API anew when its definition changes, but compares it before parameters have values.
+def test_stage_is_redeployed_on_every_deployment() -> None:
+    # SAM redeploys the API when its definition changes, but compares it before parameters have values.
     (api,) = [r for r in transform()["Resources"].values() if r["Type"] == "AWS::ApiGateway::RestApi"]
     parameters = {name for name, _ in references(api)} & TEMPLATE["Parameters"].keys()
     assert not parameters or TEMPLATE["Resources"]["Api"]["Properties"].get("AlwaysDeploy") is True
@@ -390,7 +392,7 @@ def test_firewall_samples_do_not_contain_tokens() -> None:
     ]
 
 
-@pytest.mark.parametrize(("rule", "status"), [("rate", 429), ("size", 413)])
+@pytest.mark.parametrize(("rule", "status"), [("rate", 429)])
 def test_firewall_response_has_the_shape_of_all_errors(rule: str, status: int) -> None:
     firewall = the_only("others", "WAFv2::WebACL")
     (response,) = [given["Action"]["Block"]["CustomResponse"] for given in firewall["Rules"] if given["Name"] == rule]
@@ -412,12 +414,12 @@ def test_stack_without_canary_has_no_codedeploy_resources() -> None:
     assert not [name for name in resources if name.startswith((HOOK, "Deployment"))]
 
 
-def test_hook_itself_is_released_at_once() -> None:
+def test_hook_is_released_without_a_canary() -> None:
     assert "UpdatePolicy" not in whole_stack(**SETTINGS["canary"])["Resources"][f"{HOOK}Aliaslive"]
 
 
 @pytest.mark.parametrize("function", sorted(RELEASED))
-def test_new_version_is_exercised_then_canaried_and_rolled_back(function: str) -> None:
+def test_canary_runs_hook_and_rolls_back_on_alarm(function: str) -> None:
     alias = whole_stack(**SETTINGS["canary"])["Resources"][f"{function}Aliaslive"]
     assert named(alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]) == {
         "ApplicationName": "ServerlessDeploymentApplication",
@@ -435,7 +437,7 @@ def test_new_version_is_exercised_then_canaried_and_rolled_back(function: str) -
 
 
 @pytest.mark.parametrize("alarm", sorted(ROLLBACK_ALARMS))
-def test_rollback_alarm_goes_off_within_the_canary(alarm: str) -> None:
+def test_rollback_alarm_fires_within_the_canary(alarm: str) -> None:
     given = of_type("canary", "CloudWatch::Alarm")[alarm]
     for group in of_type("canary", "CodeDeploy::DeploymentGroup").values():
         minutes = int(re.sub(CANARY_CONFIG, r"\1", group["DeploymentConfigName"]))
@@ -468,7 +470,7 @@ def test_template_has_no_circular_dependencies(settings: str) -> None:
         name: {*as_list(resource.get("DependsOn", [])), *(found for found, _ in references(resource))}
         for name, resource in resources.items()
     }
-    # Raises an error that names a circle.
+    # Raises an error that names a cycle.
     TopologicalSorter({name: found & resources.keys() for name, found in needed.items()}).prepare()
 
 

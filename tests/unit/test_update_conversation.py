@@ -1,6 +1,7 @@
 """PUT /v1/conversations/{id}."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 TAKES = "this call takes pinned_message_id, is_pinned, is_muted, archived_at, last_opened_at"
 BOOLEAN = "must be true or false"
-SECONDS = "must be a whole number of Unix seconds before the year 10000, or null"
+SECONDS = "must be a whole number of Unix seconds, from 0 to 253402300799 (the end of the year 9999), or null"
 ID = "must be an id of 16 letters and digits, or null"
 NOTHING = "pinned_message_id, is_pinned, is_muted, archived_at, last_opened_at: at least one of them must be given"
 
@@ -125,7 +126,7 @@ def test_missing_message_to_pin_is_reported_during_a_conflict(wire: Wire) -> Non
     assert response.status == 400
 
 
-def test_lasting_concurrent_updates_during_pinning_return_503(wire: Wire) -> None:
+def test_persistent_concurrent_updates_during_pinning_return_503(wire: Wire) -> None:
     conversation = create()
     message = send(conversation)
 
@@ -148,7 +149,7 @@ def test_transaction_conflict_is_retried(code: str, wire: Wire) -> None:
     assert update(created, is_muted=True) == created | {"is_muted": True}
 
 
-def test_lasting_transaction_conflict_returns_503(wire: Wire) -> None:
+def test_persistent_transaction_conflict_returns_503(wire: Wire) -> None:
     created = create()
     wire.fault = lambda request: error_response(request, 400, "TransactionConflictException")
     assert call("update_conversation", id=created["id"], body="is_muted=true").status == 503
@@ -259,7 +260,7 @@ def test_updates_of_different_attributes_are_both_kept() -> None:
     assert update(created, is_pinned=True) == created | {"is_muted": True, "is_pinned": True}
 
 
-CHANGED = "If-Match: must name the conversation's present ETag; it has changed, so retrieve it again"
+CHANGED = "If-Match: must name the current ETag; the conversation has changed, so retrieve it again"
 
 
 @pytest.mark.parametrize("condition", ['"2"', '"1", "2"', "*", '"x","2"', ", ".join([f'"{n}"' for n in range(2, 102)])])
@@ -270,12 +271,42 @@ def test_matching_if_match_updates(condition: str) -> None:
     assert response.headers["ETag"] == '"3"'
 
 
-@pytest.mark.parametrize("condition", ['"1"', '"3"', 'W/"2"', '"x"', '""', '"0"', f'"{"9" * 400}"'])
+@pytest.mark.parametrize("condition", ['"1"', '"3"', '"x"', '""', '"0"', f'"{"9" * 400}"'])
 def test_stale_if_match_returns_412(condition: str) -> None:
     created = update(create(), is_pinned=True)
     response = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
     assert (response.status, response.message) == (412, CHANGED)
     assert list_conversations() == [created]
+
+
+@pytest.mark.parametrize("condition", ['W/"2"', 'W/"2", W/"3"', '"1", W/"2"'])
+def test_weak_if_match_never_matches(condition: str) -> None:
+    created = update(create(), is_pinned=True)
+    response = call("update_conversation", id=created["id"], body="is_muted=true", headers={"If-Match": condition})
+    assert (response.status, response.message) == (
+        412,
+        "If-Match: must name a strong ETag, since a weak one never matches; leave out the W/ that a proxy added",
+    )
+    assert list_conversations() == [created]
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"), [('"2"', 412), ('W/"2"', 412), ('"1",, "2"', 412), ("*", 412), ('"1"', 200), ('"x"', 200)]
+)
+@pytest.mark.parametrize("endpoint", ["update_conversation", "delete_conversation"])
+def test_if_none_match_on_a_write_is_evaluated(endpoint: str, condition: str, status: int) -> None:
+    created = update(create(), is_pinned=True)
+    body = "is_muted=true" if endpoint == "update_conversation" else None
+    response = call(endpoint, id=created["id"], body=body, headers={"If-None-Match": condition})
+    if status == 412:
+        assert (response.status, response.message) == (
+            412,
+            "If-None-Match: must not name the current ETag of the conversation",
+        )
+        assert list_conversations() == [created]
+    else:
+        assert response.status in (200, 204)
+        assert list_conversations() != [created]
 
 
 @pytest.mark.parametrize("condition", ["", "2", '"2', "*,*", ", ".join(['"2"'] * 101)])
@@ -308,15 +339,41 @@ def test_update_without_a_change_succeeds() -> None:
     assert (response.status, response.body) == (200, created)
 
 
-# Without a condition the retry is applied a second time, which only increments the version.
-@pytest.mark.parametrize(("headers", "etag"), [({}, '"3"'), ({"If-Match": '"1"'}, '"2"')])
-def test_lost_response_is_retried(headers: dict[str, str], etag: str, wire: Wire) -> None:
+@pytest.mark.parametrize("headers", [{}, {"If-Match": '"1"'}])
+def test_lost_response_is_applied_once(headers: dict[str, str], wire: Wire) -> None:
     created = create()
     wire.lose_next_response()
     response = call("update_conversation", id=created["id"], body="is_muted=true", headers=headers)
     assert (response.status, response.body) == (200, created | {"is_muted": True})
-    assert response.headers["ETag"] == etag
+    assert response.headers["ETag"] == '"2"'
     assert list_conversations() == [response.body]
+
+
+def test_retry_does_not_undo_a_change_made_since(wire: Wire) -> None:
+    created = create()
+    wire.lose_next_response()
+    unmuted: list[dict[str, Any]] = []
+
+    def unmute_then_retry(request: AWSPreparedRequest) -> None:
+        del request
+        if wire.requests.count("UpdateItem") == 2:
+            wire.fault = None
+            unmuted.append(update(created, is_muted=False))
+
+    wire.fault = unmute_then_retry
+    response = call("update_conversation", id=created["id"], body="is_muted=true")
+    # The first attempt was applied before the other change, so the retry must not be.
+    assert (response.status, unmuted) == (503, [created])
+    assert list_conversations() == [created]
+
+
+def test_update_succeeds_although_another_clock_is_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    created = create()
+    ahead = time.time_ns() + 5_000_000_000
+    with monkeypatch.context() as clock:
+        clock.setattr("time.time_ns", lambda: ahead)
+        update(created, is_muted=True)
+    assert update(created, is_pinned=True) == created | {"is_muted": True, "is_pinned": True}
 
 
 @pytest.mark.parametrize(

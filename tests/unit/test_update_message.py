@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import tables
-from tests.handlers import JSON, Response, call, create, event, invoke, send
+from tests.handlers import JSON, Context, Response, call, create, event, handler, invoke, list_messages, send
 from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
@@ -19,7 +19,7 @@ REACTIONS = (
     "characters without white space or control characters, and who reacted, where null is the user; "
     "in a form, reactions[heart][]=harry"
 )
-SECONDS = "read_at: must be a whole number of Unix seconds before the year 10000, or null"
+SECONDS = "read_at: must be a whole number of Unix seconds, from 0 to 253402300799 (the end of the year 9999), or null"
 ALL_CHANGES: dict[str, Any] = {
     "message": "Merry Christmas!",
     "reactions": [{"reaction": "❤️", "contact_id": "harry"}, {"reaction": "heart", "contact_id": None}],
@@ -34,7 +34,7 @@ BAD_REACTIONS: list[Any] = [
     [{"reaction": "heart", "contact_id": ""}],
     [{"reaction": "heart", "contact_id": "a b"}, {"reaction": 1, "contact_id": 1}],
     [{"reaction": "heart", "contact_id": None, "at": 1}],
-    [{"reaction": "heart", "contact_id": None}] * 65,
+    [{"reaction": str(number), "contact_id": None} for number in range(65)],
 ]
 
 
@@ -53,7 +53,10 @@ def test_only_the_given_attribute_changes(name: str) -> None:
     sent = send(create(), attachments=["x"])
     before = int(time.time())
     changed = put(sent["id"], **{name: ALL_CHANGES[name]}).body
-    assert before <= changed["updated_at"] <= time.time()
+    if name in ("message", "attachments"):
+        assert before <= changed["updated_at"] <= time.time()
+    else:
+        assert changed["updated_at"] is None
     assert changed == sent | {name: ALL_CHANGES[name], "updated_at": changed["updated_at"]}
     response = put(sent["id"], **ALL_CHANGES)
     assert response.body == sent | ALL_CHANGES | {"updated_at": response.body["updated_at"]}
@@ -61,6 +64,73 @@ def test_only_the_given_attribute_changes(name: str) -> None:
     back = put(sent["id"], **{name: sent[name]}).body
     assert back == response.body | {name: sent[name], "updated_at": back["updated_at"]}
     assert call("retrieve_message", id=sent["id"]).body == back
+
+
+def received(**detail: object) -> dict[str, Any]:
+    """Returns a message that harry sent to kevin."""
+    sample = event("receive_message")
+    contents = {"user_id": "kevin", "conversation_id": create()["id"], "contact_id": "harry", "message": "hello"}
+    sample["detail"] = contents | detail
+    handler("receive_message")(sample, Context(25))
+    return list_messages()[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"message": "forged"}, "message"),
+        ({"attachments": []}, "attachments"),
+        ({"message": "forged", "attachments": ["x"], "read_at": 1}, "attachments, message"),
+        ({"message": "hello"}, "message"),
+    ],
+    ids=str,
+)
+def test_user_cannot_edit_a_contacts_message(changes: dict[str, Any], names: str) -> None:
+    message = received()
+    response = put(message["id"], **changes)
+    assert (response.status, response.message) == (403, f"{names}: only the sender of a message can change this")
+    assert list_messages() == [message]
+
+
+def test_user_can_read_and_react_to_a_contacts_message() -> None:
+    message = received()
+    changes: dict[str, Any] = {"reactions": ALL_CHANGES["reactions"], "read_at": 1}
+    assert put(message["id"], **changes).body == message | changes
+
+
+def test_repeated_reaction_is_stored_once() -> None:
+    heart, wave = {"reaction": "heart", "contact_id": None}, {"reaction": "wave", "contact_id": "harry"}
+    sent = send(create())
+    assert put(sent["id"], reactions=[heart, wave, heart, wave]).body["reactions"] == [heart, wave]
+    form = "reactions[heart][0]=&reactions[wave][1]=harry&reactions[heart][1]="
+    assert call("update_message", id=sent["id"], body=form).body["reactions"] == [heart, wave]
+
+
+EMPTY = "message: must not be empty without attachments"
+
+
+def test_message_may_be_empty_with_attachments_only() -> None:
+    conversation = create()
+    text, picture = send(conversation), send(conversation, "", attachments=["x"])
+    both = send(conversation, "hello", attachments=["x"])
+    for id, changes in (
+        (text["id"], {"message": ""}),
+        (picture["id"], {"attachments": []}),
+        (both["id"], {"message": "", "attachments": []}),
+    ):
+        assert (put(id, **changes).status, put(id, **changes).message) == (400, EMPTY)
+    assert put(both["id"], message="").body["message"] == ""
+    assert (put(both["id"], attachments=[]).status, put(both["id"], attachments=[]).message) == (400, EMPTY)
+    assert put(text["id"], message="", attachments=["x"]).status == 200
+    assert put(picture["id"], message="hello", attachments=[]).status == 200
+
+
+def test_concurrent_changes_cannot_empty_a_message(wire: Wire) -> None:
+    sent = send(create(), "hello", attachments=["x"])
+    wire.before("UpdateItem", lambda: put(sent["id"], attachments=[]))
+    response = put(sent["id"], message="")
+    assert (response.status, response.message) == (400, EMPTY)
+    assert call("retrieve_message", id=sent["id"]).body["message"] == "hello"
 
 
 def test_form_is_accepted() -> None:
@@ -107,7 +177,7 @@ def test_if_match_is_respected(condition: str, status: int) -> None:
     assert response.status == status
     if status == 412:
         assert response.message == (
-            "If-Match: must name the message's present ETag; it has changed, so retrieve it again"
+            "If-Match: must name the current ETag; the message has changed, so retrieve it again"
         )
 
 
@@ -146,12 +216,13 @@ def test_invalid_json_is_rejected(changes: dict[str, Any], message: str, wire: W
 @pytest.mark.parametrize("character", ["a", "🎄"])
 def test_largest_message_fits_a_row(character: str) -> None:
     conversation = create()
-    id = tables.put_message("kevin", conversation["id"], character * 10_000, [character * 2048] * 32)
-    # Close to the 64 KiB limit of a body, far below the 400 KB limit of a row.
-    reactions = [{"reaction": character * 64, "contact_id": character * 128}] * 64
-    body = json.dumps({"reactions": reactions}, ensure_ascii=False)
-    response = call("update_message", id=id, body=body, content_type=JSON)
-    assert (response.status, response.body["reactions"]) == (200, reactions)
+    attachment = character * (2048 // len(character.encode()))
+    reactions = [{"reaction": character * 64, "contact_id": f"{number:02}{character * 126}"} for number in range(64)]
+    changes: dict[str, Any] = {"message": character * 10_000, "attachments": [attachment] * 32, "reactions": reactions}
+    # Escaped, so close to the limit of a body; the row is far below the 400 KB limit of DynamoDB.
+    response = put(send(conversation)["id"], **changes)
+    assert response.status == 200
+    assert {name: response.body[name] for name in changes} == changes
 
 
 def test_concurrently_deleted_message_returns_404(wire: Wire) -> None:

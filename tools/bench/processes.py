@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from tools.bench import samples, targets
 from tools.local.environment import HOST
@@ -18,18 +18,12 @@ from tools.local.failure import Failure
 
 # Lambda gives a whole processor to this much memory, and to less memory in proportion.
 MB_OF_ONE_PROCESSOR = 1769
+NO_PROCESSOR_SHARE = "to limit a processor takes root and Linux control groups of version 1."
 
 _WORKER = Path(__file__).with_name("worker.py")
 _PERIOD_US = 20_000
 _PROCESSOR_GROUPS = Path("/sys/fs/cgroup/cpu")
 _RESPONSE_SECONDS, _STOP_SECONDS = 60, 30
-
-
-class Calls(NamedTuple):
-    """Seconds of wall time and CPU time of some calls."""
-
-    wall: float
-    cpu: float
 
 
 @contextmanager
@@ -64,11 +58,10 @@ def worker(
     query: dict[str, str] | None = None,
     prefix: Sequence[str] = (),
     network: Mapping[str, str] | None = None,
-) -> Iterator[Callable[..., Calls]]:
-    """Runs a fresh process, and gives a function that makes it call *endpoint* some times; the first call imports it.
+) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Runs a fresh process, and gives a function that makes it call *endpoint* and returns the seconds of wall and CPU.
 
-    DynamoDB is stubbed below botocore, unless *network* has the variables by which it is reached. The function raises
-    `Failure` if the last response is wrong.
+    The first call also imports the code. DynamoDB is stubbed, unless *network* has the variables to reach it by.
     """
     command = [*prefix, str(targets.python()), "-P", str(_WORKER)]
     environment = targets.environment(targets.path(target, endpoint)) | dict(network or {})
@@ -80,7 +73,7 @@ def worker(
         sent, received = process.stdin, process.stdout
         sent.write(json.dumps(setup) + "\n")
 
-        def call(calls: int = 1, **options: object) -> Calls:
+        def call(calls: int = 1, **options: object) -> dict[str, Any]:
             sent.write(json.dumps({"calls": calls} | options) + "\n")
             sent.flush()
             ready, _, _ = select.select([received], [], [], _RESPONSE_SECONDS)
@@ -88,10 +81,10 @@ def worker(
             if not line:
                 errors.seek(0)
                 raise Failure(f"{target} does not respond to {endpoint}: {errors.read().strip()[-2000:]}")
-            done = json.loads(line)
+            done: dict[str, Any] = json.loads(line)
             if calls and not samples.is_expected(endpoint, done["response"]):
                 raise Failure(f"{target} gave a wrong response to {endpoint}: {done['response']}")
-            return Calls(done["wall"], done["cpu"])
+            return done
 
         yield call
 
@@ -105,10 +98,7 @@ def free_port() -> int:
 
 @contextmanager
 def processor_share(memory_mb: int) -> Iterator[list[str] | None]:
-    """Gives the prefix of a command that limits it to the processor share that Lambda gives to so much memory.
-
-    Gives None if this machine cannot limit processors, which takes root and Linux control groups of version 1.
-    """
+    """Gives a prefix that limits a command to the processor share of so much memory, or None if it cannot."""
     group = _PROCESSOR_GROUPS / f"bench-{os.getpid()}"
     try:
         group.mkdir()
@@ -121,8 +111,5 @@ def processor_share(memory_mb: int) -> Iterator[list[str] | None]:
         yield ["/bin/sh", "-c", f'echo $$ > {group / "tasks"} && exec "$@"', "sh"]
     finally:
         # A killed process takes a moment to leave its group.
-        for _ in range(50):
-            with suppress(OSError):
-                group.rmdir()
-                break
-            time.sleep(0.1)
+        time.sleep(1)
+        group.rmdir()

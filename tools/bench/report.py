@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import statistics
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 Figures = Mapping[str, Mapping[str, float]]
 Samples = Mapping[str, Mapping[str, list[float]]]
 
-_VERSIONS = ("botocore", "boto3", "pydantic", "aws-lambda-powertools", "fastapi", "mangum", "chalice", "awslambdaric")
+_SHOWN = ("botocore", "boto3", "pydantic", "aws-lambda-powertools", "fastapi", "mangum", "chalice", "awslambdaric")
 _COLOURS = {BASELINE: "#c3cad2", "powertools": "#868e96", "fastapi": "#9aa5b1", "chalice": "#495057", OURS: "#d9480f"}
 
 
@@ -39,11 +38,12 @@ class Goal(NamedTuple):
     is_reached: bool
 
 
-class Section(NamedTuple):
-    """The section of one part: its Markdown and its goals."""
+class Unmeasurable(Exception):
+    """The machine lacks what a part needs; the report says so."""
 
-    text: str
-    goals: list[Goal]
+
+# The Markdown and the goals of one part.
+Section = tuple[str, list[Goal]]
 
 
 @dataclass
@@ -66,6 +66,11 @@ def at_most(measure: str, condition: str, target: float, measured: float) -> Goa
     return Goal(measure, condition, f"≤ {target:g}", f"{measured:.2f}", round(measured, 2) <= target)
 
 
+def holds(measure: str, condition: str, target: str, is_reached: bool) -> Goal:
+    """Returns a goal that is reached or not."""
+    return Goal(measure, condition, target, target if is_reached else f"not {target}", is_reached)
+
+
 def medians(samples: Samples) -> Figures:
     """Returns the median of each list of samples."""
     return {
@@ -86,13 +91,14 @@ def mean_ratio(figures: Figures, target: str) -> float:
 
 def spread(samples: Samples) -> str:
     """Describes the samples: how many they are, and how far they lie apart."""
-    cells = [sample for by_endpoint in samples.values() for sample in by_endpoint.values()]
-    fewest = min(map(len, cells))
-    if fewest < 2:
+    cells = [cell for by_endpoint in samples.values() for cell in by_endpoint.values()]
+    if len(cells[0]) < 2:
         return "One sample each."
-    quartiles = [statistics.quantiles(cell, n=4) for cell in cells]
-    middle = statistics.median((upper - lower) / median for lower, median, upper in quartiles)
-    return f"Medians of {fewest} or more samples, of which the middle half typically spans {middle:.0%}."
+    spreads = [(high - low) / middle for low, middle, high in (statistics.quantiles(cell, n=4) for cell in cells)]
+    return (
+        f"Medians of {min(map(len, cells))} or more samples, of which the middle half typically spans "
+        f"{statistics.median(spreads):.0%}."
+    )
 
 
 def table(header: Sequence[str], rows: Iterable[Iterable[object]], left: int = 1) -> str:
@@ -101,23 +107,23 @@ def table(header: Sequence[str], rows: Iterable[Iterable[object]], left: int = 1
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def ratio_table(figures: Figures, unit: str) -> str:
+def ratio_table(kinds: Mapping[str, Figures], unit: str) -> str:
     """Returns a table of the ratios to the baseline, with the figures themselves in parentheses."""
-    rows = [
-        [
-            short(endpoint),
-            *(
-                f"{ratios(figures, target)[endpoint]:.2f} ({figures[target][endpoint]:,.0f} {unit})"
-                for target in figures
-            ),
+    columns = [(kind, figures, target) for kind, figures in kinds.items() for target in figures]
+    rows = [[short(endpoint)] for endpoint in ENDPOINTS]
+    for row, endpoint in zip(rows, ENDPOINTS, strict=True):
+        row += [
+            f"{ratios(each, name)[endpoint]:.2f} ({_number(each[name][endpoint])} {unit})" for _, each, name in columns
         ]
-        for endpoint in figures[BASELINE]
-    ]
-    means = [f"**{mean_ratio(figures, target):.2f}**" for target in figures]
-    return table(["", *(NAMES[target] for target in figures)], [*rows, ["**geometric mean**", *means]])
+    means = ["**geometric mean**", *(f"**{mean_ratio(figures, name):.2f}**" for _, figures, name in columns)]
+    return table(["", *(f"{kind} {NAMES[name]}".strip() for kind, _, name in columns)], [*rows, means])
 
 
-def bars(panels: Mapping[str, Figures], unit: str, file: Path, *, logarithmic: bool = False) -> str:
+def _number(figure: float) -> str:
+    return f"{figure:,.{1 if figure < 20 else 0}f}"
+
+
+def bars(panels: Mapping[str, Figures], unit: str, file: Path) -> str:
     """Draws a panel of grouped bars for each title, and returns the Markdown that shows the file."""
     drawing = Figure(figsize=(9, 3.2 * len(panels)), layout="constrained")
     for axes, (title, figures) in zip(drawing.subplots(len(panels), squeeze=False).flat, panels.items(), strict=True):
@@ -132,7 +138,6 @@ def bars(panels: Mapping[str, Figures], unit: str, file: Path, *, logarithmic: b
         axes.set_xticks(range(len(groups)), [short(group) for group in groups])
         axes.set_title(title, fontsize=11, loc="left")
         axes.set_ylabel(unit)
-        axes.set_yscale("log" if logarithmic else "linear")
         axes.grid(axis="y", color="#e5e8eb", zorder=0)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(y=0.15)
@@ -148,15 +153,8 @@ def short(endpoint: str) -> str:
 
 def machine() -> str:
     """Describes the date, the machine, and the versions of what is measured."""
-    found = {
-        each.name.lower().replace("_", "-"): each.version for each in distributions(path=[str(targets.packages())])
-    }
-    processor = (
-        re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) if platform.system() == "Linux" else None
-    )
-    version = subprocess.check_output([str(targets.python()), "--version"], text=True).strip()
-    return (
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {processor[1] if processor else platform.machine()} with "
-        f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, {version}, "
-        f"{', '.join(f'{name} {found[name]}' for name in _VERSIONS)}."
-    )
+    packages = distributions(path=[str(targets.packages())])
+    versions = [f"{each.name} {each.version}" for each in packages if each.name.replace("_", "-") in _SHOWN]
+    python = subprocess.check_output([str(targets.python()), "--version"], text=True).strip()
+    system = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}"
+    return f"Measured on {datetime.now(UTC):%Y-%m-%d}: {system}, {python}, {', '.join(sorted(versions))}."

@@ -1,17 +1,16 @@
 """The real runtime: Lambda's runtime interface client under Lambda's emulator, with DynamoDB over TLS."""
 
-import http.client
 import itertools
 import json
 import platform
 import re
 import statistics
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import urllib3
 
 from tools.bench import fake_dynamodb, processes, report, samples, targets
 from tools.bench.targets import BASELINE, OURS, POWERTOOLS
@@ -24,7 +23,8 @@ MEMORY_MB = 512
 _TARGETS = (BASELINE, POWERTOOLS, OURS)
 _ROUNDS, _CALLS, _QUICK_CALLS = 3, 20, 5
 _TARGET = 1.0
-_SECONDS = 30
+_PATH = "/2015-03-31/functions/function/invocations"
+_UNTIL_READY = urllib3.Retry(total=None, connect=1500, backoff_factor=0.02, backoff_max=0.02)
 # The client and its dependencies. Lambda has it outside of layer and function, too.
 _CLIENT = ("awslambdaric", "runtime_client*", "simplejson", "snapshot_restore_py*")
 _DONE = re.compile(r"INVOKE RTDONE\(status: success, .*?duration: ([\d.]+)ms\)")
@@ -34,11 +34,10 @@ _TEXT = f"""\
 Lambda's runtime interface client under its runtime interface emulator, without Docker and SnapStart. DynamoDB is faked
 over TLS and responds after {fake_dynamodb.DELAY_SECONDS * 1000:g} ms; each target trusts the certificates that it is
 deployed with. *Cold* is what is billed for init and the first call, *warm* the duration of a later call. Figures are
-medians over {{rounds}} environments with {{calls}} warm calls each."""
+medians over the environments of each cell, {{rounds}}, and their warm calls, {{calls}} each."""
 _QUOTA = f"""\
 Lambda gives {MEMORY_MB} MB of memory {MEMORY_MB} / {processes.MB_OF_ONE_PROCESSOR} of a processor; a quota for each
 20 ms limits it here. Init has no more than that here, though Lambda may give it more."""
-_HEADER = ["", "cold: ours / baseline", "Powertools", "ours, ms", "warm: ours / baseline", "Powertools", "ours, ms"]
 
 
 class _Emulator(NamedTuple):
@@ -64,7 +63,7 @@ def measure(run: report.Run) -> report.Section:
         client = _client(Path(name))
         for processor, prefix in (("a whole processor", []), (f"the processor of {MEMORY_MB} MB", limit)):
             if prefix is None:
-                text.append("This machine cannot limit processors, so the processor of 512 MB was not measured.")
+                text.append(f"The processor of {MEMORY_MB} MB was not measured: {processes.NO_PROCESSOR_SHARE}")
                 continue
             emulator = _Emulator(_program(), client, prefix, Path(name) / "log")
             cold, warm, billed = (report.samples(_TARGETS) for _ in range(3))
@@ -74,34 +73,17 @@ def measure(run: report.Run) -> report.Section:
                 durations, bills = _live(emulator, target, endpoint, network(target), 1 + calls)
                 for figures, values in ((cold, bills[:1]), (warm, durations[1:]), (billed, bills[1:])):
                     figures[target][endpoint] += values
-            run.figures["runtime"] = {name: statistics.fmean(bills) for name, bills in billed[OURS].items()}
-            both = {"cold start": report.medians(cold), "warm call": report.medians(warm)}
+            run.figures["runtime"] = {endpoint: statistics.fmean(bills) for endpoint, bills in billed[OURS].items()}
+            both = {"cold": report.medians(cold), "warm": report.medians(warm)}
             condition = f"Lambda's runtime with TLS and {processor}, mean of five endpoints"
             goals += [
-                report.at_most(f"{kind} / baseline", condition, _TARGET, report.mean_ratio(figures, OURS))
-                for kind, figures in both.items()
+                report.at_most(f"{name} / baseline", condition, _TARGET, report.mean_ratio(figures, OURS))
+                for name, figures in zip(("cold start", "warm call"), both.values(), strict=True)
             ]
-            panels[f"Warm call with TLS and {processor}"] = both["warm call"]
-            rows = [
-                [report.short(endpoint), *(cell for figures in both.values() for cell in _cells(figures, endpoint))]
-                for endpoint in samples.ENDPOINTS
-            ]
-            means = [
-                cell
-                for figures in both.values()
-                for cell in (*(f"**{report.mean_ratio(figures, target):.2f}**" for target in (OURS, POWERTOOLS)), "")
-            ]
-            text += [
-                f"With {processor}.{f' {_QUOTA}' if prefix else ''}",
-                report.table(_HEADER, [*rows, ["**geometric mean**", *means]]),
-            ]
+            panels[f"Warm call with TLS and {processor}"] = both["warm"]
+            text += [f"With {processor}.{f' {_QUOTA}' if prefix else ''}", report.ratio_table(both, "ms")]
     text.append(report.bars(panels, "milliseconds", run.folder / "runtime.png"))
-    return report.Section("\n\n".join(text), goals)
-
-
-def _cells(figures: report.Figures, endpoint: str) -> list[str]:
-    ratios = [f"{report.ratios(figures, target)[endpoint]:.2f}" for target in (OURS, POWERTOOLS)]
-    return [*ratios, f"{figures[OURS][endpoint]:.1f}"]
+    return "\n\n".join(text), goals
 
 
 def _program() -> Path:
@@ -110,7 +92,7 @@ def _program() -> Path:
     pattern = f"lib/python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-{architecture}"
     found = list(SAM.parent.parent.glob(pattern))
     if platform.system() != "Linux" or not found:
-        raise Failure(f"Lambda's emulator does not run on {platform.system()} with {platform.machine()}.")
+        raise report.Unmeasurable(f"Lambda's emulator does not run on {platform.system()} {platform.machine()}.")
     return found[0]
 
 
@@ -137,36 +119,21 @@ def _live(
         f"{HOST}:{api_port}",
     ]
     function = [*emulator.prefix, str(targets.python()), "-m", "awslambdaric", "app.handler"]
+    pool = urllib3.HTTPConnectionPool(HOST, port, timeout=30, retries=_UNTIL_READY)
     with (
         emulator.log.open("wb") as log,
         processes.running([emulator.program, *addresses, *function], environment, log, log),
     ):
-        try:
-            for response in _invoke(port, samples.event(endpoint), calls):
-                if not samples.is_expected(endpoint, response):
-                    raise Failure(f"{target} gave a wrong response to {endpoint}: {json.dumps(response)[:500]}")
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            tail = emulator.log.read_text(errors="replace")[-1000:]
-            raise Failure(f"The environment of {target} failed at {endpoint}: {error!r}. {tail}") from error
+        for _ in range(calls):
+            try:
+                response = pool.request("POST", _PATH, body=json.dumps(samples.event(endpoint))).json()
+            except (urllib3.exceptions.HTTPError, ValueError) as error:
+                raise Failure(f"{target} failed at {endpoint}: {error}. {emulator.log.read_text()[-1000:]}") from error
+            if not samples.is_expected(endpoint, response):
+                raise Failure(f"{target} gave a wrong response to {endpoint}: {json.dumps(response)[:500]}")
+    pool.close()
     text = emulator.log.read_text(errors="replace")
     durations, billed = (list(map(float, pattern.findall(text))) for pattern in (_DONE, _BILLED))
     if not len(durations) == len(billed) == calls:
         raise Failure(f"Lambda's emulator reports {len(durations)} of {calls} calls.")
     return durations, billed
-
-
-def _invoke(port: int, event: Mapping[str, Any], times: int) -> Iterator[dict[str, Any]]:
-    """Yields the responses of the function to *event*."""
-    deadline = time.monotonic() + _SECONDS
-    with closing(http.client.HTTPConnection(HOST, port, timeout=_SECONDS)) as connection:
-        while True:
-            try:
-                connection.connect()
-                break
-            except ConnectionRefusedError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-        for _ in range(times):
-            connection.request("POST", "/2015-03-31/functions/function/invocations", json.dumps(event))
-            yield json.loads(connection.getresponse().read())

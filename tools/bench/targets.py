@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tools.local.environment import ROOT, SAM, UV, of_build
@@ -15,13 +16,8 @@ from tools.local.failure import Failure
 # Lambda's Python, as in `template.yaml`.
 VERSION = "3.13"
 OURS, BASELINE, POWERTOOLS = "ours", "baseline", "powertools"
-NAMES = {
-    BASELINE: "baseline",
-    POWERTOOLS: "Powertools resolver",
-    "fastapi": "FastAPI + Mangum",
-    "chalice": "Chalice",
-    OURS: "ours",
-}
+NAMES = {BASELINE: BASELINE, POWERTOOLS: "Powertools resolver", "fastapi": "FastAPI + Mangum", "chalice": "Chalice"}
+NAMES[OURS] = OURS
 
 _TOOLS = ROOT / ".tools"
 _BUILD = _TOOLS / "bench-build"
@@ -34,12 +30,9 @@ _CODE = Path(__file__).parent / "frameworks"
 def python() -> Path:
     """Returns the Python that is measured: Lambda's minor version if it is installed, else the running one."""
     for candidate in (f"python{VERSION}", f"{_output('pyenv', 'prefix', VERSION)}/bin/python"):
-        # Either may be a shim, so it is asked for the program behind it and its version.
-        found = _output(
-            candidate, "-c", "import os, sys; print(os.path.realpath(sys.executable), *sys.version_info[:2])"
-        )
-        if found.endswith(f" {VERSION.replace('.', ' ')}"):
-            return Path(found.rsplit(" ", 2)[0])
+        # Either may be a shim of pyenv.
+        if _output(candidate, "--version").startswith(f"Python {VERSION}."):
+            return Path(_output(candidate, "-c", "import os, sys; print(os.path.realpath(sys.executable))"))
     return Path(sys.executable).resolve()
 
 
@@ -75,20 +68,14 @@ def environment(import_path: Sequence[Path]) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(map(str, import_path)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_SESSION_TOKEN": "testing",
-        "AWS_REGION": "eu-west-1",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"), "testing"),
+        **dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), "eu-west-1"),
+        **dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull),
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python{VERSION}",
         "AWS_LAMBDA_FUNCTION_NAME": "measured",
         "ALLOWED_ORIGIN": "*",
         "DOCUMENTATION_URL": "https://protocol.chat/docs/errors",
-        "POWERTOOLS_SERVICE_NAME": "conversations",
-        "POWERTOOLS_METRICS_NAMESPACE": "conversations",
+        **dict.fromkeys(("POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"), "conversations"),
         "CONVERSATIONS_TABLE_NAME": "conversations",
         "MESSAGES_TABLE_NAME": "messages",
     }
@@ -96,46 +83,41 @@ def environment(import_path: Sequence[Path]) -> dict[str, str]:
 
 @functools.cache
 def _build() -> None:
-    digest = _digest(ROOT / "template.yaml", ROOT / "layers", ROOT / "functions")
-    if _is_current(_BUILD, digest):
-        return
-    command: list[str | Path] = [SAM, "build", "--build-dir", _BUILD, "--cache-dir", _TOOLS / "bench-cache"]
-    search = f"{UV.parent}{os.pathsep}{of_build().get('PATH', '')}"
-    settings = {"PATH": search, "LAYER_PYTHON": str(python()), "SAM_CLI_TELEMETRY": "0"}
-    _run([*command, "--config-file", ROOT / "samconfig.toml", "--config-env", "local"], settings)
-    (_BUILD / "digest").write_text(digest)
+    with _if_changed(_BUILD, ROOT / "template.yaml", ROOT / "layers", ROOT / "functions") as is_changed:
+        if is_changed:
+            command: list[str | Path] = [SAM, "build", "--build-dir", _BUILD, "--cache-dir", _TOOLS / "bench-cache"]
+            search = f"{UV.parent}{os.pathsep}{of_build().get('PATH', '')}"
+            settings = {"PATH": search, "LAYER_PYTHON": str(python()), "SAM_CLI_TELEMETRY": "0"}
+            _run([*command, "--config-file", ROOT / "samconfig.toml", "--config-env", "local"], settings)
 
 
 @functools.cache
 def _install() -> None:
-    digest = _digest(_LOCK, _CODE)
-    if _is_current(_FRAMEWORKS, digest):
-        return
-    shutil.rmtree(_FRAMEWORKS, ignore_errors=True)
-    for app in _CODE.glob("*/app.py"):
-        (_FRAMEWORKS / app.parent.name).mkdir(parents=True)
-        for source in (app, *_CODE.glob("*.py")):
-            shutil.copy(source, _FRAMEWORKS / app.parent.name)
-    install: list[str | Path] = [UV, "pip", "install", "--quiet", "--no-config", "--link-mode", "copy"]
-    install += ["--python", python(), "--target", _FRAMEWORKS / "packages", "--require-hashes", "-r", _LOCK]
-    _run(install)
-    # With the options that the layer is compiled with.
-    _run([python(), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", _FRAMEWORKS])
-    (_FRAMEWORKS / "digest").write_text(digest)
+    with _if_changed(_FRAMEWORKS, _LOCK, _CODE) as is_changed:
+        if is_changed:
+            shutil.rmtree(_FRAMEWORKS, ignore_errors=True)
+            for app in _CODE.glob("*/app.py"):
+                (_FRAMEWORKS / app.parent.name).mkdir(parents=True)
+                for source in (app, *_CODE.glob("*.py")):
+                    shutil.copy(source, _FRAMEWORKS / app.parent.name)
+            install: list[str | Path] = [UV, "pip", "install", "--quiet", "--no-config", "--link-mode", "copy"]
+            install += ["--python", python(), "--target", _FRAMEWORKS / "packages", "--require-hashes", "-r", _LOCK]
+            _run(install)
+            # With the options that the layer is compiled with.
+            _run([python(), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", _FRAMEWORKS])
 
 
-def _is_current(folder: Path, digest: str) -> bool:
-    file = folder / "digest"
-    return file.exists() and file.read_text() == digest
-
-
-def _digest(*sources: Path) -> str:
+@contextmanager
+def _if_changed(folder: Path, *sources: Path) -> Iterator[bool]:
+    """Gives whether *folder* was made of other sources; after the block it is made of these."""
     digest = hashlib.sha256(str(python()).encode())
     for source in sources:
         for file in [source] if source.is_file() else sorted(source.rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts:
                 digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+    made_of = folder / "digest"
+    yield not made_of.exists() or made_of.read_text() != digest.hexdigest()
+    made_of.write_text(digest.hexdigest())
 
 
 def _run(command: Sequence[str | Path], settings: dict[str, str] | None = None) -> None:

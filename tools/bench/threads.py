@@ -4,12 +4,10 @@ import itertools
 import random
 import statistics
 import time
-from collections.abc import Callable
 
 from tools.bench import fake_dynamodb, processes, report
 from tools.bench.runtime import MEMORY_MB
 from tools.bench.targets import OURS
-from tools.local.failure import Failure
 
 TITLE = "Threads of a filtered list"
 
@@ -30,30 +28,23 @@ as after a restore from a snapshot: each thread opens its own. The layer uses {_
 
 
 def measure(run: report.Run) -> report.Section:
-    """Measures all numbers of threads in alternation. Raises `Failure` if this machine cannot limit processors."""
+    """Measures all numbers of threads in alternation."""
     counts, calls = (_QUICK_COUNTS, _QUICK_CALLS) if run.quick else (_COUNTS, _CALLS)
     warm: dict[int, list[float]] = {count: [] for count in counts}
     anew: dict[int, list[float]] = {count: [] for count in counts}
     with fake_dynamodb.running() as network, processes.processor_share(MEMORY_MB) as prefix:
         if prefix is None:
-            raise Failure("This machine cannot limit processors: that takes root and control groups of version 1.")
+            raise report.Unmeasurable(processes.NO_PROCESSOR_SHARE)
         with processes.worker(OURS, "list_conversations", _QUERY, prefix, network(OURS)) as call:
             for _, count in run.progress.track(
                 list(itertools.product(range(_RECONNECTS), counts)), description="threads"
             ):
                 call(0, threads=count)
-                anew[count].append(_after_pause(call, reconnect=True))
-                _after_pause(call)
-                warm[count] += [_after_pause(call) for _ in range(calls)]
-    rows = [
-        [count, *(f"{statistics.median(taken) * 1000:.0f}" for taken in (warm[count], anew[count]))] for count in counts
-    ]
-    run.figures["threads"] = statistics.fmean(warm[_THREADS]) * 1000
+                for number in range(1 + calls):
+                    # Each call begins with a full quota of processor time.
+                    time.sleep(random.uniform(0.02, 0.04))  # noqa: S311 - not a secret
+                    (warm if number else anew)[count].append(call(1, reconnect=not number)["wall"] * 1000)
+    rows = [[count, *(f"{statistics.median(taken):.0f}" for taken in (warm[count], anew[count]))] for count in counts]
+    run.figures["threads"] = statistics.fmean(warm[_THREADS])
     text = [_TEXT.format(calls=len(warm[_THREADS])), report.table(["threads", "warm, ms", "reconnecting, ms"], rows)]
-    return report.Section("\n\n".join(text), [])
-
-
-def _after_pause(call: Callable[..., processes.Calls], **options: object) -> float:
-    """Returns the wall time of a call that begins with a full quota of processor time."""
-    time.sleep(random.uniform(0.02, 0.04))  # noqa: S311 - not a secret
-    return call(**options).wall
+    return "\n\n".join(text), []

@@ -2,7 +2,6 @@
 
 import time
 from contextlib import ExitStack
-from typing import Any
 
 from tools.bench import processes, report, samples
 from tools.bench.cold import CONDITION
@@ -21,10 +20,18 @@ cost all targets the same, so the ratios in Lambda's runtime, below, are nearer 
 
 def measure(run: report.Run) -> report.Section:
     """Measures one endpoint after the other, and all targets in alternation."""
-    taken: dict[str, Any] = {target: {} for target in NAMES}
+    taken = report.samples(NAMES)
+    rounds, calls = (_LEAST_ROUNDS, _QUICK_CALLS) if run.quick else (_MOST_ROUNDS, _CALLS)
     for endpoint in run.progress.track(samples.ENDPOINTS, description="warm calls"):
-        for target, sample in _microseconds(endpoint, quick=run.quick).items():
-            taken[target][endpoint] = sample
+        with ExitStack() as stack:
+            workers = {target: stack.enter_context(processes.worker(target, endpoint)) for target in NAMES}
+            for call in workers.values():
+                call(1 + calls)
+            end = time.monotonic() + _SECONDS_PER_ENDPOINT
+            for number in range(rounds):
+                if number < _LEAST_ROUNDS or time.monotonic() < end:
+                    for target, call in workers.items():
+                        taken[target][endpoint].append(call(calls)["cpu"] / calls * 1e6)
     figures = report.medians(taken)
     worst = max(report.ratios(figures, OURS).values())
     goals = [
@@ -36,20 +43,5 @@ def measure(run: report.Run) -> report.Section:
         cold = run.figures["cold"]
         panels = {"Cold start: CPU time": {name: report.ratios(cold, name) for name in NAMES}} | panels
     plot = report.bars(panels, "baseline = 1", run.folder / "cpu.png")
-    text = [f"{_TEXT} {report.spread(taken)}", report.ratio_table(figures, "µs"), plot]
-    return report.Section("\n\n".join(text), goals)
-
-
-def _microseconds(endpoint: str, *, quick: bool) -> dict[str, list[float]]:
-    """Returns the CPU time of a call in each round."""
-    taken: dict[str, list[float]] = {target: [] for target in NAMES}
-    rounds, calls = (_LEAST_ROUNDS, _QUICK_CALLS) if quick else (_MOST_ROUNDS, _CALLS)
-    with ExitStack() as stack:
-        workers = {target: stack.enter_context(processes.worker(target, endpoint)) for target in NAMES}
-        for call in workers.values():
-            call(1 + calls)
-        end = time.monotonic() + _SECONDS_PER_ENDPOINT
-        while len(taken[OURS]) < rounds and (len(taken[OURS]) < _LEAST_ROUNDS or time.monotonic() < end):
-            for target, call in workers.items():
-                taken[target].append(call(calls).cpu / calls * 1e6)
-    return taken
+    text = [f"{_TEXT} {report.spread(taken)}", report.ratio_table({"": figures}, "µs"), plot]
+    return "\n\n".join(text), goals

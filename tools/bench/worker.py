@@ -1,6 +1,5 @@
-"""Runs inside a measured process: imports a function, calls it and reports the time.
+"""Runs inside a measured process: imports a function, calls it and reports the time, one line of JSON after another.
 
-Reads the setup as the first line of JSON, then one line for each series of calls, and writes a line of JSON after each.
 Imports nothing of this repository and little else, so that the measured import finds nothing loaded.
 """
 
@@ -16,11 +15,8 @@ from types import SimpleNamespace
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import ModuleType
     from typing import Any
-
-    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 
 class Context:
@@ -43,9 +39,7 @@ class Stub:
         self._responses = {name: (headers, body.encode()) for name, (headers, body) in responses.items()}
         sys.meta_path.insert(0, self)
 
-    def find_spec(
-        self, name: str, path: "Sequence[str] | None", _target: object = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(self, name: str, path: "Any", _target: object = None) -> importlib.machinery.ModuleSpec | None:  # noqa: ANN401 - as importlib has it
         """Finds `botocore.httpsession` and patches it after its import."""
         spec = importlib.machinery.PathFinder.find_spec(name, path) if name == "botocore.httpsession" else None
         if spec is None or spec.loader is None:
@@ -59,14 +53,12 @@ class Stub:
         spec.loader.exec_module = execute_and_patch  # type: ignore[method-assign]
         return spec
 
-    def _send(self, request: "AWSPreparedRequest") -> "AWSResponse":
+    def _send(self, request: "Any") -> "Any":  # noqa: ANN401 - of botocore, which is not imported here
         target = request.headers["X-Amz-Target"]
-        operation = (target.decode() if isinstance(target, bytes) else str(target)).rpartition(".")[2]
+        operation = (target.decode() if isinstance(target, bytes) else target).rpartition(".")[2]
         headers, content = self._responses[operation]
-        response: AWSResponse = sys.modules["botocore.awsrequest"].AWSResponse(
-            request.url, 200, sys.modules["urllib3"].HTTPHeaderDict(headers), SimpleNamespace(stream=lambda: [content])
-        )
-        return response
+        headers, body = sys.modules["urllib3"].HTTPHeaderDict(headers), SimpleNamespace(stream=lambda: [content])
+        return sys.modules["botocore.awsrequest"].AWSResponse(request.url, 200, headers, body)
 
 
 def main() -> None:

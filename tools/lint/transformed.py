@@ -37,7 +37,7 @@ def transformed(parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
     """
     template = load(TEMPLATE)
     for name, value in (parameters or {}).items():
-        # The result depends on this value, whatever the conditions say, so no other value is allowed.
+        # The result depends on this value, not only on conditions, so no other value is allowed.
         template["Parameters"][name] |= {"Default": value, "AllowedValues": [value]}
     for part in (*template["Globals"].values(), *template["Resources"].values()):
         properties = part.get("Properties", part)

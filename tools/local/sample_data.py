@@ -8,6 +8,7 @@ from coherent.conversations.repository import ConversationRepository
 from coherent.errors import CoherentError, NotFound
 from coherent.messages.models import CreateMessage
 from coherent.messages.repository import MessageRepository
+from coherent.preconditions import ANY
 from coherent.storage.dynamodb import Tables
 from rich.progress import track
 
@@ -43,7 +44,7 @@ def fill(port: int, user: str, conversations: int, messages: int) -> None:
 
 
 def _fill(port: int, user: str, conversations: int, messages: int) -> None:
-    # By the repositories: the API only accepts a user's own messages, and half of these are from contacts.
+    # Uses the repositories: the API only accepts a user's own messages, and half of these are from contacts.
     user_id = str(users.claims(users.token(port, user))["sub"])
     outputs = stack.outputs(port)
     tables = Tables(aws_client("dynamodb", port), outputs["ConversationsTableName"], outputs["MessagesTableName"])
@@ -56,7 +57,7 @@ def _fill(port: int, user: str, conversations: int, messages: int) -> None:
         with suppress(NotFound):
             _set_flags(conversation_repository, user_id, id, number)
             ids[number] = id
-    # Conversation by conversation for each message, so that they are active at the same time.
+    # Each message goes to all conversations before the next one, so that they are active at the same time.
     steps = list(product(range(messages), ids))
     for message, number in track(steps, f"Messages of {user}"):
         attributes = {"conversation_id": ids[number], "message": _TEXTS[(number + message) % len(_TEXTS)]}
@@ -82,4 +83,4 @@ def _set_flags(repository: ConversationRepository, user_id: str, id: str, number
     if number % 5 == 2:
         changes["archived_at"] = conversation["created_at"]
     if changes and version == 1:
-        repository.update(user_id, id, UpdateConversation.parse(changes, text=False), None)
+        repository.update(user_id, id, UpdateConversation.parse(changes, text=False), ANY)

@@ -1,4 +1,4 @@
-"""Demo users: app clients of the stack's user pool, which get access tokens by client credentials."""
+"""Demo users: app clients of the stack's user pool, which get access tokens with client credentials."""
 
 import base64
 import json

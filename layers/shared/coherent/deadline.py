@@ -14,8 +14,8 @@ _ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)
 
 
 @contextmanager
-def of(context: "LambdaContext") -> Iterator[None]:
-    """Sets the deadline within the block to the moment at which Lambda stops the invocation of *context*."""
+def within(context: "LambdaContext") -> Iterator[None]:
+    """Sets the deadline to Lambda's timeout for the duration of the block."""
     token = _ends_at.set(time.monotonic() + context.get_remaining_time_in_millis() / 1000)
     try:
         yield

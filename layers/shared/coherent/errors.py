@@ -10,7 +10,7 @@ class CoherentError(Exception):
 
 
 class InvalidRequest(CoherentError):
-    """The request is malformed. Each of *faults* reads `<parameter>: <what would be right>`."""
+    """The request is malformed. Each fault reads `parameter: rule`."""
 
     def __init__(self, *faults: str) -> None:
         more = [f"and {len(faults) - MAX_FAULTS_IN_MESSAGE} more"] if len(faults) > MAX_FAULTS_IN_MESSAGE else []
@@ -39,18 +39,19 @@ class NotFound(CoherentError):
         super().__init__(f"{parameter}: no such {noun}")
 
 
-class Changed(CoherentError):
-    """The *noun* does not have the ETag that If-Match requires."""
+class Forbidden(CoherentError):
+    """The user may read the resource but not make this change."""
 
-    def __init__(self, noun: str) -> None:
-        super().__init__(f"If-Match: must name the {noun}'s present ETag; it has changed, so retrieve it again")
+
+class PreconditionFailed(CoherentError):
+    """A condition in If-Match or If-None-Match failed."""
 
 
 class IdempotencyKeyReused(CoherentError):
     """The user has already sent this idempotency key with different attributes."""
 
     def __init__(self) -> None:
-        super().__init__("Idempotency-Key: must be a new one for new attributes; this one was used with others")
+        super().__init__("Idempotency-Key: was already used with other attributes; use a new key")
 
 
 class BodyTooLarge(CoherentError):

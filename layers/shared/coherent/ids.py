@@ -12,13 +12,17 @@ PATTERN = "^[0-9A-Za-z]{16}$"
 RULE = "an id of 16 letters and digits"
 
 
-def new(now_ns: int) -> str:
+def new(now_ns: int, after: str | None = None) -> str:
     """Returns a new id for the time *now_ns* (nanoseconds since 1970, as `time.time_ns` returns).
 
-    Nine digits hold the microseconds and last until the year 2398. Seven digits are random: two ids of the same
-    microsecond collide once in 3.5 million million. The alphabet is in ASCII order, so DynamoDB sorts ids by time.
+    With *after* the id is greater than that one, even if that one comes from a clock that is ahead. Nine digits
+    are the microseconds and last until the year 2398. Seven digits are random: two ids of the same microsecond are
+    equal once in 3.5 trillion. The alphabet is in ASCII order, so DynamoDB sorts ids by time.
     """
-    return _digits(now_ns // 1000, _TIME_DIGITS) + _digits(secrets.randbelow(_BASE**_RANDOM_DIGITS), _RANDOM_DIGITS)
+    microseconds = now_ns // 1000
+    if after is not None:
+        microseconds = max(microseconds, _microseconds(after) + 1)
+    return _digits(microseconds, _TIME_DIGITS) + _digits(secrets.randbelow(_BASE**_RANDOM_DIGITS), _RANDOM_DIGITS)
 
 
 def is_id(text: object) -> bool:
@@ -28,10 +32,14 @@ def is_id(text: object) -> bool:
 
 def created_at(id: str) -> float:
     """Returns the creation time of *id* in seconds since 1970."""
+    return _microseconds(id) / 1_000_000
+
+
+def _microseconds(id: str) -> int:
     microseconds = 0
     for digit in id[:_TIME_DIGITS]:
         microseconds = microseconds * _BASE + _ALPHABET.index(digit)
-    return microseconds / 1_000_000
+    return microseconds
 
 
 def _digits(number: int, width: int) -> str:

@@ -26,7 +26,7 @@ class RequestCost(NamedTuple):
 
 @dataclass
 class Invocation:
-    """One invocation, as far as it is known yet.
+    """The log data of one invocation.
 
     *error* is the name of the exception that ended it, *purge_age* the age of the oldest tombstone in seconds.
     """
@@ -36,7 +36,7 @@ class Invocation:
     request_id: str = ""
     user_id: str | None = None
     purge_age: float | None = None
-    # Threads append to it, which a list allows.
+    # Several threads append to it; appending to a list is thread-safe.
     costs: list[RequestCost] = field(default_factory=list)
 
     @property
@@ -64,7 +64,7 @@ def hashed(user_id: str) -> str:
 
 
 class Meter:
-    """Measures the invocations of one function and writes one log line for each, also after an exception.
+    """Measures the invocations of one function and writes one log line for each, even after an exception.
 
     Metrics have the dimensions `service` (the stack) and `endpoint` (the function): `Requests`, `InvalidRequest` and
     `ApiError` (the error types of the API), `Latency` in milliseconds, DynamoDB's `ReadUnits`, `WriteUnits` and

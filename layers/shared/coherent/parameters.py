@@ -14,7 +14,7 @@ _INTEGER = re.compile("0|[1-9][0-9]{0,18}")
 _YEAR_10000 = 253_402_300_800
 
 NAME_RULE = "1 to 128 characters without white space or control characters"
-SECONDS_RULE = "a whole number of Unix seconds before the year 10000, or null"
+SECONDS_RULE = "a whole number of Unix seconds, from 0 to 253402300799 (the end of the year 9999), or null"
 
 
 class Context(TypedDict):
@@ -70,7 +70,7 @@ class Parameters(BaseModel):
 
     @classmethod
     def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:  # noqa: ARG003 - for subclasses
-        """Returns the faults of the combination of parameters in *given*, whatever their values."""
+        """Returns errors about which parameters are present, not about their values."""
         return []
 
     @classmethod
@@ -93,7 +93,7 @@ class PageParameters(Parameters):
 
     @property
     def is_backwards(self) -> bool:
-        """Whether the page ends before its cursor instead of starting after it."""
+        """Whether the client pages backwards."""
         return self.ending_before is not None
 
     @classmethod
@@ -104,7 +104,10 @@ class PageParameters(Parameters):
 
 
 class Changes(Parameters):
-    """A partial update: `model_fields_set` names the attributes to change; the others stay as they are."""
+    """A partial update: `model_fields_set` names the attributes to change; the others stay as they are.
+
+    Attribute names go into DynamoDB expressions as they are, so none may be a reserved word such as `name` or `status`.
+    """
 
     @classmethod
     def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:  # noqa: ARG003

@@ -74,6 +74,12 @@ def delete(user_id: str, id: str) -> bool:
     return True
 
 
+def existing(found: Any, error: Exception) -> Any:
+    if not found:
+        raise error
+    return found
+
+
 def key(user_id: str, id: str) -> dict[str, Any]:
     return {"user_id": {"S": user_id}, "id": {"S": id}}
 

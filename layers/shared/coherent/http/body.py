@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     P = TypeVar("P", bound=Parameters)
 
-MAX_BYTES = 64 * 1024
+# The longest message with the longest attachments fits in every encoding.
+MAX_BYTES = 512 * 1024
 JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
 
@@ -26,9 +27,13 @@ def parse(model: "type[P]", body: str, content_type: str, *, is_base64: bool) ->
     """
     if not body:
         return model.parse({}, text=True)
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type, *parameters = [part.strip().lower() for part in content_type.split(";")]
     if media_type not in (JSON, _FORM):
         raise errors.UnsupportedMediaType(f"Content-Type: must be {JSON} or {_FORM}")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8"):
+            raise errors.UnsupportedMediaType("Content-Type: the charset must be UTF-8")
     text = _decode(body, is_base64=is_base64)
     if media_type == JSON:
         return model.parse(_parse_json(text), text=False)

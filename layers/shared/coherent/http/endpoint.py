@@ -1,4 +1,4 @@
-"""The decorator that makes a Lambda handler of a function from `Request` to `Response`."""
+"""The `endpoint` decorator: turns a function of a `Request` into a Lambda handler."""
 
 import functools
 import os
@@ -14,7 +14,7 @@ from coherent.http.response import Response, of_error, proxy_response
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-_EXPOSED_HEADERS = "ETag, Idempotent-Replayed, Link, Location, Retry-After, X-Request-Id"
+EXPOSED_HEADERS = "ETag, Idempotent-Replayed, Link, Location, Retry-After, X-Request-Id"
 
 logger = Logger()
 
@@ -22,18 +22,19 @@ logger = Logger()
 def endpoint(
     name: str, *, takes_user: bool = True, takes_query: bool = False, takes_body: bool = False
 ) -> Callable[[Callable[[Request], Response]], Callable[[dict[str, Any], "LambdaContext"], dict[str, Any]]]:
-    """Makes a Lambda handler, whose metrics have *name* as their endpoint.
+    """Turns a function of a `Request` into a Lambda handler. *name* is the metric dimension `endpoint`.
 
-    The handler never raises. An `errors.CoherentError` becomes its 4xx or 503. Any other exception is logged with its
-    stack trace and becomes a 500. The handler requires an authenticated user unless *takes_user* is False, and rejects
-    a query string or body unless *takes_query* or *takes_body* is True.
+    The handler never raises, so Lambda's metric `Errors` counts only timeouts and crashes. An `errors.CoherentError`
+    becomes its 4xx or 503. Any other exception is logged with its stack trace and becomes a 500. The handler requires
+    an authenticated user unless *takes_user* is False, and rejects a query string or body unless *takes_query* or
+    *takes_body* is True.
     """
     meter = metrics.Meter(name)
     common_headers = {
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
         "Access-Control-Allow-Origin": os.environ["ALLOWED_ORIGIN"],
-        "Access-Control-Expose-Headers": _EXPOSED_HEADERS,
+        "Access-Control-Expose-Headers": EXPOSED_HEADERS,
     }
 
     def decorate(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], "LambdaContext"], dict[str, Any]]:
@@ -49,7 +50,7 @@ def endpoint(
                         request.require_no_query()
                     if not takes_body:
                         request.require_no_body()
-                    with deadline.of(context):
+                    with deadline.within(context):
                         response = handle(request)
                 except Exception as error:
                     if isinstance(error, errors.Unavailable):

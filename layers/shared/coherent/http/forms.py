@@ -5,27 +5,40 @@ from urllib.parse import parse_qsl
 
 from coherent import errors
 
-_ARRAY = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<key>[^\[\]]+)\])?\[\]")
+_ARRAY = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<key>[^\[\]]+)\])?\[(?P<index>[0-9]{0,4})\]")
 
 
 def parse(text: str) -> list[tuple[str, object]]:
     """Returns the attributes of a form: `a=1`, the array `a[]=1&a[]=2`, and the object of arrays `a[x][]=1&a[y][]=2`.
 
-    Raises `errors.InvalidRequest`.
+    Arrays may have indexes, as PHP and qs write them: `a[0]=1&a[1]=2`. Empty pairs are skipped. Raises
+    `errors.InvalidRequest`.
     """
+    if text.lstrip().startswith(("{", "[")):
+        raise errors.InvalidRequest("body: looks like JSON; send it with Content-Type: application/json")
+    pairs = "&".join(filter(None, text.split("&")))
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
+        named = parse_qsl(pairs, keep_blank_values=True, strict_parsing=True, errors="strict") if pairs else []
+    except UnicodeDecodeError:
+        raise errors.InvalidRequest("body: must be UTF-8, percent-encoded") from None
     except ValueError:
         raise errors.InvalidRequest("body: must be a well-formed form, such as is_pinned=true") from None
     attributes: list[tuple[str, object]] = []
-    arrays: dict[str, list[str]] = {}
-    objects: dict[str, dict[str, list[str]]] = {}
-    for name, value in pairs:
+    arrays: dict[str, dict[str | None, list[tuple[int, str]]]] = {}
+    for name, value in named:
         array = _ARRAY.fullmatch(name)
-        if not array:
+        if array is None:
             attributes.append((name, value))
-        elif array["key"] is None:
-            arrays.setdefault(array["name"], []).append(value)
         else:
-            objects.setdefault(array["name"], {}).setdefault(array["key"], []).append(value)
-    return [*attributes, *arrays.items(), *objects.items()]
+            elements = arrays.setdefault(array["name"], {}).setdefault(array["key"], [])
+            elements.append((int(array["index"] or len(elements)), value))
+    for name, keyed in arrays.items():
+        # A name that is both an array and an object is returned twice, which `body.parse_pairs` rejects.
+        attributes += [(name, _in_order(elements)) for key, elements in keyed.items() if key is None]
+        if objects := {key: _in_order(elements) for key, elements in keyed.items() if key is not None}:
+            attributes.append((name, objects))
+    return attributes
+
+
+def _in_order(elements: list[tuple[int, str]]) -> list[str]:
+    return [value for _, value in sorted(elements, key=lambda element: element[0])]

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from coherent import errors, ids
 from coherent.http import body, etags
+from coherent.preconditions import Preconditions
 
 if TYPE_CHECKING:
     from coherent.parameters import Parameters
@@ -64,7 +65,7 @@ class Request:
         return (self._event.get("pathParameters") or {}).get(name)
 
     def id(self, noun: str) -> str:
-        """Returns the path parameter `id`. Raises `errors.NotFound` of a *noun* if it is not a well-formed id."""
+        """Returns the path parameter `id`. Raises `errors.NotFound` for *noun* if it is malformed."""
         id = self.path_parameter("id")
         if not ids.is_id(id):
             raise errors.NotFound(noun)
@@ -84,15 +85,19 @@ class Request:
         )
 
     def links(self, ids: Sequence[str], *, has_more: bool) -> dict[str, str]:
-        """Returns the Link header (RFC 8288) of a page with these *ids*: the next and previous page, if they exist."""
-        if not ids:
-            return {}
+        """Returns the Link header (RFC 8288) of a page with these *ids*: the next and previous page, if they exist.
+
+        An empty page after a cursor links to the page before that cursor, so clients can poll with links.
+        """
         is_backwards = "ending_before" in self._query
+        cursor = (self._query.get("ending_before") or self._query.get("starting_after") or [""])[0]
         urls = {}
-        if has_more or is_backwards:
+        if ids and (has_more or is_backwards):
             urls["next"] = self._page_url("starting_after", ids[-1])
-        if has_more if is_backwards else "starting_after" in self._query:
+        if ids and (has_more if is_backwards else cursor):
             urls["prev"] = self._page_url("ending_before", ids[0])
+        elif not ids and cursor:
+            urls["prev"] = self._page_url("ending_before", cursor)
         links = ", ".join(f'<{url}>; rel="{relation}"' for relation, url in urls.items())
         return {"Link": links} if links else {}
 
@@ -120,22 +125,28 @@ class Request:
         return key
 
     @property
-    def expected_versions(self) -> set[int] | None:
-        """The versions that If-Match allows (RFC 9110, 13.1.1); None allows any. Raises `errors.InvalidRequest`."""
-        value = self._header("if-match")
-        tags = None if value is None else etags.parse("If-Match", value)
-        if tags is None:
-            return None
-        # If-Match compares strongly. Without a usable ETag: version 0, which no row has, so the condition fails.
-        return {tag.version for tag in tags if not tag.is_weak} or {0}
+    def preconditions(self) -> Preconditions:
+        """What If-Match and If-None-Match require of a write. Raises `errors.InvalidRequest`."""
+        match, none_match = self._tags("If-Match"), self._tags("If-None-Match")
+        allowed = None
+        if match is not None and not match.is_any:
+            # If-Match compares strongly. If no ETag is usable, use version 0, which never matches.
+            allowed = match.strong or frozenset([0])
+        return Preconditions(
+            allowed=allowed,
+            has_weak_tag=match is not None and bool(match.weak),
+            forbidden=none_match.strong | none_match.weak if none_match else frozenset(),
+            forbids_any=none_match is not None and none_match.is_any,
+        )
 
     def is_not_modified(self, version: int) -> bool:
         """Returns whether If-None-Match names *version* (RFC 9110, 13.1.2). Raises `errors.InvalidRequest`."""
-        value = self._header("if-none-match")
-        if value is None:
-            return False
-        tags = etags.parse("If-None-Match", value)
-        return tags is None or version in {tag.version for tag in tags}
+        tags = self._tags("If-None-Match")
+        return tags is not None and (tags.is_any or version in tags.strong | tags.weak)
+
+    def _tags(self, name: str) -> etags.Tags | None:
+        value = self._header(name.lower())
+        return None if value is None else etags.parse(name, value)
 
     def _page_url(self, cursor: str, id: str) -> str:
         kept = {name: values for name, values in self._query.items() if name not in ("starting_after", "ending_before")}

@@ -13,9 +13,10 @@ from coherent.http.request import Request
 _STATUSES = {
     errors.InvalidRequest: 400,
     errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
     errors.PathNotFound: 404,
     errors.NotFound: 404,
-    errors.Changed: 412,
+    errors.PreconditionFailed: 412,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.IdempotencyKeyReused: 422,
@@ -28,7 +29,7 @@ _EXTRA_HEADERS: dict[type[Exception], dict[str, str]] = {
 
 
 class Response(NamedTuple):
-    """A handler's response. *body* is sent as JSON, or as it is if it is text; None sends an empty body."""
+    """A handler's response. *body* is sent as JSON; a string is sent unchanged, and None sends an empty body."""
 
     status: int
     body: Mapping[str, object] | str | None = None
@@ -37,14 +38,14 @@ class Response(NamedTuple):
 
 def created(request: Request, resource: Mapping[str, object], version: int, *, is_replay: bool) -> Response:
     """Returns 201 for a new *resource*, or for one that an earlier request with the same key created."""
-    headers = {"Location": f"{request.url}/{resource['id']}"} | etags.header(version)
+    headers = {"Location": f"{request.url.rstrip('/')}/{resource['id']}"} | etags.header(version)
     if is_replay:
         headers["Idempotent-Replayed"] = "true"
     return Response(201, resource, headers)
 
 
 def of_error(error: Exception) -> Response:
-    """Returns the response for *error*: 500 unless it is a `errors.CoherentError`."""
+    """Returns the response for *error*: 500 unless it is an `errors.CoherentError`."""
     status = _STATUSES.get(type(error), 500)
     message = str(error) if isinstance(error, errors.CoherentError) else "Something went wrong on our side"
     kind = "invalid_request" if status < 500 else "api_error"
@@ -59,6 +60,6 @@ def proxy_response(response: Response, headers: Mapping[str, str]) -> dict[str, 
     content = response.body or ""
     if not isinstance(content, str):
         sent["Content-Type"] = JSON
-        # The line feed is for people who read it in a terminal.
-        content = json.dumps(content) + "\n"
+        # UTF-8 instead of escapes, which would make some pages too long for Lambda. The line feed is for terminals.
+        content = json.dumps(content, ensure_ascii=False) + "\n"
     return {"statusCode": response.status, "headers": sent, "body": content}

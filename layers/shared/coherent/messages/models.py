@@ -1,10 +1,13 @@
 """The parameters of the message calls and of the event `message.received`."""
 
+import re
+from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from coherent import ids
+from coherent.messages import EMPTY_MESSAGE_FAULT
 from coherent.parameters import (
     NAME_RULE,
     SECONDS_RULE,
@@ -20,12 +23,15 @@ from coherent.parameters import (
 
 # Together these keep a message below the 400 KB of a DynamoDB item, at four bytes a character.
 MAX_ATTACHMENTS = 32
+MAX_ATTACHMENT_BYTES = 2048
 MAX_REACTIONS = 64
 
-_MESSAGE_RULE = "1 to 10,000 characters without control characters other than tabs and line ends"
+_MESSAGE_RULE = (
+    "1 to 10,000 characters without control characters other than tabs and line ends; empty only with attachments"
+)
 _ATTACHMENTS_RULE = (
-    f"an array of at most {MAX_ATTACHMENTS} strings, each 1 to 2,048 characters without white space or control "
-    "characters; in a form, attachments[]=..."
+    f"an array of at most {MAX_ATTACHMENTS} strings, each 1 to {MAX_ATTACHMENT_BYTES:,} bytes of UTF-8 without white "
+    "space or control characters; in a form, attachments[]=..."
 )
 _REACTIONS_RULE = (
     f'an array of at most {MAX_REACTIONS} reactions such as {{"reaction": "heart", "contact_id": "harry"}}: 1 to 64 '
@@ -33,8 +39,21 @@ _REACTIONS_RULE = (
     "reactions[heart][]=harry"
 )
 
-Text = Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
-Attachment = Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^[^\s\x00-\x1f\x7f-\x9f]*$")]
+_CONTROL_CHARACTERS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+
+
+def _limit_bytes(attachment: str) -> str:
+    if len(attachment.encode()) > MAX_ATTACHMENT_BYTES:
+        raise ValueError
+    return attachment
+
+
+Text = Annotated[str, Field(max_length=10_000, pattern=f"^[^{_CONTROL_CHARACTERS}]*$")]
+Attachment = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_ATTACHMENT_BYTES, pattern=r"^[^\s\x00-\x1f\x7f-\x9f]*$"),
+    AfterValidator(_limit_bytes),
+]
 Attachments = Annotated[list[Attachment], Field(max_length=MAX_ATTACHMENTS)]
 
 
@@ -55,6 +74,18 @@ def _parse_reactions(value: object, info: ValidationInfo[Context]) -> object:
     return value
 
 
+def _unique(reactions: list[Reaction]) -> list[Reaction]:
+    return list(dict.fromkeys(reactions))
+
+
+Reactions = Annotated[
+    list[Reaction],
+    Field(max_length=MAX_REACTIONS),
+    BeforeValidator(_parse_reactions),
+    AfterValidator(_unique),
+]
+
+
 class ListMessages(PageParameters):
     """The conversation, or all conversations, and the position of a page."""
 
@@ -65,26 +96,48 @@ class CreateMessage(Parameters):
     """A new message of the user."""
 
     conversation_id: Id = Field(description=ids.RULE)
-    message: Text = Field(description=_MESSAGE_RULE)
+    message: Text = Field("", description=_MESSAGE_RULE)
     attachments: Attachments = Field([], description=_ATTACHMENTS_RULE)
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:  # noqa: ARG003
+        """Requires a text or attachments."""
+        is_empty = given.get("message", "") == "" and not given.get("attachments")
+        return [EMPTY_MESSAGE_FAULT] if is_empty else []
 
 
 class UpdateMessage(Changes):
     """A partial update of a message."""
 
     message: Text = Field("", description=_MESSAGE_RULE)
-    reactions: Annotated[list[Reaction], Field(max_length=MAX_REACTIONS), BeforeValidator(_parse_reactions)] = Field(
-        [], description=_REACTIONS_RULE
-    )
+    reactions: Reactions = Field([], description=_REACTIONS_RULE)
     attachments: Attachments = Field([], description=_ATTACHMENTS_RULE)
     read_at: Annotated[Seconds | None, EmptyIsNull] = Field(None, description=SECONDS_RULE)
 
+    @classmethod
+    def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:
+        """Requires an attribute, and a text or attachments if both are given."""
+        is_empty = given.get("message") == "" and given.get("attachments") == []
+        return super().conflicts(given, text=text) + ([EMPTY_MESSAGE_FAULT] if is_empty else [])
+
+
+def _drop_control_characters(text: object) -> object:
+    return re.sub(f"[{_CONTROL_CHARACTERS}]", "", text) if isinstance(text, str) else text
+
 
 class ReceiveMessage(CreateMessage):
-    """A message from a contact: the detail of the event `message.received`."""
+    """A message from a contact: the detail of the event `message.received`. Unknown attributes are ignored."""
 
+    model_config = ConfigDict(extra="ignore")
+
+    message: Annotated[Text, BeforeValidator(_drop_control_characters)] = Field("", description=_MESSAGE_RULE)
     # No "#", which separates the parts of our keys; a Cognito `sub` has none.
     user_id: Annotated[str, Field(pattern=r"^[^\s#\x00-\x1f\x7f-\x9f]{1,128}$")] = Field(
         description="the sub of the user's tokens"
     )
     contact_id: Name = Field(description=NAME_RULE)
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:
+        """Requires a text or attachments, once control characters are dropped."""
+        return super().conflicts({**given, "message": _drop_control_characters(given.get("message", ""))}, text=text)

@@ -1,38 +1,48 @@
 """Deletes the messages of deleted conversations. Every step is idempotent."""
 
+import math
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from coherent.storage import rows
+from aws_lambda_powertools import Logger
+
+from coherent import deadline
+from coherent.storage import rows, tombstones
 from coherent.storage.dynamodb import count_retry, retry_conflicts, translate_errors
+from coherent.storage.tombstones import Tombstone
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import WriteRequestOutputTypeDef, WriteRequestTypeDef
 
     from coherent.storage.dynamodb import Tables
+    from coherent.storage.rows import Attributes
 
 # The limit of BatchWriteItem.
 _BATCH_SIZE = 25
 _BACKOFF_SECONDS = 0.05
 _MAX_BACKOFF_SECONDS = 2.0
-# The longest that the last two requests can take with the timeouts of `client.connect`.
+# The longest that the last two requests can take, with the timeouts and waits of storage/client.py.
 _LAST_REQUESTS_SECONDS = 50
-# A transaction may release the conversation before it has written its message, so a tombstone outlives the first purge.
+# A send that was in flight may become visible shortly after the delete, so the sweep waits.
 _SETTLED_SECONDS = 10 * 60
+# The turn of a conversation in a sweep.
+_TURN_SECONDS = 2
+
+logger = Logger()
 
 
-class Tombstone(NamedTuple):
-    """The record that a conversation was deleted at *created_at* (Unix seconds) and its messages may remain."""
+class Sweep(NamedTuple):
+    """The creation time of the oldest settled tombstone, if there is one, and the number of failed purges."""
 
-    user_id: str
-    conversation_id: str
-    created_at: int
+    oldest: int | None
+    failed: int
 
 
 class Purge:
-    """Purges messages by the tombstones of their conversations.
+    """Purges the messages of the conversations that have tombstones.
 
     Every method raises `errors.Unavailable` if DynamoDB throttles or does not respond, and may then be called again.
     """
@@ -42,38 +52,35 @@ class Purge:
         self._messages_table_name = tables.messages
         self._conversations_table_name = tables.conversations
 
-    def pending(self) -> Iterator[Tombstone]:
-        """Yields the tombstones that remain."""
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._conversations_table_name,
-            KeyConditionExpression="user_id = :purge",
-            ExpressionAttributeValues=rows.values({":purge": "purge"}),
-            ConsistentRead=True,
-        )
-        with translate_errors():
-            for page in pages:
-                for row in page["Items"]:
-                    user_id, _, conversation_id = row["id"]["S"].rpartition("#")
-                    yield Tombstone(user_id, conversation_id, int(row["created_at"]["N"]))
+    def sweep(self, partition: str) -> Sweep:
+        """Purges the conversations of *partition*'s settled tombstones, oldest first, until time is up.
 
-    def finish(self, tombstone: Tombstone, seconds_left: float) -> bool:
-        """Deletes the messages and, ten minutes after the deletion, the tombstone.
-
-        Returns False if *seconds_left* did not suffice.
+        The conversations take turns, so a huge one does not delay the others. A failed purge keeps its tombstone.
         """
-        if not self.delete_messages(tombstone.user_id, tombstone.conversation_id, seconds_left):
-            return False
-        if time.time() - tombstone.created_at > _SETTLED_SECONDS:
-            key = {"user_id": "purge", "id": rows.user_conversation(tombstone.user_id, tombstone.conversation_id)}
-            retry_conflicts(self._client.delete_item, TableName=self._conversations_table_name, Key=rows.values(key))
-        return True
+        pending = deque(self._settled(partition))
+        oldest = pending[0].created_at if pending else None
+        finished: list[Tombstone] = []
+        failed = 0
+        while pending and deadline.seconds_left() > _LAST_REQUESTS_SECONDS:
+            tombstone = pending.popleft()
+            try:
+                is_finished = self.delete_messages(tombstone.user_id, tombstone.conversation_id, _TURN_SECONDS)
+                (finished if is_finished else pending).append(tombstone)
+                if len(finished) == _BATCH_SIZE or not pending:
+                    batch, finished = finished, []
+                    self._delete_tombstones(batch)
+            except Exception:
+                logger.exception("A purge failed", extra={"conversation": tombstone.conversation_id})
+                failed += 1
+        return Sweep(oldest, failed)
 
-    def delete_messages(self, user_id: str, conversation_id: str, seconds_left: float) -> bool:
-        """Deletes the messages and returns True, or stops well within *seconds_left* and returns False.
+    def delete_messages(self, user_id: str, conversation_id: str, seconds: float = math.inf) -> bool:
+        """Deletes the messages of a deleted conversation, and nothing while the conversation exists.
 
-        No message can arrive meanwhile: the transaction that writes one requires its conversation, which is gone.
+        Stops after *seconds*, and before the deadline of the invocation. Returns whether nothing is left to delete: no
+        message can arrive meanwhile, since the transaction that writes one requires its conversation.
         """
-        until = time.monotonic() + seconds_left - _LAST_REQUESTS_SECONDS
+        until = time.monotonic() + min(seconds, deadline.seconds_left() - _LAST_REQUESTS_SECONDS)
         partition = rows.user_conversation(user_id, conversation_id)
         while time.monotonic() < until:
             with translate_errors():
@@ -85,20 +92,49 @@ class Purge:
                     ConsistentRead=True,
                 )
             keys = response["Items"]
-            if not keys:
+            if not keys or self._exists(user_id, conversation_id):
                 return True
             for start in range(0, len(keys), _BATCH_SIZE):
-                self._delete([{"DeleteRequest": {"Key": key}} for key in keys[start : start + _BATCH_SIZE]], until)
+                self._delete(self._messages_table_name, keys[start : start + _BATCH_SIZE], until)
         return False
 
-    def _delete(self, requests: "Sequence[WriteRequestTypeDef | WriteRequestOutputTypeDef]", until: float) -> None:
-        """Sends *requests*, and sends again what DynamoDB returns unprocessed, but starts nothing after *until*."""
+    def _settled(self, partition: str) -> Iterator[Tombstone]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._conversations_table_name,
+            KeyConditionExpression="user_id = :partition AND id < :settled",
+            ExpressionAttributeValues=rows.values(
+                {":partition": partition, ":settled": tombstones.sort_key_at(int(time.time()) - _SETTLED_SECONDS)}
+            ),
+            ProjectionExpression="id",
+            ConsistentRead=True,
+        )
+        with translate_errors():
+            for page in pages:
+                for row in page["Items"]:
+                    yield tombstones.parse(partition, row["id"]["S"])
+
+    def _delete_tombstones(self, finished: "Sequence[Tombstone]") -> None:
+        keys = [rows.values({"user_id": tombstone.partition, "id": tombstone.sort_key}) for tombstone in finished]
+        self._delete(self._conversations_table_name, keys, math.inf)
+
+    def _exists(self, user_id: str, conversation_id: str) -> bool:
+        with translate_errors():
+            response = self._client.get_item(
+                TableName=self._conversations_table_name,
+                Key=rows.values({"user_id": user_id, "id": conversation_id}),
+                ProjectionExpression="id",
+                ConsistentRead=True,
+            )
+        return "Item" in response
+
+    def _delete(self, table_name: str, keys: "Sequence[Attributes]", until: float) -> None:
+        """Deletes up to 25 rows. Retries unprocessed deletes, but starts nothing after *until*."""
+        requests: Sequence[WriteRequestTypeDef | WriteRequestOutputTypeDef]
+        requests = [{"DeleteRequest": {"Key": key}} for key in keys]
         attempts = 0
         while requests and time.monotonic() < until:
-            response = retry_conflicts(
-                self._client.batch_write_item, RequestItems={self._messages_table_name: requests}
-            )
-            requests = response["UnprocessedItems"].get(self._messages_table_name, [])
+            response = retry_conflicts(self._client.batch_write_item, RequestItems={table_name: requests})
+            requests = response["UnprocessedItems"].get(table_name, [])
             if requests:
                 count_retry()
                 longest = min(_MAX_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2**attempts)

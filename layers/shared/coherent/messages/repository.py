@@ -1,13 +1,17 @@
 """The messages in DynamoDB. Each conversation of each user is a partition."""
 
+import itertools
+import json
 import math
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from coherent import errors, ids
+from coherent.messages import EMPTY_MESSAGE_FAULT
+from coherent.preconditions import Preconditions
 from coherent.storage import idempotency, rows
-from coherent.storage.dynamodb import batch_read, retry_conflicts, translate_errors
+from coherent.storage.dynamodb import batch_read, transact, translate_errors
 from coherent.storage.rows import Creation, Page, Version
 
 if TYPE_CHECKING:
@@ -25,6 +29,10 @@ _MAX_LIST_SECONDS = 10
 _INDEX_WAITS = (0.05, 0.1, 0.2)
 _YOUNG_SECONDS = 2
 
+# Lambda's limit for a response is 6 MB, and encoding a message twice as JSON makes it up to four times as long.
+_MAX_PAGE_BYTES = 1_000_000
+
+_IS_LAST = "(attribute_not_exists(last_message_id) OR last_message_id < :id)"
 _NOT_LATER = "(attribute_not_exists(last_active_at) OR last_active_at <= :active_at)"
 _IS_PINNED = "pinned_message_id = :id"
 _IS_NOT_PINNED = "attribute_not_exists(pinned_message_id) OR pinned_message_id <> :id"
@@ -60,8 +68,8 @@ class Message(TypedDict):
 class MessageRepository:
     """The messages of all users. Each method reads and changes those of one user, the `sub` of their token.
 
-    Messages of deleted conversations are hidden at once and purged later. Every method raises `errors.Unavailable` if
-    DynamoDB throttles or does not respond.
+    Messages of deleted conversations are hidden immediately and purged later. Every method raises `errors.Unavailable`
+    if DynamoDB throttles or does not respond.
     """
 
     def __init__(self, tables: "Tables") -> None:
@@ -72,8 +80,8 @@ class MessageRepository:
     def list(self, user_id: str, query: "ListMessages") -> Page[Message]:
         """Returns the page that *query* selects. Raises `errors.NotFound` if the conversation does not exist.
 
-        DynamoDB ends a response at 1 MB, so a page of very long messages has fewer than `limit`. The messages of one
-        conversation are strongly consistent. Listing all messages reads a GSI: eventually consistent.
+        A page of long messages ends at 1 MB, with fewer than `limit`. The messages of one conversation are
+        strongly consistent. Listing all messages reads a GSI: eventually consistent.
         """
         if query.conversation_id is None:
             request = rows.page_query(self._table_name, rows.values({"user_id": user_id}), query, "by_user")
@@ -93,14 +101,19 @@ class MessageRepository:
             if query.conversation_id is not None and query.conversation_id not in existing:
                 raise errors.NotFound("conversation", "conversation_id")
             found += [row for row in response["Items"] if row["conversation_id"]["S"] in existing]
+            if len(found) > len(response["Items"]):
+                # One response is at most 1 MB, several together may be more.
+                kept = _count_within_bytes(found)
+                if kept < len(found):
+                    return _page(found[:kept], query, has_more=True)
             if "LastEvaluatedKey" not in response:
                 return _page(found, query, has_more=len(found) > query.limit)
             is_cut_at_1_mb = len(response["Items"]) < request.get("Limit", math.inf)
             if len(found) > query.limit or (is_cut_at_1_mb and len(found) > 1):
-                # The last row only tells that another page follows.
+                # The last row only shows that another page follows.
                 return _page(found[:-1], query, has_more=True)
             request["ExclusiveStartKey"] = response["LastEvaluatedKey"]
-            # A deleted conversation may have very many messages, so read as much as one response holds.
+            # A deleted conversation may have millions of messages, so read as much as one response can contain.
             request.pop("Limit", None)
         raise errors.Unavailable
 
@@ -113,8 +126,6 @@ class MessageRepository:
         24 hours, nothing is created and the first message is returned. Raises `errors.NotFound` if the conversation
         does not exist, and `errors.IdempotencyKeyReused` if the attributes differ.
         """
-        now_ns = time.time_ns()
-        created_at = now_ns // 1_000_000_000
         given: dict[str, Any] = {
             "conversation_id": new.conversation_id,
             "message": new.message,
@@ -122,39 +133,39 @@ class MessageRepository:
         }
         if contact_id is not None:
             given["contact_id"] = contact_id
-        row = _key(user_id, new.conversation_id, ids.new(now_ns)) | rows.values(
-            {**given, "user_id": user_id, "reactions": [], "created_at": created_at, "version": 1}
-        )
-        put: TransactWriteItemTypeDef = {
-            "Put": {
-                "TableName": self._table_name,
-                "Item": row,
-                "ConditionExpression": rows.IS_NEW,
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-        record = []
-        if idempotency_key is not None:
-            record = [idempotency.put_record(user_id, idempotency_key, given, row, self._conversations_table_name)]
-        active_at = created_at
+        conversation: Attributes = {}
         for _ in range(_ATTEMPTS):
-            activate = self._activate(user_id, new.conversation_id, active_at)
+            # A new id for each attempt, greater than all before it: the last message has the greatest id of its
+            # conversation, even if clocks differ.
+            id = ids.new(time.time_ns(), after=rows.text(conversation, "last_message_id"))
+            created_at = int(ids.created_at(id))
+            row = _key(user_id, new.conversation_id, id) | rows.values(
+                {**given, "user_id": user_id, "reactions": [], "created_at": created_at, "version": 1}
+            )
+            put: TransactWriteItemTypeDef = {
+                "Put": {"TableName": self._table_name, "Item": row, "ConditionExpression": rows.IS_NEW}
+            }
+            record = []
+            if idempotency_key is not None:
+                record = [idempotency.put_record(user_id, idempotency_key, given, row, self._conversations_table_name)]
+            # Another clock may be ahead: `last_active_at` must not decrease.
+            active_at = max(created_at, rows.number(conversation, "last_active_at") or 0)
+            activate = self._activate(user_id, new.conversation_id, id, active_at)
             try:
-                retry_conflicts(self._client.transact_write_items, TransactItems=[put, activate, *record])
+                transact(self._client, [put, activate, *record])
             except self._client.exceptions.TransactionCanceledException as error:
-                existing, conversation, *earlier = rows.conflicting_rows(error)
+                _, current, *earlier = rows.conflicting_rows(error)
             else:
                 return Creation(_version(row), is_replay=False)
             if earlier and earlier[0] is not None:
-                first = idempotency.first_created(earlier[0], record[0])
-                # The record names this row if botocore retried the request because the response was lost.
-                return Creation(_version(row | first), is_replay=first["id"] != row["id"])
-            if existing is not None:
-                return Creation(_version(row), is_replay=False)
-            if conversation is None:
+                original = idempotency.original(earlier[0], record[0])
+                # The record names this row if an attempt was applied and its response lost.
+                return Creation(_version(row | original), is_replay=original["id"] != row["id"])
+            if current is None:
                 raise errors.NotFound("conversation", "conversation_id")
-            # Clock skew: keep the later timestamp.
-            active_at = int(conversation["last_active_at"]["N"])
+            if rows.text(current, "last_message_id") == id:
+                return Creation(_version(row), is_replay=False)
+            conversation = current
         raise errors.Unavailable
 
     def retrieve(self, user_id: str, id: str) -> Version[Message]:
@@ -162,40 +173,52 @@ class MessageRepository:
         row, _ = self._find(user_id, id)
         return _version(row)
 
-    def update(
-        self, user_id: str, id: str, changes: "UpdateMessage", expected_versions: Collection[int] | None
-    ) -> Version[Message]:
+    def update(self, user_id: str, id: str, changes: "UpdateMessage", preconditions: Preconditions) -> Version[Message]:
         """Applies *changes* and returns the message.
 
-        Raises `errors.NotFound`, and `errors.Changed` if its version is not one of *expected_versions* (None allows
-        any).
+        Raises `errors.NotFound`, `errors.PreconditionFailed`, `errors.Forbidden` if the text or the attachments of a
+        contact's message would change, and `errors.InvalidRequest` if neither a text nor an attachment would remain.
         """
-        found, _ = self._find(user_id, id)
-        now_ns = time.time_ns()
         attributes = changes.model_dump(exclude_unset=True)
-        attributes["updated_at"] = now_ns // 1_000_000_000
-        # Tells a retry of this write from a write of another request.
-        attributes["written_by"] = ids.new(now_ns)
-        key = _key(user_id, found["conversation_id"]["S"], id)
-        update = rows.update(attributes, expected_versions)
-        return _version(rows.update_row(self._client, self._table_name, key, update, "message"))
+        edits = attributes.keys() & {"message", "attachments"}
+        if edits:
+            attributes["updated_at"] = time.time_ns() // 1_000_000_000
+        for _ in range(_ATTEMPTS):
+            found, _ = self._find(user_id, id)
+            if edits and "contact_id" in found:
+                raise errors.Forbidden(f"{', '.join(sorted(edits))}: only the sender of a message can change this")
+            expected = preconditions
+            if len(edits) == 1 and not attributes[min(edits)]:
+                # What remains of the message depends on the row, so it must still be the one that was read.
+                expected = _check_rest(found, attributes, preconditions)
+            key = _key(user_id, found["conversation_id"]["S"], id)
+            try:
+                return _version(rows.update_row(self._client, self._table_name, key, attributes, expected, "message"))
+            except errors.PreconditionFailed:
+                if expected == preconditions:
+                    raise
+        raise errors.Unavailable
 
-    def delete(self, user_id: str, id: str, expected_versions: Collection[int] | None) -> None:
+    def delete(self, user_id: str, id: str, preconditions: Preconditions) -> None:
         """Deletes the message and unpins it in the same transaction. Raises as `update` does."""
         found, conversation = self._find(user_id, id)
         conversation_id = found["conversation_id"]["S"]
-        delete = rows.delete(self._table_name, _key(user_id, conversation_id, id), expected_versions)
+        delete = rows.delete(self._table_name, _key(user_id, conversation_id, id), preconditions)
         for _ in range(_ATTEMPTS):
             unpin = self._unpin(user_id, conversation_id, id, is_pinned=_is_pinned(conversation, id))
             try:
-                retry_conflicts(self._client.transact_write_items, TransactItems=[delete, unpin])
+                transact(self._client, [delete, unpin])
             except self._client.exceptions.TransactionCanceledException as error:
+                is_deleted = error.response["CancellationReasons"][0]["Code"] == "ConditionalCheckFailed"
                 row, current = rows.conflicting_rows(error)
             else:
                 return
             if row is not None:
-                raise errors.Changed("message")
-            # Already deleted, by our own retry or by a concurrent delete: report success.
+                raise rows.condition_error(row, "message", preconditions)
+            if is_deleted and preconditions != Preconditions():
+                # Another client deleted it, perhaps after a change.
+                raise preconditions.failure("message", 0)
+            # Already deleted by a concurrent delete: report success.
             if current is None:
                 return
             conversation = current
@@ -232,7 +255,7 @@ class MessageRepository:
                 )
             if response["Items"]:
                 return response["Items"][0]["conversation_id"]["S"]
-            # The index is eventually consistent, and a client may request at once what it just created.
+            # The index is eventually consistent, and a client may request what it has just created.
             if abs(time.time() - ids.created_at(id)) > _YOUNG_SECONDS:
                 break
         raise errors.NotFound("message")
@@ -255,14 +278,14 @@ class MessageRepository:
             existing |= {row["id"]["S"] for row in found[self._conversations_table_name]}
         return existing
 
-    def _activate(self, user_id: str, conversation_id: str, active_at: int) -> "TransactWriteItemTypeDef":
+    def _activate(self, user_id: str, conversation_id: str, id: str, active_at: int) -> "TransactWriteItemTypeDef":
         return {
             "Update": {
                 "TableName": self._conversations_table_name,
                 "Key": rows.values({"user_id": user_id, "id": conversation_id}),
-                "UpdateExpression": "SET last_active_at = :active_at, version = version + :one",
-                "ConditionExpression": f"{rows.EXISTS} AND {_NOT_LATER}",
-                "ExpressionAttributeValues": rows.values({":active_at": active_at, ":one": 1}),
+                "UpdateExpression": "SET last_active_at = :active_at, last_message_id = :id, version = version + :one",
+                "ConditionExpression": f"{rows.EXISTS} AND {_NOT_LATER} AND {_IS_LAST}",
+                "ExpressionAttributeValues": rows.values({":active_at": active_at, ":id": id, ":one": 1}),
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
@@ -290,6 +313,26 @@ class MessageRepository:
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
+
+
+def _check_rest(found: "Attributes", edit: dict[str, Any], preconditions: Preconditions) -> Preconditions:
+    """Returns preconditions for the version of *found*, of which *edit* leaves a text or an attachment.
+
+    Raises `errors.InvalidRequest` if it leaves neither.
+    """
+    version = int(found["version"]["N"])
+    if not preconditions.hold_for(version):
+        raise preconditions.failure("message", version)
+    message = _message(found)
+    if not edit.get("message", message["message"]) and not edit.get("attachments", message["attachments"]):
+        raise errors.InvalidRequest(EMPTY_MESSAGE_FAULT)
+    return Preconditions(allowed=frozenset([version]))
+
+
+def _count_within_bytes(found: "Sequence[Attributes]") -> int:
+    """Returns how many rows fit in a page of `_MAX_PAGE_BYTES`: at least one."""
+    sizes = (len(json.dumps(row, ensure_ascii=False).encode()) for row in found)
+    return max(1, sum(total <= _MAX_PAGE_BYTES for total in itertools.accumulate(sizes)))
 
 
 def _key(user_id: str, conversation_id: str, id: str) -> "Attributes":

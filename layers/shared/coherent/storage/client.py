@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
 ATTEMPTS = 3
+# These timeouts are also assumed by `_LAST_REQUESTS_SECONDS` in messages/purge.py, the functions' timeouts in
+# template.yaml, tests/faults/network.py, tests/unit/test_client.py and docs/architecture.md.
 _CONNECT_SECONDS, _READ_SECONDS = 1, 2
-# botocore waits up to 1 s after a first throttled attempt and 2 s after a second, and 5 s more where the service asks.
+# botocore waits up to 1 s after the first throttled attempt and 2 s after the second, plus up to 5 s if the response
+# has x-amz-retry-after.
 _WAIT_SECONDS = 2 + 5
 _LAST_ATTEMPT_SECONDS = _CONNECT_SECONDS + _READ_SECONDS + _WAIT_SECONDS
 _IS_AMBIGUOUS = "IsAmbiguous"
@@ -26,11 +29,11 @@ _DATA_PATH = str(Path(__file__).parent / "botocore_data")
 
 
 def connect(service: str) -> "BaseClient":
-    """Returns a client for one execution environment.
+    """Returns a client.
 
     Each request has three attempts of at most 3 s. A request raises `errors.Unavailable` if it could outlive the
     invocation, or if every response was truncated. The client connects with its first request and renews credentials
-    before they expire, so a SnapStart snapshot holds nothing that goes stale.
+    before they expire, so a SnapStart snapshot contains nothing that expires.
     """
     # SnapStart copies the state of `random`: without a new seed all restored environments would use the same jitter.
     # Only Lambda has this module.
@@ -53,11 +56,11 @@ def connect(service: str) -> "BaseClient":
         ),
     )
     client.meta.events.register("before-send", _check_deadline)
-    client.meta.events.register("needs-retry", _note_ambiguity)
+    client.meta.events.register("needs-retry", _mark_request_ambiguous)
     # botocore uses the handler's return value; botocore-stubs types it as None.
     client.meta.events.register("needs-retry", _retry_truncated)  # type: ignore[arg-type]
     client.meta.events.register("after-call", _reject_truncated)
-    client.meta.events.register("after-call", _report_ambiguity)
+    client.meta.events.register("after-call", _copy_mark_to_response)
     return client
 
 
@@ -71,12 +74,14 @@ def mark_ambiguous(error: "ClientError") -> None:
     cast("dict[str, Any]", error.response["ResponseMetadata"])[_IS_AMBIGUOUS] = True
 
 
-def _note_ambiguity(response: "tuple[AWSResponse, object] | None", request_dict: dict[str, Any], **_: object) -> None:
+def _mark_request_ambiguous(
+    response: "tuple[AWSResponse, object] | None", request_dict: dict[str, Any], **_: object
+) -> None:
     if response is None or response[0].status_code >= 500 or _is_truncated(response[0]):
         request_dict["context"][_IS_AMBIGUOUS] = True
 
 
-def _report_ambiguity(parsed: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+def _copy_mark_to_response(parsed: dict[str, Any], context: dict[str, Any], **_: object) -> None:
     if _IS_AMBIGUOUS in context:
         parsed["ResponseMetadata"][_IS_AMBIGUOUS] = True
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         AttributeValueTypeDef,
         KeysAndAttributesOutputTypeDef,
         KeysAndAttributesTypeDef,
+        TransactWriteItemTypeDef,
     )
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ _THROTTLED = {
     "TransactionInProgressException",
 }
 _CONFLICT = "TransactionConflict"
-# The reasons for which DynamoDB cancels a whole transaction and botocore does not retry it.
+# Cancellation reasons that botocore does not retry.
 _RETRYABLE_REASONS = {_CONFLICT, "ProvisionedThroughputExceeded", "ThrottlingError"}
 _READS = {"BatchGetItem", "GetItem", "Query"}
 _ATTEMPTS = 6
@@ -80,7 +81,7 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except (BotocoreConnectionError, HTTPClientError) as error:
-        # There is no response metadata here; botocore has used all its attempts.
+        # Without a response there is no retry count; botocore has used all its attempts.
         for _ in range(client.ATTEMPTS - 1):
             count_retry()
         raise errors.Unavailable from error
@@ -95,8 +96,8 @@ def translate_errors() -> Iterator[None]:
 def retry_conflicts(write: Callable[P, T], *arguments: P.args, **parameters: P.kwargs) -> T:
     """Calls *write*, a method of the client, and retries transaction conflicts, which botocore does not.
 
-    Raises as `translate_errors` does, and `errors.Unavailable` if the conflicts continue. `client.is_ambiguous` of an
-    error covers all attempts.
+    Raises as `translate_errors` does, and `errors.Unavailable` if the conflicts continue. An error is ambiguous if any
+    attempt was (`client.is_ambiguous`).
     """
     is_ambiguous = False
     for attempt in range(1, _ATTEMPTS + 1):
@@ -112,6 +113,16 @@ def retry_conflicts(write: Callable[P, T], *arguments: P.args, **parameters: P.k
         if attempt < _ATTEMPTS:
             _wait(attempt)
     raise errors.Unavailable
+
+
+def transact(database: "DynamoDBClient", writes: "Sequence[TransactWriteItemTypeDef]") -> None:
+    """Executes *writes* in one transaction, and retries conflicts.
+
+    All attempts have the same client request token: DynamoDB applies the transaction once, even if its response was
+    lost and another request has undone it since. Raises as `retry_conflicts` does.
+    """
+    token = secrets.token_hex(16)
+    retry_conflicts(database.transact_write_items, TransactItems=writes, ClientRequestToken=token)
 
 
 def batch_read(

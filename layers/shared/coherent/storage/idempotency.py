@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 24 * 60 * 60
 
-# TTL deletion may lag by days, so expired records count as absent.
+# TTL deletion may be days late, so expired records count as absent.
 _IS_NEW_OR_EXPIRED = f"{rows.IS_NEW} OR expires_at <= :now"
 
 
@@ -47,10 +47,11 @@ def put_record(
     }
 
 
-def first_created(record: "Attributes", write: "TransactWriteItemTypeDef") -> "Attributes":
-    """Returns the id and creation time of the resource that the key created first.
+def original(record: "Attributes", write: "TransactWriteItemTypeDef") -> "Attributes":
+    """Returns the id and creation time of the resource that the key created.
 
-    *record* is the record that made *write* fail. Raises `errors.IdempotencyKeyReused` if its attributes differ.
+    *record* is the existing record, and *write* is the one that failed because of it. Raises
+    `errors.IdempotencyKeyReused` if their attributes differ.
     """
     if record["digest"] != write["Put"]["Item"]["digest"]:
         raise errors.IdempotencyKeyReused

@@ -1,11 +1,13 @@
 """What the rows of both tables share: attribute values, versions, conditions and pages."""
 
-from collections.abc import Collection, Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypedDict, TypeVar, cast
 
 from botocore.exceptions import ClientError
 
-from coherent import errors
+from coherent import errors, ids
+from coherent.preconditions import Preconditions
 from coherent.storage.client import is_ambiguous
 from coherent.storage.dynamodb import retry_conflicts
 
@@ -22,6 +24,8 @@ R = TypeVar("R")
 # Without this condition an update would create a missing row, and a delete of one would look like success.
 EXISTS = "attribute_exists(id)"
 IS_NEW = "attribute_not_exists(id)"
+_IS_LATEST_WRITE = "(attribute_not_exists(written_by) OR written_by < :written_by)"
+_ATTEMPTS = 5
 
 
 class Page(NamedTuple, Generic[R]):
@@ -32,7 +36,7 @@ class Page(NamedTuple, Generic[R]):
 
 
 class Version(NamedTuple, Generic[R]):
-    """A resource and its version number, which starts at 1 and grows by 1 with each change."""
+    """A resource and its version number: 1, and one more after each change."""
 
     resource: R
     number: int
@@ -104,69 +108,90 @@ def user_conversation(user_id: str, conversation_id: str) -> str:
     return f"{user_id}#{conversation_id}"
 
 
-def condition(expected_versions: Collection[int] | None) -> "tuple[str, Attributes]":
-    """Returns a ConditionExpression and its values: the row exists and has one of *expected_versions* (None: any)."""
-    if expected_versions is None:
-        return EXISTS, {}
-    versions = {f":version{number}": value(number) for number in expected_versions}
-    return f"{EXISTS} AND version IN ({', '.join(versions)})", versions
+def condition(preconditions: Preconditions) -> "tuple[str, Attributes]":
+    """Returns a ConditionExpression and its values: the row exists, and *preconditions* allow its version."""
+    expressions = [EXISTS]
+    bound: Attributes = {}
+    for operator, versions in (("", preconditions.allowed), ("NOT ", preconditions.forbidden or None)):
+        if versions is not None:
+            named = {f":version{number}": value(number) for number in versions}
+            expressions.append(f"{operator}version IN ({', '.join(named)})")
+            bound |= named
+    if preconditions.forbids_any:
+        expressions.append(IS_NEW)
+    return " AND ".join(expressions), bound
 
 
-def update(changes: Mapping[str, object], expected_versions: Collection[int] | None) -> Update:
+def update(changes: Mapping[str, object], preconditions: Preconditions) -> Update:
     """Returns an update that sets *changes*, removes those that are None, and increments the version.
 
-    Its condition is that of `condition`.
+    Uses `condition`, and requires that no write later than `changes["written_by"]` has changed the row.
     """
     assigned = {name: given for name, given in changes.items() if given is not None}
     removed = changes.keys() - assigned.keys()
     expression = "SET " + ", ".join(["version = version + :one", *(f"{name} = :{name}" for name in assigned)])
     if removed:
         expression += " REMOVE " + ", ".join(removed)
-    condition_expression, versions = condition(expected_versions)
+    condition_expression, versions = condition(preconditions)
     return {
         "UpdateExpression": expression,
-        "ConditionExpression": condition_expression,
+        "ConditionExpression": f"{condition_expression} AND {_IS_LATEST_WRITE}",
         "ExpressionAttributeValues": values({":one": 1} | {f":{name}": given for name, given in assigned.items()})
         | versions,
     }
 
 
-def update_row(client: "DynamoDBClient", table_name: str, key: "Attributes", update: Update, noun: str) -> "Attributes":
-    """Applies *update* and returns the new row.
+def update_row(  # noqa: PLR0913, PLR0917 - the parts of an update
+    client: "DynamoDBClient",
+    table_name: str,
+    key: "Attributes",
+    changes: Mapping[str, object],
+    preconditions: Preconditions,
+    noun: str,
+) -> "Attributes":
+    """Applies *changes* as `update` does and returns the new row.
 
-    The update must set `written_by` to an id of this attempt, so that a retry recognises its own write. Raises as
-    `condition_error` if the condition fails, and `errors.Unavailable`.
+    A retry never overwrites a later change: each write has a greater id than the one before it, even if clocks differ.
+    Raises as `condition_error` if the condition fails, and `errors.Unavailable`.
     """
-    try:
-        response = retry_conflicts(
-            client.update_item,
-            TableName=table_name,
-            Key=key,
-            ReturnValues="ALL_NEW",
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            **update,
-        )
-    except client.exceptions.ConditionalCheckFailedException as error:
-        (row,) = conflicting_rows(error)
-        if row is not None and is_written_by(row, update["ExpressionAttributeValues"][":written_by"]):
-            return row
-        if is_ambiguous(error):
-            # An earlier attempt may have been applied before another client changed the row: 412 could be wrong.
-            raise errors.Unavailable from None
-        raise condition_error(row, noun) from None
-    return response["Attributes"]
+    latest = None
+    for _ in range(_ATTEMPTS):
+        write_id = ids.new(time.time_ns(), after=latest)
+        write = update({**changes, "written_by": write_id}, preconditions)
+        try:
+            response = retry_conflicts(
+                client.update_item,
+                TableName=table_name,
+                Key=key,
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **write,
+            )
+        except client.exceptions.ConditionalCheckFailedException as error:
+            (row,) = conflicting_rows(error)
+            if row is not None and is_written_by(row, value(write_id)):
+                return row
+            if is_ambiguous(error):
+                # An earlier attempt may have been applied before another client changed the row: 412 could be wrong.
+                raise errors.Unavailable from None
+            if row is None or not preconditions.hold_for(int(row["version"]["N"])):
+                raise condition_error(row, noun, preconditions) from None
+            latest = text(row, "written_by")
+        else:
+            return response["Attributes"]
+    raise errors.Unavailable
 
 
 def apply(row: "Attributes", changes: Mapping[str, object]) -> "Attributes":
-    """Returns *row* as an `update` with *changes* leaves it."""
+    """Returns *row* after `update` applied *changes*."""
     kept = {name: attribute for name, attribute in row.items() if name not in changes}
     assigned = values({name: given for name, given in changes.items() if given is not None})
     return kept | assigned | {"version": value(int(row["version"]["N"]) + 1)}
 
 
-def delete(table_name: str, key: "Attributes", expected_versions: Collection[int] | None) -> "TransactWriteItemTypeDef":
+def delete(table_name: str, key: "Attributes", preconditions: Preconditions) -> "TransactWriteItemTypeDef":
     """Returns the write of a transaction that deletes a row under `condition`."""
-    condition_expression, versions = condition(expected_versions)
+    condition_expression, versions = condition(preconditions)
     write: TransactWriteItemTypeDef = {
         "Delete": {
             "TableName": table_name,
@@ -181,14 +206,14 @@ def delete(table_name: str, key: "Attributes", expected_versions: Collection[int
 
 
 def conflicting_rows(error: ClientError) -> "list[Attributes | None]":
-    """Returns the row on which the condition failed, for each write of the request; None where it did not fail."""
+    """Returns the row on which a condition failed: one entry per write, None if its condition held."""
     reasons = error.response.get("CancellationReasons", [error.response])
     return [cast("Attributes | None", reason.get("Item")) for reason in reasons]
 
 
-def condition_error(row: "Attributes | None", noun: str) -> errors.CoherentError:
-    """Returns the error for a condition that failed on *row*: the *noun* does not exist, or it has changed."""
-    return errors.NotFound(noun) if row is None else errors.Changed(noun)
+def condition_error(row: "Attributes | None", noun: str, preconditions: Preconditions) -> errors.CoherentError:
+    """Returns the error for a condition that failed on *row*: the *noun* does not exist, or a precondition failed."""
+    return errors.NotFound(noun) if row is None else preconditions.failure(noun, int(row["version"]["N"]))
 
 
 def is_written_by(row: "Attributes | None", write_id: "AttributeValueTypeDef") -> bool:
@@ -202,7 +227,7 @@ def is_written_by(row: "Attributes | None", write_id: "AttributeValueTypeDef") -
 def page_query(
     table_name: str, key: "Attributes", page: "PageParameters", index_name: str | None = None
 ) -> "QueryInputTypeDef":
-    """Returns a Query of one partition for `limit + 1` rows: the last one only tells whether another page follows."""
+    """Returns a Query of one partition for `limit + 1` rows; the extra row shows whether another page follows."""
     conditions = [f"{name} = :{name}" for name in key]
     bound = {f":{name}": attribute for name, attribute in key.items()}
     cursor = page.ending_before or page.starting_after

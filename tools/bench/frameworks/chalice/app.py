@@ -6,6 +6,7 @@ import table
 from chalice import BadRequestError, Chalice, NotFoundError, Response
 
 app = handler = Chalice(app_name="conversations")
+NOT_FOUND = NotFoundError("no such conversation")
 NEW = {"contact_id", "group_id"}
 CHANGES = {"pinned_message_id", "is_pinned", "is_muted", "archived_at", "last_opened_at"}
 
@@ -26,17 +27,17 @@ def create_conversation() -> Response:
 
 @app.route("/conversations/{id}", methods=["GET"])
 def retrieve_conversation(id: str) -> dict[str, Any]:
-    return existing(table.retrieve(user_id(), id))
+    return table.existing(table.retrieve(user_id(), id), NOT_FOUND)
 
 
 @app.route("/conversations/{id}", methods=["PUT"])
 def update_conversation(id: str) -> dict[str, Any]:
-    return existing(table.update(user_id(), id, body(CHANGES)))
+    return table.existing(table.update(user_id(), id, body(CHANGES)), NOT_FOUND)
 
 
 @app.route("/conversations/{id}", methods=["DELETE"])
 def delete_conversation(id: str) -> Response:
-    existing(table.delete(user_id(), id))
+    table.existing(table.delete(user_id(), id), NOT_FOUND)
     return Response("", status_code=204)
 
 
@@ -49,9 +50,3 @@ def body(known: set[str]) -> dict[str, Any]:
     if not isinstance(given, dict) or not given.keys() <= known:
         raise BadRequestError(f"body: must be an object of {', '.join(sorted(known))}")
     return given
-
-
-def existing(found: Any) -> Any:
-    if not found:
-        raise NotFoundError("no such conversation")
-    return found

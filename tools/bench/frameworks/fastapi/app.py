@@ -9,6 +9,7 @@ from schemas import Changes, New, Page
 
 app = FastAPI()
 handler = Mangum(app, lifespan="off")
+NOT_FOUND = HTTPException(404, "no such conversation")
 
 
 def user_id(request: Request) -> str:
@@ -30,20 +31,14 @@ def create_conversation(user: User, new: New) -> dict[str, Any]:
 
 @app.get("/conversations/{id}")
 def retrieve_conversation(user: User, id: str) -> dict[str, Any]:
-    return existing(table.retrieve(user, id))
+    return table.existing(table.retrieve(user, id), NOT_FOUND)
 
 
 @app.put("/conversations/{id}")
 def update_conversation(user: User, id: str, changes: Changes) -> dict[str, Any]:
-    return existing(table.update(user, id, changes.model_dump(exclude_unset=True)))
+    return table.existing(table.update(user, id, changes.model_dump(exclude_unset=True)), NOT_FOUND)
 
 
 @app.delete("/conversations/{id}", status_code=204)
 def delete_conversation(user: User, id: str) -> None:
-    existing(table.delete(user, id))
-
-
-def existing(found: Any) -> Any:
-    if not found:
-        raise HTTPException(404, "no such conversation")
-    return found
+    table.existing(table.delete(user, id), NOT_FOUND)

@@ -15,6 +15,7 @@ from schemas import Changes, New, Page
 app = APIGatewayRestResolver(enable_validation=True)
 logger = Logger()
 metrics = Metrics()
+NOT_FOUND = NotFoundError("no such conversation")
 
 
 @app.get("/conversations")
@@ -30,17 +31,17 @@ def create_conversation(new: Annotated[New, Body()]) -> Response[dict[str, Any]]
 
 @app.get("/conversations/<id>")
 def retrieve_conversation(id: str) -> dict[str, Any]:
-    return existing(table.retrieve(user_id(), id))
+    return table.existing(table.retrieve(user_id(), id), NOT_FOUND)
 
 
 @app.put("/conversations/<id>")
 def update_conversation(id: str, changes: Annotated[Changes, Body()]) -> dict[str, Any]:
-    return existing(table.update(user_id(), id, changes.model_dump(exclude_unset=True)))
+    return table.existing(table.update(user_id(), id, changes.model_dump(exclude_unset=True)), NOT_FOUND)
 
 
 @app.delete("/conversations/<id>")
 def delete_conversation(id: str) -> Response[None]:
-    existing(table.delete(user_id(), id))
+    table.existing(table.delete(user_id(), id), NOT_FOUND)
     return Response(status_code=204)
 
 
@@ -53,9 +54,3 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def user_id() -> str:
     return str(app.current_event.request_context.authorizer.claims["sub"])
-
-
-def existing(found: Any) -> Any:
-    if not found:
-        raise NotFoundError("no such conversation")
-    return found

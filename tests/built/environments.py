@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -12,7 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.faults.network import FAULTS, SLOW_FAULTS, Network, Route
 from tests.handlers import FUNCTIONS
 from tests.template import FUNCTIONS as RESOURCES
 from tests.template import ROOT, TEMPLATE, logical_id
@@ -88,32 +86,6 @@ class Environment:
             self._connection = None
 
 
-_WEIGHTS = {name: 1 if name in SLOW_FAULTS else 10 for name in FAULTS if name != "response byte by byte"}
-
-
-class FaultyEnvironment(Environment):
-    """An environment in which a share of the invocations, *likelihood*, meets a random fault."""
-
-    def __init__(self, port: int, network: Network, chance: random.Random, likelihood: float) -> None:
-        super().__init__(port)
-        self._network, self._chance, self._likelihood = network, chance, likelihood
-        # The fault of the last invocation.
-        self.fault: str | None = None
-
-    def invoke(self, function: str, event: Any, seconds: float | None = None) -> Result:
-        """Invokes *function*, perhaps with a fault."""
-        chance = self._chance
-        (fault,) = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
-        route = Route(FAULTS[fault], chance.randint(1, 4), is_lasting=chance.random() < 0.4)
-        self.fault = fault if chance.random() < self._likelihood else None
-        self._network.routes[self.pid] = route if self.fault else Route()
-        result = super().invoke(function, event, seconds)
-        if self.fault and self.fault.startswith("killed"):
-            # The kill may still be pending.
-            self.close()
-        return result
-
-
 @contextmanager
 def running(built: Path, url: str, log: Path) -> Iterator[int]:
     """Yields the port of a runtime for the functions in *built*, with AWS at *url*."""
@@ -129,7 +101,7 @@ def running(built: Path, url: str, log: Path) -> Iterator[int]:
     with log.open("w") as output:
         runtime = subprocess.Popen(
             # -S: without site-packages, there is only the standard library, the layer and the functions.
-            [MINISTACK_PYTHON, "-S", "-W", "error", ROOT / "tests/faults/runtime.py", *folders],
+            [MINISTACK_PYTHON, "-S", "-W", "error", ROOT / "tests/built/runtime.py", *folders],
             env=inherited | settings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,0 +1,31 @@
+"""Dead letters: rejected events, with the reason."""
+
+import json
+import re
+from typing import Any
+
+# SQS takes 1 MiB.
+MAX_BYTES = 1_000_000
+# SQS takes no others (https://www.w3.org/TR/xml/#charsets); JSON escapes control characters anyway.
+_UNSUPPORTED = re.compile("[\ud800-\udfff\ufffe\uffff]")
+
+
+def encode(reason: str, event: dict[str, Any]) -> str:
+    """Returns the JSON of a dead letter: `{"reason", "event"}`.
+
+    If that is too long for SQS, the event's detail is cut: `{"reason", "event", "detail", "detail_bytes"}`, where
+    `detail` is the beginning of its JSON.
+    """
+    dead_letter = _json({"reason": reason, "event": event})
+    if len(dead_letter.encode()) <= MAX_BYTES:
+        return dead_letter
+    detail = _json(event.get("detail"))
+    envelope = {name: value for name, value in event.items() if name in ("id", "source", "detail-type", "time")}
+    # A character takes up to six bytes in JSON.
+    summary = {"reason": reason, "event": envelope, "detail": detail[: MAX_BYTES // 8]}
+    return _json(summary | {"detail_bytes": len(detail.encode())})
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNSUPPORTED.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
