@@ -13,6 +13,9 @@ BIN := .venv/bin
 UV := .tools/uv/bin/uv
 SAM := .tools/sam/bin/sam
 CHECKS := .tools/checks/bin
+REDOCLY := REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true .tools/node/node_modules/.bin/redocly
+# Without npm, the checks that need it are skipped, except in CI.
+NODE_TOOLS := $(if $(or $(CI),$(shell command -v npm)),.tools/node/installed)
 BENCH := PYTHONPATH=layers/shared .tools/bench/bin/python
 
 export SAM_CLI_TELEMETRY = 0
@@ -59,10 +62,10 @@ clean:
 unit: .tools/installed
 	@$(BIN)/python -m pytest tests/unit
 
-test: .tools/installed
+test: .tools/installed $(NODE_TOOLS)
 	@$(BIN)/python -m tests
 
-lint: .tools/installed .tools/checks/installed
+lint: .tools/installed .tools/checks/installed $(NODE_TOOLS)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -80,6 +83,8 @@ lint: .tools/installed .tools/checks/installed
 	$(CHECKS)/python -m tools.lint.audit requirements/*.txt layers/shared/requirements.txt
 	$(CHECKS)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
 	$(CHECKS)/zizmor --offline --quiet .github
+	$(if $(NODE_TOOLS),$(REDOCLY) lint --config tools/openapi/redocly.yaml functions/retrieve_docs/openapi.json,\
+		@echo "Skipped the lint of openapi.json: npm is not installed")
 
 bench: .tools/installed .tools/bench/installed
 	@$(BENCH) -m tools.bench $(if $(QUICK),--quick) $(PARTS)
@@ -103,6 +108,7 @@ lock: $(UV)
 		$(UV) pip compile $(LOCK) --group $$group -c layers/shared/requirements.txt -o requirements/$$group.txt || exit 1; done
 	@for group in uv sam ministack checks; do \
 		$(UV) pip compile $(LOCK) --group $$group -o requirements/$$group.txt || exit 1; done
+	cd requirements/node && npm update --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 .tools/bench/installed: requirements/bench.txt
 	@echo "Installing the tools of make bench ..."
@@ -112,6 +118,12 @@ lock: $(UV)
 .tools/checks/installed: $(UV) requirements/checks.txt
 	@echo "Installing the tools of make lint ..."
 	@$(call install,.tools/checks,checks)
+	@touch $@
+
+.tools/node/installed: requirements/node/package-lock.json
+	@echo "Installing the tools that need Node.js ..."
+	@mkdir -p .tools/node && cp requirements/node/package*.json .tools/node
+	@cd .tools/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 # The first of PYTHON that runs, has a supported version, and has the venv module.

@@ -1,6 +1,7 @@
 """GET /v1/docs: retrieves the reference page, on which calls can be made, and its files."""
 
 import hashlib
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,9 +31,11 @@ def handler(request: Request) -> Response:
     if asset not in ASSETS or request.path.endswith("/"):
         raise errors.PathNotFound
     path, content_type = ASSETS[asset]
-    content = path.read_bytes()
-    version = int.from_bytes(hashlib.sha256(content).digest()[:7])
+    content = path.read_text()
+    if asset == "openapi.json" and (sign_in_url := os.environ.get("SIGN_IN_URL")):
+        content = content.replace("https://auth.example.com", sign_in_url)
+    version = int.from_bytes(hashlib.sha256(content.encode()).digest()[:7])
     headers = {"Content-Security-Policy": POLICY, "Content-Type": content_type} | etags.header(version)
     if request.is_not_modified(version):
         return Response(304, headers=headers)
-    return Response(200, content.decode(), headers)
+    return Response(200, content, headers)

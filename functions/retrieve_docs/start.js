@@ -11,10 +11,22 @@ const onlyToken = () => ({
   },
 });
 
+// Sends calls to the API that serves this page, instead of the placeholder in openapi.json.
+const ownApi = () => ({
+  statePlugins: {
+    spec: {
+      wrapActions: {
+        updateJsonSpec: (original) => (description) =>
+          original({ ...description, servers: [{ url: new URL(".", location).href.replace(/\/$/, "") }] }),
+      },
+    },
+  },
+});
+
 SwaggerUIBundle({
   dom_id: "#reference",
   url: "docs/openapi.json",
-  plugins: [onlyToken],
+  plugins: [onlyToken, ownApi],
   deepLinking: true,
   tryItOutEnabled: true,
   displayRequestDuration: true,

@@ -5,11 +5,12 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import pytest
 import requests
-from playwright.sync_api import Page, Request, expect, sync_playwright
+from playwright.sync_api import Page, Request, Route, expect, sync_playwright
 
 from tests.stack import Client, Stack
 from tools.local import users
@@ -20,6 +21,16 @@ OPERATIONS = [
     for path, methods in json.loads(FILE.read_text())["paths"].items()
     for method, operation in methods.items()
 ]
+# Media type and example of each body, by operation.
+EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
+    operation["operationId"]: {
+        media_type: content["example"] for media_type, content in operation["requestBody"]["content"].items()
+    }
+    for methods in json.loads(FILE.read_text())["paths"].values()
+    for operation in methods.values()
+    if "requestBody" in operation
+}
+ABSENT_ID = "xgQQXg3hrtjh7AvZ"
 CHROMIUM = shutil.which("chromium")
 BROWSER_OPTIONS = [
     *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -51,11 +62,11 @@ def test_page_and_its_files_need_no_token(stack: Stack) -> None:
         assert (again.status_code, again.content) == (304, b"")
 
 
-def test_api_description_links_to_this_api(stack: Stack) -> None:
-    url = f"{stack.docs_url}/openapi.json"
-    document = get(url).json()
-    assert document == json.loads(FILE.read_text())
-    assert urljoin(url, document["servers"][0]["url"]) == f"{stack.api_url}/"
+def test_api_description_has_the_sign_in_of_this_stack(stack: Stack) -> None:
+    text = get(f"{stack.docs_url}/openapi.json").text
+    url = stack.outputs()["SignInUrl"]
+    assert f"{url}/oauth2/token" in text
+    assert text.replace(url, "https://auth.example.com") == FILE.read_text()
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/app.py", "/..%2fapp.py", "/%2e%2e%2fapp.py", "/start.js/x"])
@@ -108,6 +119,44 @@ def test_page_lists_conversations_with_a_token(page: Page, kevin: Client, stack:
     created = kevin.create(contact_id="harry", group_id="friends")
     response = list_conversations(page, users.token(stack.port, "kevin"))
     assert json.loads(response) == {"has_more": False, "data": [created]}
+
+
+@in_chromium
+@pytest.mark.parametrize("operation", EXAMPLES)
+def test_page_sends_the_examples(page: Page, stack: Stack, operation: str) -> None:
+    sent: list[Request] = []
+
+    def intercept(route: Route) -> None:
+        sent.append(route.request)
+        route.fulfill(json={})
+
+    page.route(lambda url: not url.startswith(stack.docs_url), intercept)
+    shown = page.locator(f".opblock[id$={operation}]")
+    shown.locator(".opblock-summary-control").click()
+    for media_type, example in EXAMPLES[operation].items():
+        shown.locator(".body-param-content-type select").select_option(media_type)
+        id = shown.locator("tr[data-param-name=id] input")
+        if id.count():
+            id.fill(ABSENT_ID)
+        sent.clear()
+        with page.expect_response(lambda found: not found.url.startswith(stack.docs_url)):
+            shown.get_by_role("button", name="Execute").click()
+        (request,) = sent
+        (path,) = (path for _, path, name in OPERATIONS if name == operation)
+        assert request.url == stack.api_url + path.replace("{id}", ABSENT_ID)
+        assert request.headers["content-type"] == media_type
+        body = str(request.post_data)
+        if media_type == "application/json":
+            assert json.loads(body) == example
+        else:
+            pairs = {name: values if isinstance(values, list) else [values] for name, values in example.items()}
+            assert parse_qsl(body) == [(name, as_text(value)) for name, values in pairs.items() for value in values]
+        assert not {"if-match", "if-none-match", "idempotency-key"} & request.headers.keys()
+
+
+def as_text(value: object) -> str:
+    """Returns *value* as it is in a form."""
+    return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
 @in_chromium

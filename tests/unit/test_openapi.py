@@ -5,20 +5,47 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
 
+import jsonschema_rs
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from tests.handlers import USER_ENDPOINTS
+from tests.handlers import FORM, JSON, USER_ENDPOINTS
 from tests.template import FUNCTIONS, ROOT, TEMPLATE, logical_id
 from tools.openapi import FILE
 from tools.openapi.document import document
 from tools.openapi.routes import ROUTES
+from tools.openapi.schemas import reference
 
 DOCUMENT = document()
+SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
+OPERATIONS = {
+    operation["operationId"]: operation for methods in DOCUMENT["paths"].values() for operation in methods.values()
+}
+
+
+def objects(part: Any) -> Iterator[dict[str, Any]]:
+    """Yields the objects in *part* of the document, and those that it refers to."""
+    if isinstance(part, dict):
+        yield part
+        if "$ref" in part:
+            yield from objects(SCHEMAS[part["$ref"].rpartition("/")[2]])
+    if isinstance(part, dict | list):
+        for element in part.values() if isinstance(part, dict) else part:
+            yield from objects(element)
+
+
+def examples(media: dict[str, Any]) -> list[Any]:
+    """Returns the examples of a body."""
+    return [example["value"] for example in media.get("examples", {"": {"value": media.get("example")}}).values()]
+
+
+def is_valid(value: object, schema: dict[str, Any]) -> bool:
+    """Returns whether *value* matches *schema*, in which references are those of the document."""
+    return jsonschema_rs.is_valid(schema | {"components": DOCUMENT["components"]}, value)
 
 
 def test_committed_document_is_the_generated_one() -> None:
@@ -43,12 +70,17 @@ def test_every_user_endpoint_has_a_route() -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
 def test_oauth2_and_bearer_tokens_are_accepted(route: Any) -> None:
     operation = DOCUMENT["paths"][route.path][route.method]
-    assert operation["security"] == [{"oauth2": [route.scope]}, {"bearer": [route.scope]}]
+    assert operation["security"] == [{"oauth2": [route.scope]}, {"bearer": []}]
+    assert f"`{route.scope}`" in operation["description"]
 
 
-def test_server_url_is_relative_to_the_document() -> None:
+def test_placeholders_are_names_that_nobody_can_register() -> None:
     (server,) = DOCUMENT["servers"]
-    assert urljoin("https://api.example.com/chat/docs/openapi.json", server["url"]) == "https://api.example.com/chat/"
+    defaults = {name: variable["default"] for name, variable in server["variables"].items()}
+    assert server["url"].format_map(defaults) == "https://api.example.com/v1"
+    flows = DOCUMENT["components"]["securitySchemes"]["oauth2"]["flows"]
+    urls = {url for flow in flows.values() for name, url in flow.items() if name.endswith("Url")}
+    assert urls == {"https://auth.example.com/oauth2/authorize", "https://auth.example.com/oauth2/token"}
 
 
 def test_scopes_match_the_user_pool() -> None:
@@ -64,11 +96,100 @@ def test_scopes_match_the_user_pool() -> None:
 
 def test_schemas_have_limits() -> None:
     parameters = {given["name"]: given["schema"] for given in DOCUMENT["paths"]["/conversations"]["get"]["parameters"]}
-    assert parameters["limit"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}
-    assert parameters["muted"] == {"type": "boolean"}
-    content = DOCUMENT["paths"]["/conversations/{id}"]["put"]["requestBody"]["content"]
-    seconds = {"type": "integer", "minimum": 0, "exclusiveMaximum": 253_402_300_800}
-    assert content["application/json"]["schema"]["properties"]["archived_at"]["anyOf"] == [seconds, {"type": "null"}]
+    assert parameters["limit"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 10, "examples": [10]}
+    assert parameters["muted"] == {"type": "boolean", "examples": [False]}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_times_have_64_bits(name: str) -> None:
+    for attribute, schema in SCHEMAS[name]["properties"].items():
+        if attribute.endswith("_at"):
+            assert schema["type"] in ("integer", ["integer", "null"])
+            assert (schema["format"], schema["minimum"], schema["maximum"]) == ("int64", 0, 253_402_300_799)
+
+
+def test_requests_are_named_schemas() -> None:
+    named = {
+        (media_type, content["schema"]["$ref"].rpartition("/")[2])
+        for operation in OPERATIONS.values()
+        for media_type, content in operation.get("requestBody", {"content": {}})["content"].items()
+    }
+    requests = ("CreateConversation", "UpdateConversation", "CreateMessage", "UpdateMessage")
+    assert named == {(JSON, name) for name in requests} | {(FORM, f"{name}Form") for name in requests}
+
+
+def test_request_schemas_need_no_alternatives() -> None:
+    # Typed clients drop attributes where a schema has both `anyOf` and `properties`.
+    for schema in objects(DOCUMENT):
+        assert "properties" not in schema or not schema.keys() & {"anyOf", "oneOf", "allOf"}
+    create = SCHEMAS["CreateConversation"]
+    assert list(create["properties"]) == ["contact_id", "group_id"]
+    assert (create["minProperties"], create.get("required")) == (1, None)
+
+
+def test_json_schemas_exclude_form_only_values() -> None:
+    assert is_valid({"archived_at": None}, reference("UpdateConversation"))
+    assert not is_valid({"is_pinned": "true"}, reference("UpdateConversation"))
+    assert not is_valid({"attachments[]": ["a"]}, reference("UpdateMessage"))
+    # openapi-typescript accepts what either of the two schemas allows.
+    for name in ("UpdateConversation", "UpdateConversationForm"):
+        assert not is_valid({"archived_at": ""}, reference(name))
+
+
+def test_responses_allow_new_attributes() -> None:
+    for operation in OPERATIONS.values():
+        for response in operation["responses"].values():
+            assert all("additionalProperties" not in schema for schema in objects(response))
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_attributes_have_meanings_and_valid_examples(name: str) -> None:
+    assert SCHEMAS[name]["description"].endswith(".")
+    for schema in SCHEMAS[name]["properties"].values():
+        assert len(schema["description"].split()) > 3
+        assert schema["description"].endswith(".")
+        (example,) = schema["examples"]
+        assert is_valid(example, schema)
+
+
+@pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
+def test_operations_have_meanings_and_valid_examples(endpoint: str) -> None:
+    operation = OPERATIONS[endpoint]
+    (tag,) = (tag for tag in DOCUMENT["tags"] if tag["name"] in operation["tags"])
+    responses = operation["responses"].values()
+    headers = [header for response in responses for header in response["headers"].values()]
+    for part in (tag, operation, *operation["parameters"], *responses, *headers):
+        assert part["description"].endswith(".")
+    for parameter in operation["parameters"]:
+        (example,) = parameter["schema"]["examples"]
+        assert is_valid(example, parameter["schema"])
+    for content in (operation.get("requestBody", {}), *responses):
+        for media in content.get("content", {}).values():
+            for example in examples(media):
+                assert is_valid(example, media["schema"])
+
+
+@pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
+def test_error_examples_fit_their_call(endpoint: str) -> None:
+    operation = OPERATIONS[endpoint]
+    names = {parameter["name"] for parameter in operation["parameters"]} | {"body", "Content-Type", "Authorization"}
+    names |= {name for schema in objects(operation.get("requestBody")) for name in schema.get("properties", {})}
+    errors = {status: response for status, response in operation["responses"].items() if status >= "400"}
+    assert {"401", "403", "429", "500", "503"} < errors.keys()
+    for status, response in errors.items():
+        for error in examples(response["content"][JSON]):
+            assert error["type"] == ("invalid_request" if status < "500" else "api_error")
+            assert error["documentation_url"].endswith(error["type"])
+            parameters = error["message"].rpartition(": ")[0].partition(":")[0]
+            assert names >= set(filter(None, parameters.split(", ")))
+
+
+def test_message_of_a_contact_has_an_example_of_its_own() -> None:
+    content = OPERATIONS["update_message"]["responses"]["403"]["content"][JSON]
+    assert [example["message"] for example in examples(content)] == [
+        "message: only the sender of a message can change this",
+        "The firewall refused this request",
+    ]
 
 
 def test_document_is_generated_without_environment_variables(tmp_path: Path) -> None:

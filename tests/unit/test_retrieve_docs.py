@@ -54,8 +54,21 @@ def test_page_fits_a_phone() -> None:
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in get().body
 
 
-def test_openapi_json_is_the_committed_one() -> None:
+def test_openapi_json_is_the_committed_one_without_a_sign_in_url() -> None:
     assert get("openapi.json").body == json.loads(FILE.read_text())
+
+
+def test_openapi_json_has_the_sign_in_url_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    etags = {get("openapi.json").headers["ETag"]}
+    for url in ("https://one.auth.example.net", "https://two.auth.example.net"):
+        monkeypatch.setenv("SIGN_IN_URL", url)
+        response = get("openapi.json")
+        flows = response.body["components"]["securitySchemes"]["oauth2"]["flows"]
+        assert flows["authorizationCode"]["authorizationUrl"] == f"{url}/oauth2/authorize"
+        assert {flow["tokenUrl"] for flow in flows.values()} == {f"{url}/oauth2/token"}
+        assert "auth.example.com" not in json.dumps(response.body)
+        etags.add(response.headers["ETag"])
+    assert len(etags) == 3
 
 
 @pytest.mark.parametrize("asset", ASSETS)

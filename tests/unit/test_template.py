@@ -81,14 +81,20 @@ def test_changed_parameters_publish_a_version_behind_the_alias(function: str) ->
     # must not change with other parameters: CloudFormation fails if there is nothing new to publish.
     settings = {**shared, **FUNCTIONS[function]}
     settings["Environment"] = [shared["Environment"], FUNCTIONS[function].get("Environment")]
-    used = {name for name, _ in references([settings[key] for key in settings.keys() - UNVERSIONED])}
-    described = re.findall(r"\$\{(\w+)\}", settings["VersionDescription"]["Fn::Sub"])
-    assert set(described) == used & TEMPLATE["Parameters"].keys()
+    used = parameters([settings[key] for key in settings.keys() - UNVERSIONED])
+    assert parameters(settings["VersionDescription"]) == used
+
+
+def parameters(part: Any) -> set[str]:
+    """Returns the parameters that *part* of the template depends on, also by a condition."""
+    conditions = [TEMPLATE["Conditions"][name] for name in re.findall(r'"Fn::If": \["(\w+)"', json.dumps(part))]
+    return {name for name, _ in references([part, *conditions]) if name in TEMPLATE["Parameters"]}
 
 
 def test_version_description_has_room_for_the_longest_values() -> None:
     for function in FUNCTIONS.values():
-        longest = str(function["VersionDescription"]["Fn::Sub"])
+        substituted = function["VersionDescription"]["Fn::Sub"]
+        longest = substituted if isinstance(substituted, str) else substituted[0].replace("${UserPool}", "existing")
         for name, parameter in TEMPLATE["Parameters"].items():
             lengths = [
                 parameter.get("MaxLength", 0),

@@ -49,6 +49,8 @@ VARIABLES = {
 OWN_VARIABLES = {
     HOOK: {name.upper(): f"{logical_id(name)}.Version" for name in HANDLERS if logical_id(name) != HOOK},
     "ReceiveMessage": {"AWS_ENDPOINT_URL_SQS": "", "DEAD_LETTERS_URL": "DeadLetters"},
+    # The domain of an existing user pool is not known.
+    "RetrieveDocs": {"SIGN_IN_URL": ""},
 }
 TLS_1_2, TLS_1_3 = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09", "SecurityPolicy_TLS13_1_3_2025_09"
 # None of them contains a header, a body or an id: resourcePath has {id} in place of an id.
@@ -222,6 +224,11 @@ def test_functions_are_invoked_by_one_source_through_their_alias() -> None:
 def test_function_gets_exactly_the_environment_it_needs(function: str) -> None:
     variables = named(of_type("others", "Lambda::Function")[function]["Environment"]["Variables"])
     assert variables == VARIABLES | OWN_VARIABLES.get(function, {})
+
+
+def test_reference_page_gets_the_sign_in_url_of_its_own_user_pool() -> None:
+    variables = of_type("defaults", "Lambda::Function")["RetrieveDocs"]["Environment"]["Variables"]
+    assert variables["SIGN_IN_URL"] == TEMPLATE["Outputs"]["SignInUrl"]["Value"]
 
 
 def test_unit_tests_use_the_default_environment() -> None:

@@ -1,22 +1,21 @@
-"""The API as an OpenAPI 3.1 document, made from the routes and the models."""
+"""The API as an OpenAPI 3.1 document, made from the routes, the models and the texts."""
 
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from coherent import ids
-from coherent.conversations.repository import Conversation
+from coherent import errors
 from coherent.http import body, etags
-from coherent.messages.models import Reaction
-from coherent.messages.repository import Message
+from coherent.preconditions import Preconditions
 
-from tools.openapi import schemas
-from tools.openapi.routes import EXAMPLE_CONVERSATION, EXAMPLE_ID, EXAMPLE_MESSAGE, ROUTES, Route
+from tools.openapi import TEXTS, examples, schemas
+from tools.openapi.routes import ROUTES, Route
 
 _PROJECT = Path(__file__).resolve().parent.parent.parent / "pyproject.toml"
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
-_SIGN_IN = "https://example.auth.eu-west-1.amazoncognito.com/oauth2"
+# `retrieve_docs` replaces it with the sign-in of the stack.
+_SIGN_IN = "https://auth.example.com"
 _SCOPES = {
     f"{noun}/{scope}": description
     for noun, verb in (("conversations", "Create"), ("messages", "Send"))
@@ -25,65 +24,51 @@ _SCOPES = {
         ("write", f"{verb}, update and delete {noun}"),
     )
 }
-
-_ERRORS_OF_EVERY_CALL = (401, 429, 500, 503)
-_STATUS_DESCRIPTIONS = {
-    304: "The resource has one of the ETags in If-None-Match",
-    400: "A parameter is invalid; the message names it and says what would be right",
-    401: "The token is missing, invalid, expired, or lacks the scope",
-    404: "The user has no such conversation or message",
-    412: "The resource has changed, so If-Match fails",
-    413: f"The body is longer than {body.MAX_BYTES} bytes",
-    415: "The body is neither JSON nor a form",
-    422: "The idempotency key was used with other attributes",
-    429: "Too many requests",
-    500: "Internal error",
-    503: "The service is temporarily unavailable",
-}
-_RESPONSE_HEADERS = {
-    "ETag": ("Identifies this version of the resource", '"3"'),
-    "Idempotent-Replayed": ("`true` if this repeats the response to an earlier request with the same key", "true"),
-    "Link": (
-        "URLs of the next and the previous page (RFC 8288)",
-        f'<https://…?starting_after={EXAMPLE_ID}>; rel="next"',
-    ),
-    "Location": ("URL of the new resource", f"https://…/v1/conversations/{EXAMPLE_ID}"),
-    "Retry-After": ("Seconds to wait before a retry", "1"),
-    "X-Request-Id": ("Identifies this request in the logs", "0f5a2c1e-7b7c-4d8e-9a51-2f6f4f3c8d10"),
-}
-_REQUEST_HEADERS = {
-    "Idempotency-Key": ("Makes retries safe for 24 hours", "[ -~]{1,255}", "order-4711"),
-    "If-Match": ("Returns 412 unless the resource has one of these ETags", etags.PATTERN, '"3"'),
-    "If-None-Match": ("Returns 304 if the resource has one of these ETags", etags.PATTERN, '"3"'),
+_ERRORS_OF_EVERY_CALL = (401, 403, 429, 500, 503)
+# The errors of API Gateway and of the firewall, as in template.yaml, and those that are the same for every call.
+_MESSAGES = {
+    401: "Authorization: must be 'Bearer ' and a valid access token with the scope of this call",
+    403: "The firewall refused this request",
+    413: f"body: must be at most {body.MAX_BYTES} bytes",
+    415: f"Content-Type: must be {_JSON} or {_FORM}",
+    422: str(errors.IdempotencyKeyReused()),
+    429: "Too many requests; try again in a moment",
+    500: "Something went wrong on our side",
+    503: str(errors.Unavailable()),
 }
 
 
 def document() -> dict[str, Any]:
     """Returns the whole document."""
     paths: dict[str, Any] = {}
+    named = schemas.responses()
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method] = _operation(route)
-    message_types = {"contact": schemas.Contact | None, "reactions": list[Reaction]}
+        if route.body is not None:
+            named[route.body.__name__] = schemas.json_body(route.body)
+            named[f"{route.body.__name__}Form"] = schemas.form_body(route.body)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Coherent Conversations",
             "version": tomllib.loads(_PROJECT.read_text())["project"]["version"],
             "description": "A user's conversations with contacts and groups, and their messages. "
-            "The access token identifies the user.",
+            "The access token identifies the user. Times are Unix seconds. Bodies are JSON or forms.",
+            "contact": {"name": "Coherent Conversations", "url": "https://protocol.chat/docs"},
         },
-        "servers": [{"url": "..", "description": "The API that serves this document as /docs/openapi.json"}],
+        "servers": [
+            {
+                "url": "https://{host}/{base_path}",
+                "description": "A deployed stack: the stack's output ApiUrl.",
+                "variables": {
+                    "host": {"default": "api.example.com", "description": "The host name in ApiUrl."},
+                    "base_path": {"default": "v1", "description": "The path in ApiUrl."},
+                },
+            }
+        ],
+        "tags": [{"name": name, "description": description} for name, description in TEXTS["tags"].items()],
         "paths": paths,
-        "components": {
-            "schemas": {
-                "Conversation": schemas.resource(Conversation, EXAMPLE_CONVERSATION),
-                "Conversations": schemas.page("Conversation"),
-                "Message": schemas.resource(Message, EXAMPLE_MESSAGE, **message_types),
-                "Messages": schemas.page("Message"),
-                "Error": schemas.ERROR,
-            },
-            "securitySchemes": {"oauth2": _oauth2(), "bearer": _bearer()},
-        },
+        "components": {"schemas": named, "securitySchemes": {"oauth2": _oauth2(), "bearer": _bearer()}},
     }
 
 
@@ -91,91 +76,137 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.endpoint,
         "summary": route.summary,
-        "tags": [route.noun.title()],
-        "security": [{"oauth2": [route.scope]}, {"bearer": [route.scope]}],
+        "description": f"{route.description}\n\nThe access token needs the scope `{route.scope}`.",
+        "tags": [f"{route.noun.title()}s"],
+        "security": [{"oauth2": [route.scope]}, {"bearer": []}],
         "parameters": _parameters(route),
         "responses": {str(route.success): _success(route)},
     }
     if route.body is not None:
-        schema, example = schemas.json_body(route.body), dict(route.body_example or {})
-        form_example = {
-            name: "" if value is None else value for name, value in example.items() if not isinstance(value, list)
-        }
+        name = route.body.__name__
+        form = schemas.form_body(route.body)
         operation["requestBody"] = {
             "required": True,
+            "description": f"{form['description']} Sent as JSON or as a form.",
             "content": {
-                _JSON: {"schema": schema, "example": example},
-                _FORM: {"schema": schemas.form_body(schema), "example": form_example},
+                _JSON: {"schema": schemas.reference(name), "example": route.body_example},
+                _FORM: {
+                    "schema": schemas.reference(f"{name}Form"),
+                    "example": {name: attribute["examples"][0] for name, attribute in form["properties"].items()},
+                },
             },
         }
     for status in sorted({*route.errors, *_ERRORS_OF_EVERY_CALL}):
-        operation["responses"][str(status)] = _failure(status)
+        operation["responses"][str(status)] = _failure(route, status)
     return operation
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
+    # Examples are in the schemas: Swagger UI would fill its form with an example of the parameter itself, and send it.
     parameters: list[dict[str, Any]] = []
     if "{id}" in route.path:
-        schema = schemas.ID | {"examples": [EXAMPLE_ID]}
-        parameters.append({"name": "id", "in": "path", "required": True, "schema": schema, "description": ids.RULE})
+        schema = schemas.ID | {"examples": [_id(route)]}
+        description = f"The id of the {route.noun}."
+        parameters.append({"name": "id", "in": "path", "required": True, "schema": schema, "description": description})
     if route.query is not None:
-        for name, optional in route.query.model_json_schema()["properties"].items():
-            # A query cannot express null, so only the other type of "X or null" remains.
-            options = (option for option in optional.get("anyOf", []) if option["type"] != "null")
-            schema = {**optional, **next(options, {})}
-            description = schema.pop("description")
-            schema = {key: value for key, value in schema.items() if key not in ("anyOf", "title")}
-            if schema.get("default", "") is None:
-                del schema["default"]
+        for name, attribute in schemas.parameters(route.query).items():
+            description = attribute.pop("description")
+            schema = schemas.without_null(attribute) | {"examples": [schemas.example(route.query.__name__, name)]}
             parameters.append({"name": name, "in": "query", "schema": schema, "description": description})
     for name in route.request_headers:
-        description, pattern, example = _REQUEST_HEADERS[name]
-        # Swagger UI would fill its form with an example of the parameter itself, and send it.
-        schema = {"type": "string", "examples": [example], "pattern": f"^{pattern}$"}
+        pattern = "[ -~]{1,255}" if name == "Idempotency-Key" else etags.PATTERN
+        schema = {"type": "string", "examples": [examples.REQUEST_HEADERS[name]], "pattern": f"^{pattern}$"}
+        description = TEXTS["request_headers"][name]
         parameters.append({"name": name, "in": "header", "schema": schema, "description": description})
     return parameters
 
 
 def _success(route: Route) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": route.summary, "headers": _headers(*route.headers)}
-    name = route.noun.title().removesuffix("s")
-    example: Any = {"conversations": EXAMPLE_CONVERSATION, "messages": EXAMPLE_MESSAGE}[route.noun]
-    if route.query is not None:
-        name, example = route.noun.title(), {"has_more": False, "data": [example]}
-    elif route.success == 204:
+    response: dict[str, Any] = {"description": route.result, "headers": _headers(route, *route.headers)}
+    if route.example is None:
         return response
-    schema = {"$ref": f"#/components/schemas/{name}"}
-    return response | {"content": {_JSON: {"schema": schema, "example": example}}}
+    schema = schemas.reference(route.noun.title() + ("s" if route.query else ""))
+    return response | {"content": {_JSON: {"schema": schema, "example": route.example}}}
 
 
-def _failure(status: int) -> dict[str, Any]:
-    description = _STATUS_DESCRIPTIONS[status]
+def _failure(route: Route, status: int) -> dict[str, Any]:
+    _, noun = _missing(route) if status == 404 else ("", route.noun)
+    description = TEXTS["statuses"][str(status)].format(noun=noun, max_bytes=body.MAX_BYTES)
+    if status == 503 and route.method != "get":
+        description += " The change may have been applied all the same."
     if status == 304:
-        return {"description": description, "headers": _headers("ETag")}
-    headers = _headers("Retry-After") if status in (429, 503) else _headers()
-    schema = {"$ref": "#/components/schemas/Error"}
-    return {"description": description, "headers": headers, "content": {_JSON: {"schema": schema}}}
+        return {"description": description, "headers": _headers(route, "ETag")}
+    kind = "api_error" if status >= 500 else "invalid_request"
+    url = f"https://protocol.chat/docs/errors/{kind}"
+    example = {"type": kind, "message": _message(route, status), "documentation_url": url}
+    content = {"schema": schemas.reference("ApiErrorResponse"), "example": example}
+    if status == 403 and route.endpoint == "update_message":
+        description = (
+            "A contact sent the message, so only its reactions and read_at can change; or the firewall blocked the "
+            "request."
+        )
+        contact = example | {"message": "message: only the sender of a message can change this"}
+        content = {
+            "schema": content["schema"],
+            "examples": {"contact": {"value": contact}, "firewall": {"value": example}},
+        }
+    headers = _headers(route, "Retry-After") if status in (429, 503) else _headers(route)
+    return {"description": description, "headers": headers, "content": {_JSON: content}}
 
 
-def _headers(*names: str) -> dict[str, Any]:
+def _message(route: Route, status: int) -> str:
+    """Returns the message of the example of *status*, as the API words it."""
+    if status == 404:
+        parameter, noun = _missing(route)
+        return str(errors.NotFound(noun, parameter))
+    if status == 412:
+        return str(Preconditions(allowed=frozenset([2])).failure(route.noun, 3))
+    if status != 400:
+        return _MESSAGES[status]
+    try:
+        model = route.query or route.body
+        if model is None:
+            etags.parse(route.request_headers[0], "3")
+        else:
+            model.parse(route.invalid or {}, text=route.query is not None)
+    except errors.InvalidRequest as error:
+        return str(error)
+    raise ValueError(f"{route.endpoint}: the example of a 400 is valid")
+
+
+def _missing(route: Route) -> tuple[str, str]:
+    """Returns the parameter and the noun of a 404."""
+    return ("id", route.noun) if "{id}" in route.path else ("conversation_id", "conversation")
+
+
+def _headers(route: Route, *names: str) -> dict[str, Any]:
     return {
-        name: {"description": description, "schema": {"type": "string"}, "example": example}
-        for name, (description, example) in _RESPONSE_HEADERS.items()
+        name: {
+            "description": TEXTS["response_headers"][name],
+            "schema": {"type": "string"},
+            "example": example.format(noun=route.noun, id=_id(route)),
+        }
+        for name, example in examples.RESPONSE_HEADERS.items()
         if name in (*names, "X-Request-Id")
     }
 
 
+def _id(route: Route) -> str:
+    return {"conversation": examples.CONVERSATION_ID, "message": examples.MESSAGE_ID}[route.noun]
+
+
 def _oauth2() -> dict[str, Any]:
-    flow = {"tokenUrl": f"{_SIGN_IN}/token", "scopes": _SCOPES}
+    flow = {"tokenUrl": f"{_SIGN_IN}/oauth2/token", "scopes": _SCOPES}
     return {
         "type": "oauth2",
-        "description": "The sign-in of the deployed stack. Replace the host with the stack's output SignInUrl.",
+        "description": "The sign-in of the stack's user pool: the stack's output SignInUrl.",
         "flows": {
-            "authorizationCode": {"authorizationUrl": f"{_SIGN_IN}/authorize", **flow},
+            "authorizationCode": {"authorizationUrl": f"{_SIGN_IN}/oauth2/authorize", **flow},
             "clientCredentials": flow,
         },
     }
 
 
 def _bearer() -> dict[str, Any]:
-    return {"type": "http", "scheme": "bearer", "description": "An access token from the sign-in."}
+    description = "An access token from the sign-in, with the scope of the call."
+    return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": description}

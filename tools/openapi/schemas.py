@@ -1,106 +1,121 @@
-"""JSON schemas of request bodies and resources, made from the models."""
+"""The schemas of requests and responses, made from the models."""
 
-import copy
-from collections.abc import Mapping
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from coherent import ids
-from coherent.conversations.models import CreateConversation
-from coherent.parameters import Changes, Parameters
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from coherent.conversations.repository import Conversation
+from coherent.messages.models import Reaction
+from coherent.messages.repository import Contact, Message
+from coherent.parameters import MAX_SECONDS, Parameters
+
+from tools.openapi import TEXTS, examples
+
+Schema = dict[str, Any]
 
 ID = {"type": "string", "pattern": ids.PATTERN}
-ERROR = {
-    "type": "object",
-    "properties": {
-        "type": {"enum": ["invalid_request", "api_error"]},
-        "message": {"type": "string", "examples": ["limit: must be an integer between 1 and 100"]},
-        "documentation_url": {
-            "type": "string",
-            "format": "uri",
-            "examples": ["https://protocol.chat/docs/errors/invalid_request"],
-        },
-    },
-    "required": ["type", "message", "documentation_url"],
-    "additionalProperties": False,
+# Typed clients read integers without a format as 32-bit numbers, which end in 2038.
+_SECONDS = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_SECONDS}
+_TYPES: dict[Any, Schema] = {str: {"type": "string"}, bool: {"type": "boolean"}, int: _SECONDS}
+_REFERENCE = "#/components/schemas/{model}"
+_ERROR: Schema = {
+    "type": {"type": "string", "enum": ["invalid_request", "api_error"]},
+    "message": {"type": "string"},
+    "documentation_url": {"type": "string", "format": "uri"},
 }
 
 
-class Contact(BaseModel):
-    """The sender of a message that is not the user's own."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: str
+def reference(name: str) -> Schema:
+    """Returns a reference to the schema *name*."""
+    return {"$ref": _REFERENCE.format(model=name)}
 
 
-def json_body(model: type[Parameters]) -> dict[str, Any]:
+def responses() -> Schema:
+    """Returns the schemas of responses by name. They allow further attributes, which later versions may add."""
+    schemas: dict[str, Schema] = {}
+    for fields in (Conversation, Message, Contact):
+        schemas[fields.__name__] = {name: _type(hint) for name, hint in get_type_hints(fields).items()}
+    for name in ("Conversation", "Message"):
+        for id in {"id", "conversation_id", "pinned_message_id"} & schemas[name].keys():
+            schemas[name][id] = ID | schemas[name][id]
+        schemas[f"{name}s"] = {"has_more": _TYPES[bool], "data": {"type": "array", "items": reference(name)}}
+    schemas |= {"Reaction": parameters(Reaction), "ApiErrorResponse": _ERROR}
+    return {name: _object(name, properties, list(properties)) for name, properties in schemas.items()}
+
+
+def json_body(model: type[Parameters]) -> Schema:
     """Returns the schema of a JSON body."""
-    schema: dict[str, Any] = _inline(model.model_json_schema())
-    for attribute in schema["properties"].values():
-        # The API never applies a default: absent attributes stay unchanged.
-        attribute.pop("default", None)
-        attribute.pop("title", None)
-    del schema["title"]
-    if model is CreateConversation:
-        value = {"type": "string", "minLength": 1}
-        schema["anyOf"] = [{"required": [name], "properties": {name: value}} for name in schema["properties"]]
-    elif issubclass(model, Changes):
-        schema["minProperties"] = 1
-    return schema
+    required = [name for name, field in model.model_fields.items() if field.is_required()]
+    schema = _object(model.__name__, parameters(model), required)
+    return schema | {"minProperties": len(required) + 1, "additionalProperties": False}
 
 
-def form_body(json_schema: dict[str, Any]) -> dict[str, Any]:
-    """Returns the schema of a form: null is an empty value, arrays of strings are `name[]=1&name[]=2`.
+def form_body(model: type[Parameters]) -> Schema:
+    """Returns the schema of a form.
 
-    Omits arrays of objects (`reactions[heart][]=harry`), which JSON Schema cannot describe as form fields.
+    Leaves out the empty value for null, which typed clients would accept in JSON too, and arrays of objects
+    (`reactions[heart][]=harry`), which JSON Schema cannot describe as form fields.
     """
-    schema = copy.deepcopy(json_schema)
+    schema = json_body(model)
     properties, schema["properties"] = schema["properties"], {}
     for name, attribute in properties.items():
-        if "anyOf" in attribute:
-            empty = {"type": "string", "maxLength": 0}
-            attribute["anyOf"] = [empty if option == {"type": "null"} else option for option in attribute["anyOf"]]
-        if attribute.get("type") != "array":
-            schema["properties"][name] = attribute
-        elif attribute["items"]["type"] == "string":
+        if attribute["type"] != "array":
+            schema["properties"][name] = without_null(attribute)
+            if "null" in attribute["type"]:
+                schema["properties"][name]["description"] += " An empty value is null."
+        elif "type" in attribute["items"]:
             # A form cannot express an empty array.
             schema["properties"][f"{name}[]"] = attribute | {"minItems": 1}
+        else:
+            schema["description"] += f" A form may also have {name}, such as `{name}[heart][]=harry`."
     return schema
 
 
-def resource(fields: type, example: dict[str, Any], **types: Any) -> dict[str, Any]:  # noqa: ANN401 - types
-    """Returns the schema of a resource from a `TypedDict`; *types* replaces the types of nested attributes."""
-    attributes: dict[str, Any] = {name: (types.get(name, hint), ...) for name, hint in get_type_hints(fields).items()}
-    attributes["id"] = (str, Field(pattern=ids.PATTERN))
-    model = create_model(fields.__name__, __config__=ConfigDict(extra="forbid"), **attributes)
-    schema: dict[str, Any] = model.model_json_schema()
-    for attribute in schema["properties"].values():
-        attribute.pop("title", None)
-    schema = _inline(schema)
-    return schema | {"description": "Times are Unix seconds.", "examples": [example]}
+def parameters(model: type[Parameters]) -> dict[str, Schema]:
+    """Returns the schemas of the attributes of a body, or of the parameters of a query."""
+    schemas = {}
+    for name, given in model.model_json_schema(ref_template=_REFERENCE)["properties"].items():
+        schema = _nullable(given["anyOf"][0]) if "anyOf" in given else given
+        # The API applies the default of `limit` only: absent attributes stay as they are.
+        dropped = ("title", "description", "default")[: 2 if name == "limit" else 3]
+        schemas[name] = schema = {key: value for key, value in schema.items() if key not in dropped}
+        rule, _, _ = given.get("description", "").partition("; in a form")
+        schema["description"] = TEXTS["attributes"][model.__name__][name]
+        # Other rules are obvious from the type.
+        if rule and ("items" in schema or schema.get("pattern", ids.PATTERN) != ids.PATTERN):
+            schema["description"] += f" Must be {rule}."
+    return schemas
 
 
-def page(name: str) -> dict[str, Any]:
-    """Returns the schema of a page of resources."""
-    return {
-        "type": "object",
-        "properties": {
-            "has_more": {"type": "boolean", "description": "Whether another page follows in this direction"},
-            "data": {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}},
-        },
-        "required": ["has_more", "data"],
-        "additionalProperties": False,
-    }
+def without_null(schema: Schema) -> Schema:
+    """Returns *schema* for a query or form, where null is not a type of its own."""
+    return schema if isinstance(schema["type"], str) else schema | {"type": schema["type"][0]}
 
 
-def _inline(schema: Any, definitions: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - any part of a schema
-    """Returns *schema* with references to its `$defs` replaced by the definitions."""
-    if isinstance(schema, list):
-        return [_inline(part, definitions) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    definitions = schema.get("$defs", {}) if definitions is None else definitions
-    if "$ref" in schema:
-        return _inline(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {name: _inline(part, definitions) for name, part in schema.items() if name != "$defs"}
+def example(schema_name: str, name: str) -> object:
+    """Returns the example of an attribute."""
+    specific = f"{schema_name}.{name}"
+    return examples.ATTRIBUTES[specific if specific in examples.ATTRIBUTES else name]
+
+
+def _object(name: str, properties: dict[str, Schema], required: list[str]) -> Schema:
+    described = {}
+    for attribute, schema in properties.items():
+        texts = {"description": TEXTS["attributes"][name][attribute], "examples": [example(name, attribute)]}
+        described[attribute] = texts | schema
+        if schema.get("format") == "int64":
+            described[attribute]["description"] += " Unix seconds."
+    whole = {"type": "object", "description": TEXTS["schemas"][name], "properties": described}
+    return whole | ({"required": required} if required else {})
+
+
+def _type(hint: Any) -> Schema:  # noqa: ANN401 - any type of an attribute
+    if isinstance(hint, UnionType):
+        return _nullable(_type(get_args(hint)[0]))
+    if get_origin(hint) is list:
+        return {"type": "array", "items": _type(get_args(hint)[0])}
+    return reference(hint.__name__) if is_typeddict(hint) else _TYPES[hint]
+
+
+def _nullable(schema: Schema) -> Schema:
+    return schema | {"type": [schema["type"], "null"]} if "type" in schema else {"anyOf": [schema, {"type": "null"}]}

@@ -11,10 +11,10 @@ from coherent import errors, ids
 
 _BOOLEANS = {"true": True, "false": False}
 _INTEGER = re.compile("0|[1-9][0-9]{0,18}")
-_YEAR_10000 = 253_402_300_800
+MAX_SECONDS = 253_402_300_799
 
 NAME_RULE = "1 to 128 characters without white space or control characters"
-SECONDS_RULE = "a whole number of Unix seconds, from 0 to 253402300799 (the end of the year 9999), or null"
+SECONDS_RULE = f"a whole number of Unix seconds, from 0 to {MAX_SECONDS} (the end of the year 9999), or null"
 
 
 class Context(TypedDict):
@@ -42,7 +42,7 @@ IntegerFromText = BeforeValidator(_parse_integer)
 EmptyIsNull = BeforeValidator(_parse_null)
 Id = Annotated[str, Field(pattern=ids.PATTERN)]
 Name = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f-\x9f]{1,128}$")]
-Seconds = Annotated[int, Field(ge=0, lt=_YEAR_10000), IntegerFromText]
+Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS, json_schema_extra={"format": "int64"}), IntegerFromText]
 
 
 class Parameters(BaseModel):

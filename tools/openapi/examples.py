@@ -1,0 +1,73 @@
+"""Examples of resources and attributes. The reference page fills its forms with them."""
+
+from typing import Any
+
+CONVERSATION_ID = "8DoZ65wSg7hMp0Jh"
+MESSAGE_ID = "8DoZ7Hq2LmX04bTe"
+NEW_CONVERSATION = {
+    "id": CONVERSATION_ID,
+    "contact_id": "harry",
+    "group_id": "friends",
+    "pinned_message_id": None,
+    "is_pinned": False,
+    "is_muted": False,
+    "last_active_at": None,
+    "last_opened_at": None,
+    "created_at": 1795374001,
+    "archived_at": None,
+}
+CONVERSATION = NEW_CONVERSATION | {"is_pinned": True, "last_active_at": 1795374120, "last_opened_at": 1795374369}
+NEW_MESSAGE: dict[str, Any] = {
+    "id": MESSAGE_ID,
+    "conversation_id": CONVERSATION_ID,
+    "contact": None,
+    "message": "Merry Christmas, Harry",
+    "reactions": [],
+    "attachments": [],
+    "read_at": None,
+    "created_at": 1795374120,
+    "updated_at": None,
+}
+ATTACHMENTS = ["https://files.example.com/tarantula.jpg"]
+MESSAGE = NEW_MESSAGE | {"contact": {"id": "harry"}, "message": "Keep the change.", "attachments": ATTACHMENTS}
+REACTIONS = [{"reaction": "heart", "contact_id": None}]
+
+# By attribute, which means the same in every schema, or by schema and attribute.
+ATTRIBUTES: dict[str, Any] = {
+    **CONVERSATION,
+    **MESSAGE,
+    "Conversation.id": CONVERSATION_ID,
+    "Contact.id": "harry",
+    "pinned_message_id": MESSAGE_ID,
+    "archived_at": 1795460400,
+    "message": "Merry Christmas, Harry",
+    "reaction": "heart",
+    "reactions": REACTIONS,
+    "read_at": 1795374369,
+    "updated_at": 1795374250,
+    "has_more": True,
+    "Conversations.data": [CONVERSATION],
+    "Messages.data": [MESSAGE],
+    "limit": 10,
+    "muted": False,
+    "archived": False,
+    "pinned": True,
+    "starting_after": CONVERSATION_ID,
+    "ending_before": CONVERSATION_ID,
+    "type": "invalid_request",
+    "ApiErrorResponse.message": "limit: must be an integer between 1 and 100",
+    "documentation_url": "https://protocol.chat/docs/errors/invalid_request",
+}
+REQUEST_HEADERS = {
+    "Idempotency-Key": "0b9ad1a8-6c5e-4a5f-8f0e-2f3f7c1d9e55",
+    "If-Match": '"3"',
+    "If-None-Match": '"3"',
+}
+RESPONSE_HEADERS = {
+    "ETag": '"3"',
+    "Idempotent-Replayed": "true",
+    "Link": '<https://api.example.com/v1/{noun}s?limit=10&starting_after={id}>; rel="next"',
+    "Location": "https://api.example.com/v1/{noun}s/{id}",
+    "Retry-After": "1",
+    "X-Request-Id": "0f5a2c1e-7b7c-4d8e-9a51-2f6f4f3c8d10",
+}
