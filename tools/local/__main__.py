@@ -13,8 +13,8 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.local import emulator, environment, gateway, stack, users
-from tools.local.failure import Failure
+from tools.local import emulator, environment, stack, users
+from tools.local.environment import Failure
 
 _READY = """
 API:             {api_url}
@@ -68,9 +68,8 @@ def main() -> int:
                 # Imported here because only this command needs the layer on the path.
                 from tools.local import sample_data  # noqa: PLC0415
 
-                sample_data.fill(
-                    stack.running_port(home), _checked(options.user), options.conversations, options.messages
-                )
+                port, user = stack.running_port(home), _checked(options.user)
+                sample_data.fill(port, user, options.conversations, options.messages)
             case "clean":
                 with _locked(home):
                     shutil.rmtree(home)
@@ -94,7 +93,7 @@ def _run(home: Path, port: int) -> None:
             stack.build(home)
             print(f"Deploying the stack to the emulator on port {port} ...", flush=True)
             stack.deploy(home, port)
-            gateway.configure(port)
+            stack.configure_gateway(port)
             tokens = {name: users.token(port, name) for name in users.DEMO_USERS}
             api_url = stack.api_url(port)
             try:

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tools.local.environment import HOST, MINISTACK_PYTHON, REGION, emulator_url, of_emulator
-from tools.local.failure import Failure
+from tools.local.environment import HOST, MINISTACK_PYTHON, REGION, Failure, emulator_url, of_emulator
 
 _START_SECONDS = _STOP_SECONDS = 60
 
@@ -21,7 +20,10 @@ _START_SECONDS = _STOP_SECONDS = 60
 @contextmanager
 def running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """Runs the emulator on *port* with its state in *home*. Raises `Failure`."""
-    _check_free(port)
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        raise Failure(f"Port {port} is in use: choose another one, such as PORT={port + 1}.") from None
     log, temporary = home / "emulator.log", home / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -64,15 +66,6 @@ def _reset_stream_positions(state: Path) -> None:
         saved = json.loads(state.read_text())
         saved["payload"]["dynamodb_stream_positions"]["data"] = {}
         state.write_text(json.dumps(saved))
-
-
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise Failure(f"Port {port} is in use: choose another one, such as PORT={port + 1}.") from None
 
 
 def _await_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

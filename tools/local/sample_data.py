@@ -13,8 +13,7 @@ from coherent.storage.dynamodb import Tables
 from rich.progress import track
 
 from tools.local import stack, users
-from tools.local.environment import aws_client
-from tools.local.failure import Failure
+from tools.local.environment import Failure, aws_client
 
 _CONTACTS = ("harry", "marv", "kate", "peter", "buzz", "fuller", "gus", "megan", "linnie", "jeff", "frank", "leslie")
 _GROUPS = (None, "family", "friends", "neighbours")

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.local.environment import HOST, ROOT
-from tools.local.failure import Failure
+from tools.local.environment import HOST, ROOT, Failure
 
 _START_SECONDS, _STOP_SECONDS = 300, 60
 

@@ -2,18 +2,19 @@
 
 import json
 import os
+import re
 import subprocess
 import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
 from tools.local import environment
-from tools.local.environment import MINISTACK_PYTHON, REGION, ROOT, SAM, UV, aws_client, emulator_url
-from tools.local.failure import Failure
+from tools.local.environment import MINISTACK_PYTHON, REGION, ROOT, SAM, UV, Failure, aws_client, emulator_url
 
 NAME = "conversations"
 _SETTINGS = ROOT / "samconfig.toml"
@@ -71,6 +72,36 @@ def apply(home: Path, port: int, name: str = NAME, **parameters: str) -> None:
     _sam(command, environment.of_aws_client(port), home / "deploy.log")
 
 
+def configure_gateway(port: int) -> None:
+    """Copies gateway responses and CORS preflight, which MiniStack ignores in a template, to the emulator's API."""
+    cloudformation, gateway = aws_client("cloudformation", port), aws_client("apigateway", port)
+    (described,) = cloudformation.describe_stacks(StackName=NAME)["Stacks"]
+    parameters = {item["ParameterKey"]: item["ParameterValue"] for item in described["Parameters"]}
+    processed = cloudformation.get_template(StackName=NAME, TemplateStage="Processed")["TemplateBody"]
+    resources = processed["Resources"].values()
+    (api,) = [resource["Properties"] for resource in resources if resource["Type"] == "AWS::ApiGateway::RestApi"]
+    definition = _substitute(api["Body"], parameters)
+    api_id = outputs(port)["ApiId"]
+    for response_type, response in definition["x-amazon-apigateway-gateway-responses"].items():
+        gateway.put_gateway_response(
+            restApiId=api_id,
+            responseType=response_type,
+            responseParameters=response["responseParameters"],
+            responseTemplates=response["responseTemplates"],
+            **({"statusCode": str(response["statusCode"])} if "statusCode" in response else {}),
+        )
+    for resource in gateway.get_resources(restApiId=api_id, limit=500)["items"]:
+        preflight = definition["paths"].get(resource["path"], {}).get("options")
+        if preflight:
+            gateway.put_integration_response(
+                restApiId=api_id,
+                resourceId=resource["id"],
+                httpMethod="OPTIONS",
+                **preflight["x-amazon-apigateway-integration"]["responses"]["default"],
+            )
+    gateway.create_deployment(restApiId=api_id, stageName="v1")
+
+
 def _sam(arguments: Sequence[str | Path], variables: dict[str, str], log: Path) -> None:
     with log.open("wb") as output:
         done = subprocess.run(
@@ -84,3 +115,12 @@ def _sam(arguments: Sequence[str | Path], variables: dict[str, str], log: Path) 
         )
     if done.returncode:
         raise Failure(f"`sam {arguments[0]}` failed: see {log}.")
+
+
+def _substitute(value: Any, parameters: dict[str, str]) -> Any:  # noqa: ANN401 - any part of a template
+    """Returns *value* with `Fn::Sub` resolved."""
+    if isinstance(value, dict):
+        if value.keys() == {"Fn::Sub"} and isinstance(value["Fn::Sub"], str):
+            return re.sub(r"\$\{(\w+)\}", lambda found: parameters.get(found[1], found[0]), value["Fn::Sub"])
+        return {name: _substitute(inner, parameters) for name, inner in value.items()}
+    return value

@@ -11,8 +11,7 @@ from typing import Any
 
 from tests.load.load import Load
 from tools.local import serving
-from tools.local.environment import ROOT
-from tools.local.failure import Failure
+from tools.local.environment import ROOT, Failure
 from tools.results import report
 
 # Two pytest processes: one has the built functions, the other one a deployed stack.
