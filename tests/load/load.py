@@ -3,20 +3,17 @@
 Each user compares each response with the model, and stops at the first that differs.
 """
 
-import json
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.load import memory
 from tests.load.user import Request, User
-from tools.local import stack, users
-from tools.local.environment import aws_client
+from tests.stack import Stack
 
 # Users join one by one during the first eighth of the time, because each new worker costs CPU time.
 _JOINING = 1 / 8
@@ -26,17 +23,12 @@ _PERIODS = 60
 
 
 class Load:
-    """Users of the stack on *port*, who own nothing at first."""
+    """Users of *stack* who own nothing at first."""
 
-    def __init__(self, port: int, users_count: int) -> None:
+    def __init__(self, stack: Stack, users_count: int) -> None:
         """Creates the users."""
-        self._port = port
-        self._outputs = stack.outputs(port)
-        self._events = aws_client("events", port)
-        self._users = [
-            User(stack.api_url(port), partial(users.token, port, f"load-{number}"), self._put_events, seed=number)
-            for number in range(users_count)
-        ]
+        self._stack = stack
+        self._users = [User(stack, number) for number in range(users_count)]
         self._count = users_count
         self._seconds = self._started = 0.0
         self._requests: list[Request] = []
@@ -51,7 +43,7 @@ class Load:
             running = {user: pool.submit(self._work, user, number * delay) for number, user in enumerate(self._users)}
             try:
                 while not all(future.done() for future in running.values()):
-                    self._memory.append(memory.read(self._port))
+                    self._memory.append(memory.read(self._stack.port))
                     time.sleep(1)
             finally:
                 # After Ctrl-C, the pool waits for the users.
@@ -91,18 +83,9 @@ class Load:
 
     def _stored_messages(self) -> set[str]:
         ids = {user.id for user in self._users}
-        paginator = aws_client("dynamodb", self._port).get_paginator("scan")
-        pages = paginator.paginate(TableName=self._outputs["MessagesTableName"], ConsistentRead=True)
+        paginator = self._stack.aws("dynamodb").get_paginator("scan")
+        pages = paginator.paginate(TableName=self._stack.outputs()["MessagesTableName"], ConsistentRead=True)
         return {row["id"]["S"] for page in pages for row in page["Items"] if row["user_id"]["S"] in ids}
-
-    def _put_events(self, details: list[Any]) -> list[str]:
-        entry = {
-            "Source": "com.example.delivery",
-            "DetailType": "message.received",
-            "EventBusName": self._outputs["EventBusName"],
-        }
-        response = self._events.put_events(Entries=[entry | {"Detail": json.dumps(detail)} for detail in details])
-        return [entry["EventId"] for entry in response["Entries"]]
 
     def functions(self) -> dict[str, dict[str, float]]:
         """Returns the number of requests to each function, and percentiles of their latency."""

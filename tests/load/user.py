@@ -4,12 +4,12 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tests.filters import COMBINATIONS
 from tests.model import Model, Response, check, etag
-from tests.stack import Client
+from tests.stack import Client, Stack
+from tools.local import users
 
 _METHODS = {"list": "GET", "retrieve": "GET", "create": "POST", "update": "PUT", "delete": "DELETE"}
 _CONTACTS = ("harry", "marv", "kate", "buzz")
@@ -49,16 +49,14 @@ class Request(NamedTuple):
 class User:
     """A user of the deployed stack. Raises AssertionError at the first response that is not the model's."""
 
-    def __init__(
-        self, api_url: str, sign_in: Callable[[], str], put_events: Callable[[list[Any]], list[str]], seed: int
-    ) -> None:
-        """Chooses requests by *seed*. *put_events* sends events to the bus and returns their ids."""
-        self.model = Model(api_url)
+    def __init__(self, stack: Stack, seed: int) -> None:
+        """Chooses requests by *seed*, which is also in the user's name."""
+        self.model = Model(stack.api_url)
         self.requests: list[Request] = []
         self.events = 0
-        self._sign_in, self._put_events = sign_in, put_events
+        self._stack, self._name = stack, f"load-{seed}"
         self._random = random.Random(seed)  # noqa: S311 - seeded, to reproduce failures
-        self._client = Client(api_url, None)
+        self._client = Client(stack.api_url, None)
         self._sign_in_at = 0.0
         self._creations: list[tuple[str, dict[str, Any], str]] = []
         # Each action once, and then at random.
@@ -160,7 +158,7 @@ class User:
             {"conversation_id": id, "contact_id": "marv", "message": f"Keep the change, {uuid.uuid4()}."}
             for _ in range(_EVENTS)
         ]
-        event_ids = self._put_events([{"user_id": self.id, **detail} for detail in details])
+        event_ids = self._stack.publish(*({"user_id": self.id, **detail} for detail in details))
         events = {detail["message"]: (detail, event_id) for detail, event_id in zip(details, event_ids, strict=True)}
         self.events += _EVENTS
         deadline = time.monotonic() + _EVENT_SECONDS
@@ -206,18 +204,10 @@ class User:
     def _check(self, function: str, **given: Any) -> Response:
         return check(self.model, self._send, function, **given)
 
-    def _send(
-        self,
-        function: str,
-        *,
-        id: str | None = None,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] = {},
-    ) -> Response:
+    def _send(self, function: str, id: str = "", query: Any = None, body: Any = None, headers: Any = None) -> Response:
         if time.time() > self._sign_in_at:
             self.close()
-            self._client = Client(self.model.url, self._sign_in())
+            self._client = Client(self.model.url, users.token(self._stack.port, self._name))
             self._sign_in_at = time.time() + _SIGN_IN_SECONDS
         verb, noun = function.split("_")
         path = f"/{noun.removesuffix('s')}s{f'/{id}' if id else ''}"

@@ -60,5 +60,4 @@ def request_token(
 
 def claims(token: str) -> dict[str, Any]:
     """Returns the claims of *token* without verifying it."""
-    decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-    return decoded
+    return dict(json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==")))

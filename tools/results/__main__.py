@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.load.load import Load
-from tools.local import serving
+from tests.stack import Stack
 from tools.local.environment import ROOT, Failure
 from tools.results import report
 
@@ -70,8 +71,12 @@ def _load(options: argparse.Namespace) -> dict[str, Any]:
     # The emulator lists at most 60 users.
     if not (30 <= options.seconds <= 3600 and 1 <= options.users <= 50):
         raise Failure("SECONDS must be 30 to 3600, and USERS 1 to 50.")
-    with tempfile.TemporaryDirectory() as home, serving.own_stack(Path(home)) as port:
-        load = Load(port, options.users)
+    with tempfile.TemporaryDirectory() as home, ExitStack() as cleanup:
+        stack = Stack(Path(home))
+        cleanup.callback(stack.stop)
+        print("Building and deploying the stack ...", flush=True)
+        stack.start()
+        load = Load(stack, options.users)
         print(f"{options.users} users send requests for {options.seconds} s ...", flush=True)
         load.run(options.seconds)
         print("Looking for everything that was acknowledged ...", flush=True)
