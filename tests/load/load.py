@@ -13,13 +13,7 @@ from typing import Any
 
 from tests.load import memory
 from tests.load.user import Request, User
-from tests.stack import Stack
-
-# Users join one by one during the first eighth of the time, because each new worker costs CPU time.
-_JOINING = 1 / 8
-_PURGE_SECONDS = 60
-_MAX_FAILURE_CHARACTERS = 1000
-_PERIODS = 60
+from tests.stack import Stack, wait_until
 
 
 class Load:
@@ -38,7 +32,8 @@ class Load:
     def run(self, seconds: float) -> None:
         """Has each user send one request after the other for *seconds*, without a pause."""
         self._started, self._seconds = time.time(), seconds
-        delay = seconds * _JOINING / len(self._users)
+        # Users join one by one during the first eighth of the time, because each new worker costs CPU time.
+        delay = seconds / 8 / len(self._users)
         with ThreadPoolExecutor(self._count) as pool:
             running = {user: pool.submit(self._work, user, number * delay) for number, user in enumerate(self._users)}
             try:
@@ -56,7 +51,7 @@ class Load:
         with ThreadPoolExecutor(self._count) as pool:
             self._collect_failures({user: pool.submit(user.verify) for user in self._users})
         for user in self._users:
-            user.close()
+            user.client.close()
         self._verify_table()
 
     def _work(self, user: User, delay: float) -> None:
@@ -68,21 +63,18 @@ class Load:
         """A user whose model may differ from the service from now on does not continue."""
         for user, future in futures.items():
             if error := future.exception():
-                message = " ".join(f"{type(error).__name__}: {error}".split())
-                self.failures.append(message[:_MAX_FAILURE_CHARACTERS])
+                self.failures.append(" ".join(f"{type(error).__name__}: {error}".split())[:1000])
                 self._users.remove(user)
 
     def _verify_table(self) -> None:
         """Expects the messages of the users in the table, and no messages of deleted conversations once purged."""
         expected = {id for user in self._users for id in user.model.messages}
-        deadline = time.monotonic() + _PURGE_SECONDS
-        while (found := self._stored_messages()) != expected and time.monotonic() < deadline:
-            time.sleep(1)
-        if found != expected:
+        if not wait_until(lambda: self._stored_messages() == expected):
+            found = self._stored_messages()
             self.failures.append(f"The messages table lacks {expected - found} and has {found - expected}")
 
     def _stored_messages(self) -> set[str]:
-        ids = {user.id for user in self._users}
+        ids = {user.client.user_id for user in self._users}
         paginator = self._stack.aws("dynamodb").get_paginator("scan")
         pages = paginator.paginate(TableName=self._stack.outputs()["MessagesTableName"], ConsistentRead=True)
         return {row["id"]["S"] for page in pages for row in page["Items"] if row["user_id"]["S"] in ids}
@@ -117,7 +109,7 @@ class Load:
         """Draws latency over time."""
         from matplotlib.figure import Figure  # noqa: PLC0415 - not needed by the tests
 
-        period = max(2, self._seconds / _PERIODS)
+        period = max(2, self._seconds / 60)
         taken = defaultdict(list)
         for request in self._requests:
             taken[period * int((request.at - self._started) / period)].append(request.ms)

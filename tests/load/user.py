@@ -56,20 +56,11 @@ class User:
         self.events = 0
         self._stack, self._name = stack, f"load-{seed}"
         self._random = random.Random(seed)  # noqa: S311 - seeded, to reproduce failures
-        self._client = Client(stack.api_url, None)
+        self.client = Client(stack.api_url, None)
         self._sign_in_at = 0.0
         self._creations: list[tuple[str, dict[str, Any], str]] = []
         # Each action once, and then at random.
         self._first_actions = ["create_conversation", *_ACTIONS]
-
-    @property
-    def id(self) -> str:
-        """The `sub` of the user's tokens."""
-        return self._client.user_id
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._client.close()
 
     def act(self) -> None:
         """Sends one request, or the events of one conversation."""
@@ -108,10 +99,8 @@ class User:
     def _create(self, noun: str) -> None:
         """Creates a resource, or repeats an earlier creation with the same or other attributes."""
         key = str(uuid.uuid4())
-        body: dict[str, Any] = {
-            "contact_id": self._random.choice(_CONTACTS),
-            "group_id": self._random.choice((None, "family", "friends")),
-        }
+        group = self._random.choice((None, "family", "friends"))
+        body: dict[str, Any] = {"contact_id": self._random.choice(_CONTACTS), "group_id": group}
         if noun == "message":
             attachments = ["shovel.jpg"] * self._random.randrange(3)
             body = {"conversation_id": self._id("conversation"), "message": key, "attachments": attachments}
@@ -154,11 +143,9 @@ class User:
     def _receive(self, _noun: str) -> None:
         """Has events write to one conversation at the same time, and waits until all of them are stored."""
         id = self._random.choice(list(self.model.conversations))
-        details = [
-            {"conversation_id": id, "contact_id": "marv", "message": f"Keep the change, {uuid.uuid4()}."}
-            for _ in range(_EVENTS)
-        ]
-        event_ids = self._stack.publish(*({"user_id": self.id, **detail} for detail in details))
+        sender = {"conversation_id": id, "contact_id": "marv"}
+        details = [sender | {"message": f"Keep the change, {uuid.uuid4()}."} for _ in range(_EVENTS)]
+        event_ids = self._stack.publish(*({"user_id": self.client.user_id, **detail} for detail in details))
         events = {detail["message"]: (detail, event_id) for detail, event_id in zip(details, event_ids, strict=True)}
         self.events += _EVENTS
         deadline = time.monotonic() + _EVENT_SECONDS
@@ -206,14 +193,14 @@ class User:
 
     def _send(self, function: str, id: str = "", query: Any = None, body: Any = None, headers: Any = None) -> Response:
         if time.time() > self._sign_in_at:
-            self.close()
-            self._client = Client(self.model.url, users.token(self._stack.port, self._name))
+            self.client.close()
+            self.client = Client(self.model.url, users.token(self._stack.port, self._name))
             self._sign_in_at = time.time() + _SIGN_IN_SECONDS
         verb, noun = function.split("_")
         path = f"/{noun.removesuffix('s')}s{f'/{id}' if id else ''}"
         started, status, received, content = time.perf_counter(), 0, {}, ""
         try:
-            response = self._client.send(_METHODS[verb], path, params=query, json=body, headers=headers)
+            response = self.client.send(_METHODS[verb], path, params=query, json=body, headers=headers)
             status, received, content = response.status_code, dict(response.headers), response.text
         finally:
             ms = 1000 * (time.perf_counter() - started)

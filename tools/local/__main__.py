@@ -14,7 +14,7 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.local import emulator, environment, stack, users
-from tools.local.environment import Failure
+from tools.local.environment import ROOT, Failure
 
 _READY = """
 API:             {api_url}
@@ -40,9 +40,7 @@ Ctrl-C stops the stack. The next `make run` keeps its conversations; `make clean
 def main() -> int:
     """Runs one command. Returns 1 if it fails, after printing why to standard error."""
     parser = argparse.ArgumentParser(prog="python -m tools.local", description=__doc__)
-    parser.add_argument(
-        "--home", type=Path, default=environment.ROOT / ".local", help="folder of state, logs and stack.json"
-    )
+    parser.add_argument("--home", type=Path, default=ROOT / ".local", help="folder of state, logs and stack.json")
     commands = parser.add_subparsers(dest="command", required=True)
     run_command = commands.add_parser("run", help="build, deploy and serve the stack until Ctrl-C")
     run_command.add_argument("--port", type=int, default=4566, choices=range(1, 65536), metavar="1-65535")

@@ -80,7 +80,14 @@ def configure_gateway(port: int) -> None:
     processed = cloudformation.get_template(StackName=NAME, TemplateStage="Processed")["TemplateBody"]
     resources = processed["Resources"].values()
     (api,) = [resource["Properties"] for resource in resources if resource["Type"] == "AWS::ApiGateway::RestApi"]
-    definition = _substitute(api["Body"], parameters)
+
+    def substitute(part: dict[str, Any]) -> Any:  # noqa: ANN401 - any part of a template
+        """Resolves `Fn::Sub`."""
+        if isinstance(text := part.get("Fn::Sub"), str):
+            return re.sub(r"\$\{(\w+)\}", lambda found: parameters.get(found[1], found[0]), text)
+        return part
+
+    definition = json.loads(json.dumps(api["Body"]), object_hook=substitute)
     api_id = outputs(port)["ApiId"]
     for response_type, response in definition["x-amazon-apigateway-gateway-responses"].items():
         gateway.put_gateway_response(
@@ -115,12 +122,3 @@ def _sam(arguments: Sequence[str | Path], variables: dict[str, str], log: Path) 
         )
     if done.returncode:
         raise Failure(f"`sam {arguments[0]}` failed: see {log}.")
-
-
-def _substitute(value: Any, parameters: dict[str, str]) -> Any:  # noqa: ANN401 - any part of a template
-    """Returns *value* with `Fn::Sub` resolved."""
-    if isinstance(value, dict):
-        if value.keys() == {"Fn::Sub"} and isinstance(value["Fn::Sub"], str):
-            return re.sub(r"\$\{(\w+)\}", lambda found: parameters.get(found[1], found[0]), value["Fn::Sub"])
-        return {name: _substitute(inner, parameters) for name, inner in value.items()}
-    return value

@@ -41,13 +41,8 @@ def collect(files: Iterable[Path]) -> dict[str, Any]:
             kind = detail if re.fullmatch(r"[A-Z]\w+", name) else name
             is_shown = not recorded["outcome"].startswith("not shown")
             attacks[recorded["risk"]][kind if is_shown else _NOT_SHOWN + kind] += int(recorded.get("attempts", "1"))
-    return {
-        "failed": failed,
-        "trials": trials,
-        "deliveries": deliveries,
-        "histories": histories,
-        "attacks": attacks,
-    }
+    found = {"trials": trials, "deliveries": deliveries, "histories": histories, "attacks": attacks}
+    return found | {"failed": failed}
 
 
 def results(part: str, found: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
