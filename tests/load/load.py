@@ -7,11 +7,10 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from tests.load import memory
 from tests.load.user import Request, User
 from tests.stack import Stack, wait_until
 
@@ -26,7 +25,6 @@ class Load:
         self._count = users_count
         self._seconds = self._started = 0.0
         self._requests: list[Request] = []
-        self._memory: list[dict[memory.Worker, float]] = []
         self.failures: list[str] = []
 
     def run(self, seconds: float) -> None:
@@ -37,9 +35,7 @@ class Load:
         with ThreadPoolExecutor(self._count) as pool:
             running = {user: pool.submit(self._work, user, number * delay) for number, user in enumerate(self._users)}
             try:
-                while not all(future.done() for future in running.values()):
-                    self._memory.append(memory.read(self._stack.port))
-                    time.sleep(1)
+                wait(running.values())
             finally:
                 # After Ctrl-C, the pool waits for the users.
                 self._seconds = time.time() - self._started
@@ -89,7 +85,6 @@ class Load:
     def result(self) -> dict[str, Any]:
         """Returns the figures for the report."""
         writes = [each for each in self._requests if each.status in (200, 201, 204) and not each.is_replay]
-        growth = memory.growth(self._memory)
         return {
             "users": self._count,
             "seconds": round(self._seconds),
@@ -102,7 +97,6 @@ class Load:
             "conversations": sum(len(user.model.conversations) for user in self._users),
             "messages": sum(len(user.model.messages) for user in self._users),
             "deleted_conversations": sum(len(user.model.deleted_conversations) for user in self._users),
-            "growth": growth and {"mb": round(growth[0], 1), "function": growth[1]},
         }
 
     def plot(self, file: Path) -> None:
