@@ -13,7 +13,6 @@ from tools.local import users
 
 _METHODS = {"list": "GET", "retrieve": "GET", "create": "POST", "update": "PUT", "delete": "DELETE"}
 _CONTACTS = ("harry", "marv", "kate", "buzz")
-_SIGN_IN_SECONDS = 600
 # Events sent at once to one conversation, and how long they may take.
 _EVENTS, _EVENT_SECONDS, _POLL_SECONDS = 3, 60, 0.2
 # How many requests in a hundred name a deleted resource, repeat an idempotency key or have a condition, and how many
@@ -164,9 +163,7 @@ class User:
 
     def _ids(self, noun: str) -> tuple[list[str], list[str]]:
         """Returns the ids of what exists, and of what was deleted."""
-        if noun == "message":
-            return list(self.model.messages), self.model.deleted_messages
-        return list(self.model.conversations), self.model.deleted_conversations
+        return list(getattr(self.model, f"{noun}s")), getattr(self.model, f"deleted_{noun}s")
 
     def _id(self, noun: str) -> str:
         existing, deleted = self._ids(noun)
@@ -195,7 +192,7 @@ class User:
         if time.time() > self._sign_in_at:
             self.client.close()
             self.client = Client(self.model.url, users.token(self._stack.port, self._name))
-            self._sign_in_at = time.time() + _SIGN_IN_SECONDS
+            self._sign_in_at = time.time() + 600
         verb, noun = function.split("_")
         path = f"/{noun.removesuffix('s')}s{f'/{id}' if id else ''}"
         started, status, received, content = time.perf_counter(), 0, {}, ""

@@ -74,12 +74,10 @@ def _conversation(number: int) -> CreateConversation:
 def _set_flags(repository: ConversationRepository, user_id: str, id: str, number: int) -> None:
     """Pins, mutes or archives some conversations, unless they were changed before."""
     conversation, version = repository.retrieve(user_id, id)
-    changes: dict[str, object] = {}
-    if number % 7 == 0:
-        changes["is_pinned"] = True
-    if number % 3 == 1:
-        changes["is_muted"] = True
-    if number % 5 == 2:
-        changes["archived_at"] = conversation["created_at"]
-    if changes and version == 1:
+    changes = {
+        "is_pinned": number % 7 == 0,
+        "is_muted": number % 3 == 1,
+        "archived_at": conversation["created_at"] if number % 5 == 2 else None,
+    }
+    if version == 1 and any(changes.values()):
         repository.update(user_id, id, UpdateConversation.parse(changes, text=False), ANY)

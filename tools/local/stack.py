@@ -77,9 +77,8 @@ def configure_gateway(port: int) -> None:
     cloudformation, gateway = aws_client("cloudformation", port), aws_client("apigateway", port)
     (described,) = cloudformation.describe_stacks(StackName=NAME)["Stacks"]
     parameters = {item["ParameterKey"]: item["ParameterValue"] for item in described["Parameters"]}
-    processed = cloudformation.get_template(StackName=NAME, TemplateStage="Processed")["TemplateBody"]
-    resources = processed["Resources"].values()
-    (api,) = [resource["Properties"] for resource in resources if resource["Type"] == "AWS::ApiGateway::RestApi"]
+    template = cloudformation.get_template(StackName=NAME, TemplateStage="Processed")["TemplateBody"]
+    (api,) = [each for each in template["Resources"].values() if each["Type"] == "AWS::ApiGateway::RestApi"]
 
     def substitute(part: dict[str, Any]) -> Any:  # noqa: ANN401 - any part of a template
         """Resolves `Fn::Sub`."""
@@ -87,7 +86,7 @@ def configure_gateway(port: int) -> None:
             return re.sub(r"\$\{(\w+)\}", lambda found: parameters.get(found[1], found[0]), text)
         return part
 
-    definition = json.loads(json.dumps(api["Body"]), object_hook=substitute)
+    definition = json.loads(json.dumps(api["Properties"]["Body"]), object_hook=substitute)
     api_id = outputs(port)["ApiId"]
     for response_type, response in definition["x-amazon-apigateway-gateway-responses"].items():
         gateway.put_gateway_response(
