@@ -1,7 +1,4 @@
-"""The load generator: many users at work on a deployed stack for minutes. Then everything acknowledged has to be found.
-
-Each user compares each response with the model, and stops at the first that differs.
-"""
+"""The load generator: many users at work on a deployed stack. Then everything acknowledged has to be found."""
 
 import statistics
 import time

@@ -18,7 +18,6 @@ _EVENTS, _EVENT_SECONDS, _POLL_SECONDS = 3, 60, 0.2
 # How many requests in a hundred name a deleted resource, repeat an idempotency key or have a condition, and how many
 # of the latter two are to be rejected.
 _DELETED, _REPLAYED, _CONDITIONAL, _REJECTED = 6, 15, 40, 10
-_MAX_REPLAYS = 20
 # The actions, and how often each is chosen.
 _ACTIONS = {
     "list_conversations": 19,
@@ -108,7 +107,7 @@ class User:
             if self._chance(_REJECTED):
                 body = body | {"message" if noun == "message" else "contact_id": "another"}
         else:
-            self._creations = [*self._creations[1 - _MAX_REPLAYS :], (noun, body, key)]
+            self._creations = [*self._creations[-19:], (noun, body, key)]
         self._check(f"create_{noun}", body=body, key=key)
 
     def _retrieve(self, noun: str) -> None:
@@ -132,8 +131,7 @@ class User:
                 {"message": "I made my family disappear.", "attachments": ["tarantula.jpg"]},
             ],
         }
-        body = self._random.choice(changes[noun])
-        self._check(f"update_{noun}", id=id, body=body, if_match=self._condition(id))
+        self._check(f"update_{noun}", id=id, body=self._random.choice(changes[noun]), if_match=self._condition(id))
 
     def _delete(self, noun: str) -> None:
         id = self._id(noun)

@@ -1,7 +1,4 @@
-"""Looks for known vulnerabilities of locked packages with pip-audit: `python -m tools.lint.audit LOCK ...`.
-
-Passes with a message if the vulnerability database cannot be reached.
-"""
+"""Runs pip-audit for each lock of the command line. Passes with a message if its database cannot be reached."""
 
 import json
 import re

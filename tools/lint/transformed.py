@@ -1,7 +1,4 @@
-"""Prints `template.yaml` as AWS deploys it, after SAM's transform: `python -m tools.lint.transformed [NAME=VALUE ...]`.
-
-The nested templates in `infra/` contain nothing that SAM transforms: `load` returns them as AWS deploys them.
-"""
+"""Prints `template.yaml` as AWS deploys it, after SAM's transform: `python -m tools.lint.transformed [NAME=VALUE ...]`."""
 
 import json
 import logging
@@ -21,6 +18,7 @@ TEMPLATE = ROOT / "template.yaml"
 
 def load(path: Path) -> dict[str, Any]:
     """Returns a template as it is written, with merge keys and aliases expanded."""
+    # The nested templates in infra/ contain nothing that SAM transforms: this is what AWS deploys.
     # Through JSON, so that no two parts share an object, which the transform would change in place.
     return dict(json.loads(json.dumps(yaml_parse(path.read_text()))))
 

@@ -14,8 +14,6 @@ from pathlib import Path
 
 from tools.local.environment import HOST, MINISTACK_PYTHON, REGION, Failure, emulator_url, of_emulator
 
-_START_SECONDS = _STOP_SECONDS = 60
-
 
 @contextmanager
 def running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
@@ -69,7 +67,7 @@ def _reset_stream_positions(state: Path) -> None:
 
 
 def _await_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError):
             urllib.request.urlopen(f"{emulator_url(port)}/_ministack/health", timeout=5).close()  # noqa: S310 - http
@@ -84,7 +82,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
         signal.signal(number, signal.SIG_IGN)
     process.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(_STOP_SECONDS)
+        process.wait(60)
     # Function workers may still run.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

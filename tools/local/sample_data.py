@@ -57,8 +57,7 @@ def _fill(port: int, user: str, conversations: int, messages: int) -> None:
             _set_flags(conversation_repository, user_id, id, number)
             ids[number] = id
     # Conversation by conversation for each message, so that they are active at the same time.
-    steps = list(product(range(messages), ids))
-    for message, number in track(steps, f"Messages of {user}"):
+    for message, number in track(list(product(range(messages), ids)), f"Messages of {user}"):
         attributes = {"conversation_id": ids[number], "message": _TEXTS[(number + message) % len(_TEXTS)]}
         contact = None if (number + message) % 2 else _CONTACTS[number % len(_CONTACTS)]
         new = CreateMessage.parse(attributes, text=False)

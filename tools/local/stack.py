@@ -67,8 +67,11 @@ def apply(home: Path, port: int, name: str = NAME, **parameters: str) -> None:
     template = home / "build" / "template.yaml"
     command: list[str | Path] = ["deploy", "--template-file", template, "--stack-name", name, "--no-progressbar"]
     # Parameters on the command line replace all those of samconfig.toml.
-    command += ["--parameter-overrides", *_PARAMETERS]
-    command += [f"{parameter}={value}" for parameter, value in parameters.items() if value]
+    command += [
+        "--parameter-overrides",
+        *_PARAMETERS,
+        *(f"{key}={value}" for key, value in parameters.items() if value),
+    ]
     _sam(command, environment.of_aws_client(port), home / "deploy.log")
 
 
@@ -97,8 +100,7 @@ def configure_gateway(port: int) -> None:
             **({"statusCode": str(response["statusCode"])} if "statusCode" in response else {}),
         )
     for resource in gateway.get_resources(restApiId=api_id, limit=500)["items"]:
-        preflight = definition["paths"].get(resource["path"], {}).get("options")
-        if preflight:
+        if preflight := definition["paths"].get(resource["path"], {}).get("options"):
             gateway.put_integration_response(
                 restApiId=api_id,
                 resourceId=resource["id"],
