@@ -21,10 +21,9 @@ class UnreachableError(Exception):
 
 
 class Report(NamedTuple):
-    """The findings of pip-audit for a lock."""
+    """The findings of pip-audit for a lock. *unknown* has messages about packages that are not in the database."""
 
     vulnerabilities: list[str]
-    # Messages about packages that are not in the database.
     unknown: list[str]
 
 

@@ -1,4 +1,4 @@
-"""Prints `template.yaml` as AWS deploys it, after SAM's transform: `python -m tools.lint.transformed [NAME=VALUE ...]`."""
+"""Prints `template.yaml` after SAM's transform: `python -m tools.lint.transformed [NAME=VALUE ...]`."""
 
 import json
 import logging
@@ -24,10 +24,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def transformed(parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Returns `template.yaml` after SAM's transform with these *parameters*, and defaults for all others.
-
-    Resources that SAM generates have the `Metadata` of their source, so its suppressions apply to them too.
-    """
+    """Returns `template.yaml` after SAM's transform with these *parameters*, and defaults for all others."""
     template = load(TEMPLATE)
     for name, value in (parameters or {}).items():
         # The result depends on this value, whatever the conditions say, so no other value is allowed.
@@ -38,6 +35,7 @@ def transformed(parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
         properties.update({name: "s3://bucket/key" for name in ("CodeUri", "ContentUri") if name in properties})
     # There are no managed policies to look up by name. The partition in ARNs depends on the region.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name="us-east-1"))
+    # Resources that SAM generates get the `Metadata` of their source, so its suppressions apply to them too.
     result = translator.translate(template, {}, passthrough_metadata=True)
     # SAM has its own types of text and maps.
     return dict(json.loads(json.dumps(result)))

@@ -32,10 +32,7 @@ _TEXTS = (
 
 
 def fill(port: int, user: str, conversations: int, messages: int) -> None:
-    """Creates *conversations* for *user* with *messages* each, and shows the progress. Raises `Failure`.
-
-    Idempotency keys let the same command continue within 24 hours.
-    """
+    """Creates *conversations* with *messages* each, or continues within 24 hours. Raises `Failure`."""
     try:
         _fill(port, user, conversations, messages)
     except (CoherentError, KeyboardInterrupt) as error:

@@ -49,15 +49,13 @@ def build(home: Path) -> None:
 
 
 def deploy(home: Path, port: int) -> None:
-    """Creates or updates the stack from the build in *home*. Raises `Failure`.
-
-    A new stack is deployed twice: the functions need the API's URL, which is known only after the first time.
-    """
+    """Creates or updates the stack from the build in *home*. Raises `Failure`."""
     public_url = ""
     # There is no stack yet, or its first deployment failed.
     with suppress(ClientError, KeyError):
         public_url = api_url(port)
     apply(home, port, PublicUrl=public_url)
+    # A new stack is deployed twice: the functions need the API's URL, which is known only after the first time.
     if api_url(port) != public_url:
         apply(home, port, PublicUrl=api_url(port))
 
@@ -67,11 +65,8 @@ def apply(home: Path, port: int, name: str = NAME, **parameters: str) -> None:
     template = home / "build" / "template.yaml"
     command: list[str | Path] = ["deploy", "--template-file", template, "--stack-name", name, "--no-progressbar"]
     # Parameters on the command line replace all those of samconfig.toml.
-    command += [
-        "--parameter-overrides",
-        *_PARAMETERS,
-        *(f"{key}={value}" for key, value in parameters.items() if value),
-    ]
+    command += ["--parameter-overrides", *_PARAMETERS]
+    command += [f"{parameter}={value}" for parameter, value in parameters.items() if value]
     _sam(command, environment.of_aws_client(port), home / "deploy.log")
 
 

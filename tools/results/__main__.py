@@ -52,10 +52,10 @@ def _faults(*, is_quick: bool) -> dict[str, Any]:
     """Runs the suites. Raises `Failure` if pytest cannot."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number}.xml" for number in range(len(_SUITES))]
-        pytest = [ROOT / ".venv/bin/python", "-m", "pytest", "--quiet", "--junitxml"]
+        command: list[str | Path] = [ROOT / ".venv/bin/python", "-m", "pytest", "--quiet", "--junitxml"]
         variables = os.environ | ({} if is_quick else _LONG)
         processes = [
-            subprocess.Popen([*pytest, file, *suite], cwd=ROOT, env=variables)
+            subprocess.Popen([*command, file, *suite], cwd=ROOT, env=variables)
             for file, suite in zip(files, _SUITES, strict=True)
         ]
         # 0: all tests passed; 1: some failed.
