@@ -22,9 +22,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     partitions = PARTITIONS[event["quarter"] :: QUARTERS] if "quarter" in event else PARTITIONS
     with meter.measure() as invocation, deadline.within(context), ThreadPoolExecutor(len(partitions)) as threads:
         running = [threads.submit(contextvars.copy_context().run, purge.sweep, partition) for partition in partitions]
-        sweeps = [sweep.result() for sweep in running]
-        # Set only after all queries succeeded; otherwise the alarm sees missing data.
-        invocation.purge_age = max((time.time() - sweep.oldest for sweep in sweeps if sweep.oldest), default=0)
-        failed = sum(sweep.failed for sweep in sweeps)
+        failed = sum(sweep.result() for sweep in running)
+        # Covers all partitions, so that a quarter whose schedule is disabled raises the alarm as well. Set only after
+        # all queries succeeded; otherwise the alarm sees missing data.
+        oldest = purge.oldest()
+        invocation.purge_age = time.time() - oldest if oldest else 0
         if failed:
             raise RuntimeError(f"{failed} purges failed and wait for the next sweep")

@@ -33,7 +33,7 @@ _UNNOTICED, _PARTLY_DONE = "unnoticed", "left to the sweep"
 
 # The first of two faults: a write that was applied, one that was not, and one that DynamoDB rejects.
 _FIRST_FAULTS = ("response lost", "connection reset", "conflict")
-# What happens at the next request, which is the retry: a concurrent change, or another fault.
+# What happens at the request after the fault, which is its retry: a concurrent change, or another fault.
 _SECOND_FAULTS = ("response lost", "connection reset")
 
 

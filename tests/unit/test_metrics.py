@@ -22,7 +22,6 @@ from tests.handlers import (
     handler,
     invoke,
     list_conversations,
-    sweep,
     update,
 )
 from tests.wire import Wire, cancelled_transaction, error_response
@@ -239,13 +238,17 @@ def test_failed_invocation_writes_metrics(wire: Wire, capsys: pytest.CaptureFixt
     assert "PurgeAge" not in line
 
 
-def test_sweep_reports_the_age_of_the_oldest_tombstone(tables: None, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("quarter", range(4))
+def test_sweep_of_every_quarter_reports_the_oldest_tombstone_of_all(
+    quarter: int, tables: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     del tables
-    sweep()
+    handler("sweep_purges")({"quarter": quarter}, Context())
     call("delete_conversation", id=create()["id"])
     contents.age_tombstones()
     call("delete_conversation", id=create()["id"])
-    sweep()
+    # No time is left to purge anything.
+    handler("sweep_purges")({"quarter": quarter}, Context(seconds=11))
     without, oldest = [values(line)["PurgeAge"] for line in log_lines(capsys) if line["endpoint"] == "sweep_purges"]
     assert without == 0
     assert 600 <= oldest < 700

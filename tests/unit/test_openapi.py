@@ -188,7 +188,7 @@ def test_message_of_a_contact_has_an_example_of_its_own() -> None:
     content = OPERATIONS["update_message"]["responses"]["403"]["content"][JSON]
     assert [example["message"] for example in examples(content)] == [
         "message: only the sender of a message can change this",
-        "The firewall refused this request",
+        "The firewall blocked this request",
     ]
 
 

@@ -92,7 +92,7 @@ def test_user_cannot_edit_a_contacts_message(changes: dict[str, Any], names: str
     assert list_messages() == [message]
 
 
-def test_user_can_read_and_react_to_a_contacts_message() -> None:
+def test_user_can_mark_as_read_and_react_to_a_contacts_message() -> None:
     message = received()
     changes: dict[str, Any] = {"reactions": ALL_CHANGES["reactions"], "read_at": 1}
     assert put(message["id"], **changes).body == message | changes
@@ -146,7 +146,7 @@ def test_form_is_accepted() -> None:
     assert call("update_message", id=sent["id"], body="read_at=").body["read_at"] is None
 
 
-def test_conversation_does_not_change() -> None:
+def test_updated_message_does_not_change_its_conversation() -> None:
     conversation = create()
     sent = send(conversation)
     before = call("retrieve_conversation", id=conversation["id"])

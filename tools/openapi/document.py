@@ -28,7 +28,7 @@ _ERRORS_OF_EVERY_CALL = (401, 403, 429, 500, 503)
 # The errors of API Gateway and of the firewall, as in template.yaml, and those that are the same for every call.
 _MESSAGES = {
     401: "Authorization: must be 'Bearer ' and a valid access token with the scope of this call",
-    403: "The firewall refused this request",
+    403: "The firewall blocked this request",
     413: f"body: must be at most {body.MAX_BYTES} bytes",
     415: f"Content-Type: must be {_JSON} or {_FORM}",
     422: str(errors.IdempotencyKeyReused()),

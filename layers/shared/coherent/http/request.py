@@ -36,7 +36,7 @@ class Request:
         authorizer = (self._event.get("requestContext") or {}).get("authorizer")
         claims = authorizer.get("claims") if isinstance(authorizer, dict) else None
         user_id = str((claims.get("sub") if isinstance(claims, dict) else None) or "")
-        # A `sub` of Cognito never equals one of our reserved partition keys ('purge', and all with a '#').
+        # A `sub` of Cognito never equals one of our reserved partition keys: all with a '#', and 'purge' of 0.1.0.
         return None if not user_id or user_id == "purge" or "#" in user_id else user_id
 
     @property

@@ -5,7 +5,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 
@@ -34,13 +34,6 @@ _TURN_SECONDS = 2
 logger = Logger()
 
 
-class Sweep(NamedTuple):
-    """The creation time of the oldest settled tombstone, if there is one, and the number of failed purges."""
-
-    oldest: int | None
-    failed: int
-
-
 class Purge:
     """Purges the messages of the conversations that have tombstones.
 
@@ -52,13 +45,13 @@ class Purge:
         self._messages_table_name = tables.messages
         self._conversations_table_name = tables.conversations
 
-    def sweep(self, partition: str) -> Sweep:
+    def sweep(self, partition: str) -> int:
         """Purges the conversations of *partition*'s settled tombstones, oldest first, until time is up.
 
         The conversations take turns, so a huge one does not delay the others. A failed purge keeps its tombstone.
+        Returns the number of failed purges.
         """
         pending = deque(self._settled(partition))
-        oldest = pending[0].created_at if pending else None
         finished: list[Tombstone] = []
         failed = 0
         while pending and deadline.seconds_left() > _LAST_REQUESTS_SECONDS:
@@ -72,13 +65,30 @@ class Purge:
             except Exception:
                 logger.exception("A purge failed", extra={"conversation": tombstone.conversation_id})
                 failed += 1
-        return Sweep(oldest, failed)
+        return failed
+
+    def oldest(self) -> int | None:
+        """Returns when the oldest tombstone of all partitions was created, in Unix seconds, or None without one."""
+        times = []
+        for partition in tombstones.PARTITIONS:
+            with translate_errors():
+                response = self._client.query(
+                    TableName=self._conversations_table_name,
+                    KeyConditionExpression="user_id = :partition",
+                    ExpressionAttributeValues=rows.values({":partition": partition}),
+                    ProjectionExpression="id",
+                    ConsistentRead=True,
+                    Limit=1,
+                )
+            times += [tombstones.parse(partition, row["id"]["S"]).created_at for row in response["Items"]]
+        return min(times, default=None)
 
     def delete_messages(self, user_id: str, conversation_id: str, seconds: float = math.inf) -> bool:
         """Deletes the messages of a deleted conversation, and nothing while the conversation exists.
 
-        Stops after *seconds*, and before the deadline of the invocation. Returns whether nothing is left to delete: no
-        message can arrive meanwhile, since the transaction that writes one requires its conversation.
+        Stops after *seconds*, and before the deadline of the invocation. Returns whether nothing is left to delete,
+        which includes that the conversation exists. No message can arrive meanwhile, since the transaction that writes
+        one requires its conversation.
         """
         until = time.monotonic() + min(seconds, deadline.seconds_left() - _LAST_REQUESTS_SECONDS)
         partition = rows.user_conversation(user_id, conversation_id)
