@@ -44,8 +44,8 @@ def handler(function: str) -> Callable[[Any, Any], Any]:
 
 
 def invoke(endpoint: str, event: dict[str, Any]) -> Response:
-    """Invokes the handler of *endpoint* with *event*. The response makes a round trip through JSON."""
-    response = json.loads(json.dumps(handler(endpoint)(event, Context(25))))
+    """Invokes the handler of *endpoint* with *event*. The response makes a round trip through UTF-8, as in Lambda."""
+    response = json.loads(json.dumps(handler(endpoint)(event, Context(25)), ensure_ascii=False).encode())
     assert response.keys() == {"statusCode", "headers", "body"}
     body = response["body"] or None
     if body and response["headers"]["Content-Type"] == JSON:

@@ -298,6 +298,8 @@ def test_invalid_form_is_rejected(body: str | None, message: str) -> None:
         ('{"contact_id": "a\\u0000b"}', f"contact_id: {NAME}"),
         ('{"contact_id": "\\ud800"}', f"contact_id: {NAME}"),
         ('{"\\ud800": "harry", "group_id": "friends"}', "parameter names: must be valid Unicode"),
+        ('{"\\ud800": 1, "\\ud800": 1}', "?: must be given only once"),
+        ('{"contact_id": {"\\udc00": 1, "\\udc00": 1}}', "?: must be given only once"),
         ('{"contact_id": "harry", "contact_id": "kevin"}', "contact_id: must be given only once"),
         (
             '{"contact_id": "harry", "created_at": 1}',

@@ -81,6 +81,7 @@ def test_form_is_accepted() -> None:
         ("attachments[0]=a&attachments[1]=b", ["a", "b"]),
         ("attachments[1]=b&attachments[0]=a", ["a", "b"]),
         ("attachments[]=a&attachments[1]=b&", ["a", "b"]),
+        ("attachments[5]=a&attachments[]=b", ["a", "b"]),
         ("&&attachments[]=a&&", ["a"]),
     ],
 )
@@ -284,6 +285,8 @@ def test_invalid_json_is_rejected(given: dict[str, Any], message: str, wire: Wir
         ("attachments[x][]=a", ATTACHMENTS),
         ("attachments[]=a&attachments=b", "attachments: must be given only once"),
         ("attachments[]=a&attachments[x][]=b", "attachments: must be given only once"),
+        ("attachments[0]=a&attachments[0]=b", "attachments[0]: must be given only once"),
+        ("attachments[1]=a&attachments[0]=b&attachments[01]=c", "attachments[01]: must be given only once"),
         ("message[]=a", "message: must be given only once"),
         ("a]]b[]=a", f"a]]b[]: unknown or read-only; {TAKES}"),
         ("attachments[99999]=a", f"attachments[99999]: unknown or read-only; {TAKES}"),

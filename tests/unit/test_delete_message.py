@@ -94,9 +94,19 @@ def test_concurrent_update_fails_if_match(wire: Wire) -> None:
     assert [message["message"] for message in list_messages()] == ["hi"]
 
 
-@pytest.mark.parametrize(("condition", "status"), [('"1"', 412), ('"1", "2"', 412), ("*", 204), (None, 204)], ids=str)
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-Match": '"1"'}, 412),
+        ({"If-Match": '"1", "2"'}, 412),
+        ({"If-Match": "*"}, 204),
+        ({"If-None-Match": '"7"'}, 204),
+        ({}, 204),
+    ],
+    ids=str,
+)
 def test_message_that_is_changed_and_deleted_meanwhile_fails_if_match(
-    condition: str | None, status: int, wire: Wire
+    headers: dict[str, str], status: int, wire: Wire
 ) -> None:
     sent = send(create())
 
@@ -105,7 +115,6 @@ def test_message_that_is_changed_and_deleted_meanwhile_fails_if_match(
         call("delete_message", id=sent["id"])
 
     wire.before("TransactWriteItems", change_and_delete)
-    headers = {"If-Match": condition} if condition else None
     assert call("delete_message", id=sent["id"], headers=headers).status == status
     assert call("delete_message", id=sent["id"], headers=headers).status == 404
 

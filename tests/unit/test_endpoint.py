@@ -75,8 +75,7 @@ def test_unexpected_query_is_rejected(endpoint: str, wire: Wire) -> None:
     response = call(endpoint, query={"force": ["true"], "\ud800" * 100: ["1", "2"]})
     assert response.status == 400
     assert (
-        response.message
-        == f"force: unknown; this call takes no query; {chr(0xD800) * 64}: unknown; this call takes no query"
+        response.message == f"force: unknown; this call takes no query; {'?' * 64}: unknown; this call takes no query"
     )
     assert wire.requests == []
 

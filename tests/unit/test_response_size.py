@@ -40,6 +40,18 @@ def test_page_of_long_messages_fits(character: str) -> None:
     assert len(set(found)) == len(found) == 96
 
 
+def test_page_of_long_messages_between_many_deleted_ones_fits() -> None:
+    kept, deleted = create(), create()
+    for count_of_long, count_of_short in ((1, 60), (13, 88), (13, 0)):
+        for _ in range(count_of_long):
+            tables.put_message("kevin", kept["id"], '"' * 10_000, ['"' * MAX_ATTACHMENT_BYTES] * MAX_ATTACHMENTS)
+        for _ in range(count_of_short):
+            tables.put_message("kevin", deleted["id"])
+    call("delete_conversation", id=deleted["id"])
+    assert payload_bytes("list_messages", {"limit": ["100"]}) < LAMBDA_BYTES
+    assert payload_bytes("list_messages", {"limit": ["100"], "ending_before": ["0" * 16]}) < LAMBDA_BYTES
+
+
 @pytest.mark.parametrize("character", ["🎄", '"', "\\"])
 def test_page_of_messages_with_long_reactions_fits(character: str) -> None:
     message = send(create())

@@ -14,7 +14,9 @@ class InvalidRequest(CoherentError):
 
     def __init__(self, *faults: str) -> None:
         more = [f"and {len(faults) - MAX_FAULTS_IN_MESSAGE} more"] if len(faults) > MAX_FAULTS_IN_MESSAGE else []
-        super().__init__("; ".join([*faults[:MAX_FAULTS_IN_MESSAGE], *more]))
+        text = "; ".join([*faults[:MAX_FAULTS_IN_MESSAGE], *more])
+        # A name may contain half of a surrogate pair, which UTF-8 cannot encode: Lambda would fail after the handler.
+        super().__init__(text.encode(errors="replace").decode())
         self.faults = faults
 
 

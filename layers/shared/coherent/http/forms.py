@@ -24,14 +24,20 @@ def parse(text: str) -> list[tuple[str, object]]:
     except ValueError:
         raise errors.InvalidRequest("body: must be a well-formed form, such as is_pinned=true") from None
     attributes: list[tuple[str, object]] = []
-    arrays: dict[str, dict[str | None, list[tuple[int, str]]]] = {}
+    arrays: dict[str, dict[str | None, dict[int, str]]] = {}
+    highest: dict[tuple[str, str | None], int] = {}
     for name, value in named:
         array = _ARRAY.fullmatch(name)
         if array is None:
             attributes.append((name, value))
         else:
-            elements = arrays.setdefault(array["name"], {}).setdefault(array["key"], [])
-            elements.append((int(array["index"] or len(elements)), value))
+            path = array["name"], array["key"]
+            elements = arrays.setdefault(array["name"], {}).setdefault(array["key"], {})
+            index = int(array["index"] or highest.get(path, -1) + 1)
+            if index in elements:
+                raise errors.InvalidRequest(f"{name[: errors.MAX_ECHOED_NAME_LENGTH]}: must be given only once")
+            elements[index] = value
+            highest[path] = max(index, highest.get(path, -1))
     for name, keyed in arrays.items():
         # A name that is both an array and an object is returned twice, which `body.parse_pairs` rejects.
         attributes += [(name, _in_order(elements)) for key, elements in keyed.items() if key is None]
@@ -40,5 +46,5 @@ def parse(text: str) -> list[tuple[str, object]]:
     return attributes
 
 
-def _in_order(elements: list[tuple[int, str]]) -> list[str]:
-    return [value for _, value in sorted(elements, key=lambda element: element[0])]
+def _in_order(elements: dict[int, str]) -> list[str]:
+    return [elements[index] for index in sorted(elements)]

@@ -49,22 +49,30 @@ class Purge:
         """Purges the conversations of *partition*'s settled tombstones, oldest first, until time is up.
 
         The conversations take turns, so a huge one does not delay the others. A failed purge keeps its tombstone.
-        Returns the number of failed purges.
+        Logs failures and returns their number.
         """
-        pending = deque(self._settled(partition))
+        try:
+            return self._sweep(deque(self._settled(partition)))
+        except Exception:
+            logger.exception("A sweep failed", extra={"partition": partition})
+            return 1
+
+    def _sweep(self, pending: deque[Tombstone]) -> int:
         finished: list[Tombstone] = []
         failed = 0
         while pending and deadline.seconds_left() > _LAST_REQUESTS_SECONDS:
             tombstone = pending.popleft()
             try:
                 is_finished = self.delete_messages(tombstone.user_id, tombstone.conversation_id, _TURN_SECONDS)
-                (finished if is_finished else pending).append(tombstone)
-                if len(finished) == _BATCH_SIZE or not pending:
-                    batch, finished = finished, []
-                    self._delete_tombstones(batch)
             except Exception:
                 logger.exception("A purge failed", extra={"conversation": tombstone.conversation_id})
                 failed += 1
+                continue
+            (finished if is_finished else pending).append(tombstone)
+            if len(finished) == _BATCH_SIZE:
+                self._delete_tombstones(finished)
+                finished = []
+        self._delete_tombstones(finished)
         return failed
 
     def oldest(self) -> int | None:

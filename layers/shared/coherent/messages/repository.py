@@ -100,9 +100,10 @@ class MessageRepository:
             existing = self._conversations(user_id, wanted)
             if query.conversation_id is not None and query.conversation_id not in existing:
                 raise errors.NotFound("conversation", "conversation_id")
+            is_first = not found
             found += [row for row in response["Items"] if row["conversation_id"]["S"] in existing]
-            if len(found) > len(response["Items"]):
-                # One response is at most 1 MB, several together may be more.
+            if not is_first:
+                # The rows of one response are at most 1 MB, those of several may be more.
                 kept = _count_within_bytes(found)
                 if kept < len(found):
                     return _page(found[:kept], query, has_more=True)
@@ -215,7 +216,7 @@ class MessageRepository:
                 return
             if row is not None:
                 raise rows.condition_error(row, "message", preconditions)
-            if is_deleted and preconditions != Preconditions():
+            if is_deleted and preconditions.allowed is not None:
                 # Another client deleted it, perhaps after a change.
                 raise preconditions.failure("message", 0)
             # Already deleted by a concurrent delete: report success.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ def put_record(
 
     The write's condition fails if the key is in use.
     """
-    now = int(created["created_at"]["N"])
+    # Not the creation time, which is ahead if another clock was.
+    now = int(time.time())
     item = rows.values(
         {
             # A partition of its own: lists of conversations never read it.
