@@ -2,7 +2,10 @@
 
 import json
 import re
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from http.client import parse_headers
@@ -15,10 +18,9 @@ import requests
 from coherent.storage.tombstones import PARTITIONS, sort_key_at
 
 from tools.local import stack, users
-from tools.local.environment import ROOT, aws_client
-from tools.local.serving import StackProcess
+from tools.local.environment import HOST, ROOT, Failure, aws_client
 
-_WAIT_SECONDS = 60
+_START_SECONDS, _STOP_SECONDS, _WAIT_SECONDS = 300, 60, 60
 
 # Method and path of every call that needs a token, and the scope it needs.
 CALLS = [
@@ -96,34 +98,56 @@ class Client:
 
 
 class Stack:
-    """A stack of the real template in the emulator, with its state in *home*."""
+    """A stack of the real template in the emulator, with its state in *home*. It can be started repeatedly."""
 
     def __init__(self, home: Path) -> None:
-        """Does not run until `start`."""
+        """Chooses a port; `start` builds and deploys."""
         self.home = home
         self.api_url = self.docs_url = ""
-        self._process = StackProcess(home)
-        self.port = self._process.port
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[Client] = []
         self._tokens: dict[tuple[str, tuple[str, ...]], str] = {}
         self._aws_clients: dict[str, Any] = {}
         self._outputs: dict[str, str] = {}
 
     def start(self, project: Path = ROOT) -> None:
-        """Deploys the code in *project*; returns when the stack is ready."""
-        self._process.start(project)
-        urls = json.loads((self.home / "stack.json").read_text())
+        """Builds and deploys the code in *project*. Returns when the stack is ready, or raises `Failure`."""
+        log, ready = self.home / "run.log", self.home / "stack.json"
+        with log.open("w") as output:
+            process = self._process = subprocess.Popen(
+                [sys.executable, "-m", "tools.local", "--home", self.home, "run", "--port", str(self.port)],
+                cwd=project,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C must reach this program only: it then stops the stack in order.
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise Failure(f"The stack did not start:\n{log.read_text()}")
+            time.sleep(0.1)
+        urls = json.loads(ready.read_text())
         self.api_url, self.docs_url = urls["api_url"], urls["docs_url"]
 
     def stop(self) -> int | None:
-        """Stops the stack as Ctrl-C does. Returns the exit status."""
+        """Stops the stack as Ctrl-C does. Returns the exit status, or None if it was never started."""
         # The emulator waits for open connections when it stops.
         for client in (*self._clients, *self._aws_clients.values()):
             client.close()
         self._aws_clients.clear()
         # The next start may replace the API.
         self._outputs.clear()
-        return self._process.stop()
+        if self._process is None:
+            return None
+        self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     def aws(self, service: str) -> Any:
         """Returns a client for *service* with the credentials of the emulator's root user."""
@@ -193,11 +217,13 @@ class Stack:
         rows += [row for row in messages if row["conversation_id"]["S"] in conversation_ids]
         return rows + self._query(conversations_table, f"idempotency#{client.user_id}", ConsistentRead=True)
 
-    def publish(self, *details: dict[str, Any], detail_type: str = "message.received") -> None:
-        """Publishes an event for each of *details* on the bus of the stack."""
+    def publish(self, *details: dict[str, Any], detail_type: str = "message.received") -> list[str]:
+        """Publishes an event for each of *details* on the bus of the stack, and returns their ids."""
         entry = {"Source": "tests", "DetailType": detail_type, "EventBusName": self.outputs()["EventBusName"]}
         entries = [entry | {"Detail": json.dumps(detail)} for detail in details]
-        assert self.aws("events").put_events(Entries=entries)["FailedEntryCount"] == 0
+        response = self.aws("events").put_events(Entries=entries)
+        assert response["FailedEntryCount"] == 0
+        return [entry["EventId"] for entry in response["Entries"]]
 
     def take_dead_letters(self, count: int) -> list[dict[str, Any]]:
         """Waits for *count* dead letters and removes them from their queue."""
@@ -286,6 +312,13 @@ def send_raw(
     response.status_code, response._content = int(status_line.split()[1]), content
     response.headers.update(parse_headers(BytesIO(fields + b"\r\n\r\n")).items())
     return response
+
+
+def free_port() -> int:
+    """Returns a port that no process listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], object]) -> bool:

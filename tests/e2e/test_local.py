@@ -9,9 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.stack import Client, Stack, wait_until
+from tests.stack import Client, Stack, free_port, wait_until
 from tests.template import ROOT
-from tools.local.serving import free_port
 
 NOT_COPIED = {
     ".schemathesis",

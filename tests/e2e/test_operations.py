@@ -16,8 +16,8 @@ from samtranslator.yaml_helper import yaml_parse
 
 from tests.stack import Client, Stack, wait_until
 from tests.template import FUNCTIONS, ROOT, TEMPLATE
-from tools.local import gateway, users
 from tools.local import stack as local_stack
+from tools.local import users
 from tools.local.environment import emulator_url, of_aws_client
 
 OTHER = "other"
@@ -207,7 +207,7 @@ def test_release_does_not_interrupt_requests(stack: Stack, kevin: Client, harry:
         thread.start()
     try:
         local_stack.apply(home, stack.port, PublicUrl=stack.api_url, **USER_POOL_SETTINGS)
-        gateway.configure(stack.port)
+        local_stack.configure_gateway(stack.port)
         after = versions(stack)
         count = sum(responses.values())
         assert wait_until(lambda: sum(responses.values()) > count + 20)

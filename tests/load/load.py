@@ -1,58 +1,38 @@
-"""The load generator: many users at work on a deployed stack for minutes. Then everything acknowledged has to be found.
+"""The load generator: many users at work on a deployed stack. Then everything acknowledged has to be found."""
 
-Each user compares each response with the model, and stops at the first that differs.
-"""
-
-import json
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from tests.load import memory
 from tests.load.user import Request, User
-from tools.local import stack, users
-from tools.local.environment import aws_client
-
-# Users join one by one during the first eighth of the time, because each new worker costs CPU time.
-_JOINING = 1 / 8
-_PURGE_SECONDS = 60
-_MAX_FAILURE_CHARACTERS = 1000
-_PERIODS = 60
+from tests.stack import Stack, wait_until
 
 
 class Load:
-    """Users of the stack on *port*, who own nothing at first."""
+    """Users of *stack* who own nothing at first."""
 
-    def __init__(self, port: int, users_count: int) -> None:
+    def __init__(self, stack: Stack, users_count: int) -> None:
         """Creates the users."""
-        self._port = port
-        self._outputs = stack.outputs(port)
-        self._events = aws_client("events", port)
-        self._users = [
-            User(stack.api_url(port), partial(users.token, port, f"load-{number}"), self._put_events, seed=number)
-            for number in range(users_count)
-        ]
+        self._stack = stack
+        self._users = [User(stack, number) for number in range(users_count)]
         self._count = users_count
         self._seconds = self._started = 0.0
         self._requests: list[Request] = []
-        self._memory: list[dict[memory.Worker, float]] = []
         self.failures: list[str] = []
 
     def run(self, seconds: float) -> None:
         """Has each user send one request after the other for *seconds*, without a pause."""
         self._started, self._seconds = time.time(), seconds
-        delay = seconds * _JOINING / len(self._users)
+        # Users join one by one during the first eighth of the time, because each new worker costs CPU time.
+        delay = seconds / 8 / len(self._users)
         with ThreadPoolExecutor(self._count) as pool:
             running = {user: pool.submit(self._work, user, number * delay) for number, user in enumerate(self._users)}
             try:
-                while not all(future.done() for future in running.values()):
-                    self._memory.append(memory.read(self._port))
-                    time.sleep(1)
+                wait(running.values())
             finally:
                 # After Ctrl-C, the pool waits for the users.
                 self._seconds = time.time() - self._started
@@ -64,8 +44,12 @@ class Load:
         with ThreadPoolExecutor(self._count) as pool:
             self._collect_failures({user: pool.submit(user.verify) for user in self._users})
         for user in self._users:
-            user.close()
-        self._verify_table()
+            user.client.close()
+        expected = {id for user in self._users for id in user.model.messages}
+        # Messages of deleted conversations are purged within a minute.
+        if not wait_until(lambda: self._stored_messages() == expected):
+            found = self._stored_messages()
+            self.failures.append(f"The messages table lacks {expected - found} and has {found - expected}")
 
     def _work(self, user: User, delay: float) -> None:
         time.sleep(delay)
@@ -76,33 +60,14 @@ class Load:
         """A user whose model may differ from the service from now on does not continue."""
         for user, future in futures.items():
             if error := future.exception():
-                message = " ".join(f"{type(error).__name__}: {error}".split())
-                self.failures.append(message[:_MAX_FAILURE_CHARACTERS])
+                self.failures.append(" ".join(f"{type(error).__name__}: {error}".split())[:1000])
                 self._users.remove(user)
 
-    def _verify_table(self) -> None:
-        """Expects the messages of the users in the table, and no messages of deleted conversations once purged."""
-        expected = {id for user in self._users for id in user.model.messages}
-        deadline = time.monotonic() + _PURGE_SECONDS
-        while (found := self._stored_messages()) != expected and time.monotonic() < deadline:
-            time.sleep(1)
-        if found != expected:
-            self.failures.append(f"The messages table lacks {expected - found} and has {found - expected}")
-
     def _stored_messages(self) -> set[str]:
-        ids = {user.id for user in self._users}
-        paginator = aws_client("dynamodb", self._port).get_paginator("scan")
-        pages = paginator.paginate(TableName=self._outputs["MessagesTableName"], ConsistentRead=True)
+        ids = {user.client.user_id for user in self._users}
+        paginator = self._stack.aws("dynamodb").get_paginator("scan")
+        pages = paginator.paginate(TableName=self._stack.outputs()["MessagesTableName"], ConsistentRead=True)
         return {row["id"]["S"] for page in pages for row in page["Items"] if row["user_id"]["S"] in ids}
-
-    def _put_events(self, details: list[Any]) -> list[str]:
-        entry = {
-            "Source": "com.example.delivery",
-            "DetailType": "message.received",
-            "EventBusName": self._outputs["EventBusName"],
-        }
-        response = self._events.put_events(Entries=[entry | {"Detail": json.dumps(detail)} for detail in details])
-        return [entry["EventId"] for entry in response["Entries"]]
 
     def functions(self) -> dict[str, dict[str, float]]:
         """Returns the number of requests to each function, and percentiles of their latency."""
@@ -114,7 +79,6 @@ class Load:
     def result(self) -> dict[str, Any]:
         """Returns the figures for the report."""
         writes = [each for each in self._requests if each.status in (200, 201, 204) and not each.is_replay]
-        growth = memory.growth(self._memory)
         return {
             "users": self._count,
             "seconds": round(self._seconds),
@@ -127,14 +91,13 @@ class Load:
             "conversations": sum(len(user.model.conversations) for user in self._users),
             "messages": sum(len(user.model.messages) for user in self._users),
             "deleted_conversations": sum(len(user.model.deleted_conversations) for user in self._users),
-            "growth": growth and {"mb": round(growth[0], 1), "function": growth[1]},
         }
 
     def plot(self, file: Path) -> None:
         """Draws latency over time."""
         from matplotlib.figure import Figure  # noqa: PLC0415 - not needed by the tests
 
-        period = max(2, self._seconds / _PERIODS)
+        period = max(2, self._seconds / 60)
         taken = defaultdict(list)
         for request in self._requests:
             taken[period * int((request.at - self._started) / period)].append(request.ms)

@@ -9,7 +9,7 @@ FUNCTIONS = {
 
 
 def test_load_keeps_all_acknowledged_writes(stack: Stack) -> None:
-    load = Load(stack.port, 4)
+    load = Load(stack, 4)
     load.run(12)
     load.verify()
     assert load.failures == []

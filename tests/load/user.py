@@ -4,22 +4,20 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tests.filters import COMBINATIONS
 from tests.model import Model, Response, check, etag
-from tests.stack import Client
+from tests.stack import Client, Stack
+from tools.local import users
 
 _METHODS = {"list": "GET", "retrieve": "GET", "create": "POST", "update": "PUT", "delete": "DELETE"}
 _CONTACTS = ("harry", "marv", "kate", "buzz")
-_SIGN_IN_SECONDS = 600
 # Events sent at once to one conversation, and how long they may take.
 _EVENTS, _EVENT_SECONDS, _POLL_SECONDS = 3, 60, 0.2
 # How many requests in a hundred name a deleted resource, repeat an idempotency key or have a condition, and how many
 # of the latter two are to be rejected.
 _DELETED, _REPLAYED, _CONDITIONAL, _REJECTED = 6, 15, 40, 10
-_MAX_REPLAYS = 20
 # The actions, and how often each is chosen.
 _ACTIONS = {
     "list_conversations": 19,
@@ -49,29 +47,18 @@ class Request(NamedTuple):
 class User:
     """A user of the deployed stack. Raises AssertionError at the first response that is not the model's."""
 
-    def __init__(
-        self, api_url: str, sign_in: Callable[[], str], put_events: Callable[[list[Any]], list[str]], seed: int
-    ) -> None:
-        """Chooses requests by *seed*. *put_events* sends events to the bus and returns their ids."""
-        self.model = Model(api_url)
+    def __init__(self, stack: Stack, seed: int) -> None:
+        """Chooses requests by *seed*, which is also in the user's name."""
+        self.model = Model(stack.api_url)
         self.requests: list[Request] = []
         self.events = 0
-        self._sign_in, self._put_events = sign_in, put_events
+        self._stack, self._name = stack, f"load-{seed}"
         self._random = random.Random(seed)  # noqa: S311 - seeded, to reproduce failures
-        self._client = Client(api_url, None)
+        self.client = Client(stack.api_url, None)
         self._sign_in_at = 0.0
         self._creations: list[tuple[str, dict[str, Any], str]] = []
         # Each action once, and then at random.
         self._first_actions = ["create_conversation", *_ACTIONS]
-
-    @property
-    def id(self) -> str:
-        """The `sub` of the user's tokens."""
-        return self._client.user_id
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._client.close()
 
     def act(self) -> None:
         """Sends one request, or the events of one conversation."""
@@ -110,10 +97,8 @@ class User:
     def _create(self, noun: str) -> None:
         """Creates a resource, or repeats an earlier creation with the same or other attributes."""
         key = str(uuid.uuid4())
-        body: dict[str, Any] = {
-            "contact_id": self._random.choice(_CONTACTS),
-            "group_id": self._random.choice((None, "family", "friends")),
-        }
+        group = self._random.choice((None, "family", "friends"))
+        body: dict[str, Any] = {"contact_id": self._random.choice(_CONTACTS), "group_id": group}
         if noun == "message":
             attachments = ["shovel.jpg"] * self._random.randrange(3)
             body = {"conversation_id": self._id("conversation"), "message": key, "attachments": attachments}
@@ -122,7 +107,7 @@ class User:
             if self._chance(_REJECTED):
                 body = body | {"message" if noun == "message" else "contact_id": "another"}
         else:
-            self._creations = [*self._creations[1 - _MAX_REPLAYS :], (noun, body, key)]
+            self._creations = [*self._creations[-19:], (noun, body, key)]
         self._check(f"create_{noun}", body=body, key=key)
 
     def _retrieve(self, noun: str) -> None:
@@ -146,8 +131,7 @@ class User:
                 {"message": "I made my family disappear.", "attachments": ["tarantula.jpg"]},
             ],
         }
-        body = self._random.choice(changes[noun])
-        self._check(f"update_{noun}", id=id, body=body, if_match=self._condition(id))
+        self._check(f"update_{noun}", id=id, body=self._random.choice(changes[noun]), if_match=self._condition(id))
 
     def _delete(self, noun: str) -> None:
         id = self._id(noun)
@@ -156,11 +140,9 @@ class User:
     def _receive(self, _noun: str) -> None:
         """Has events write to one conversation at the same time, and waits until all of them are stored."""
         id = self._random.choice(list(self.model.conversations))
-        details = [
-            {"conversation_id": id, "contact_id": "marv", "message": f"Keep the change, {uuid.uuid4()}."}
-            for _ in range(_EVENTS)
-        ]
-        event_ids = self._put_events([{"user_id": self.id, **detail} for detail in details])
+        sender = {"conversation_id": id, "contact_id": "marv"}
+        details = [sender | {"message": f"Keep the change, {uuid.uuid4()}."} for _ in range(_EVENTS)]
+        event_ids = self._stack.publish(*({"user_id": self.client.user_id, **detail} for detail in details))
         events = {detail["message"]: (detail, event_id) for detail, event_id in zip(details, event_ids, strict=True)}
         self.events += _EVENTS
         deadline = time.monotonic() + _EVENT_SECONDS
@@ -179,9 +161,7 @@ class User:
 
     def _ids(self, noun: str) -> tuple[list[str], list[str]]:
         """Returns the ids of what exists, and of what was deleted."""
-        if noun == "message":
-            return list(self.model.messages), self.model.deleted_messages
-        return list(self.model.conversations), self.model.deleted_conversations
+        return list(getattr(self.model, f"{noun}s")), getattr(self.model, f"deleted_{noun}s")
 
     def _id(self, noun: str) -> str:
         existing, deleted = self._ids(noun)
@@ -206,24 +186,16 @@ class User:
     def _check(self, function: str, **given: Any) -> Response:
         return check(self.model, self._send, function, **given)
 
-    def _send(
-        self,
-        function: str,
-        *,
-        id: str | None = None,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] = {},
-    ) -> Response:
+    def _send(self, function: str, id: str = "", query: Any = None, body: Any = None, headers: Any = None) -> Response:
         if time.time() > self._sign_in_at:
-            self.close()
-            self._client = Client(self.model.url, self._sign_in())
-            self._sign_in_at = time.time() + _SIGN_IN_SECONDS
+            self.client.close()
+            self.client = Client(self.model.url, users.token(self._stack.port, self._name))
+            self._sign_in_at = time.time() + 600
         verb, noun = function.split("_")
         path = f"/{noun.removesuffix('s')}s{f'/{id}' if id else ''}"
         started, status, received, content = time.perf_counter(), 0, {}, ""
         try:
-            response = self._client.send(_METHODS[verb], path, params=query, json=body, headers=headers)
+            response = self.client.send(_METHODS[verb], path, params=query, json=body, headers=headers)
             status, received, content = response.status_code, dict(response.headers), response.text
         finally:
             ms = 1000 * (time.perf_counter() - started)

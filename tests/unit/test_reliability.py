@@ -41,7 +41,6 @@ LOAD: dict[str, Any] = {
     "deleted_conversations": 900,
     "failures": [],
     "ms": {"p50": 120.5, "p99": 400.0},
-    "growth": {"mb": 0.5, "function": "list_messages"},
 }
 
 
@@ -94,18 +93,11 @@ def test_page_names_failed_tests(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "holds"),
-    [
-        ({"failures": ["expected 200"]}, [False, True]),
-        ({"writes": 0}, [False, True]),
-        ({"growth": {"mb": 2.0, "function": "list_messages"}}, [True, False]),
-        ({"growth": None}, [True, False]),
-    ],
-    ids=["wrong_response", "nothing_written", "memory_grows", "memory_not_measured"],
+    "change", [{"failures": ["expected 200"]}, {"writes": 0}], ids=["wrong_response", "nothing_written"]
 )
-def test_failed_load_counts_as_failed(change: dict[str, Any], holds: list[bool], tmp_path: Path) -> None:
+def test_failed_load_counts_as_failed(change: dict[str, Any], tmp_path: Path) -> None:
     found = LOAD | change
-    assert [is_held for *_, is_held in report.results("load", found)] == holds
+    assert [holds for *_, holds in report.results("load", found)] == [False]
     assert report.write(tmp_path, "load", found).read_text().count("**FAILED**") == 1
 
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tools.bench import report
-from tools.local.environment import ROOT
-from tools.local.failure import Failure
+from tools.local.environment import ROOT, Failure
 
 # In the order of the page. `price` reads what the other parts measured.
 PARTS = ("cold", "warm", "runtime", "threads", "flat", "price")

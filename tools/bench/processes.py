@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tools.bench import samples, targets
-from tools.local.environment import HOST
-from tools.local.failure import Failure
+from tools.local.environment import HOST, Failure
 
 # Lambda gives a whole processor to this much memory, and to less memory in proportion.
 MB_OF_ONE_PROCESSOR = 1769

@@ -14,8 +14,7 @@ import urllib3
 
 from tools.bench import fake_dynamodb, processes, report, samples, targets
 from tools.bench.targets import BASELINE, OURS, POWERTOOLS
-from tools.local.environment import HOST, SAM
-from tools.local.failure import Failure
+from tools.local.environment import HOST, SAM, Failure
 
 TITLE = "Cold start and warm call in Lambda's runtime with TLS"
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.local.environment import ROOT, SAM, UV, of_build
-from tools.local.failure import Failure
+from tools.local.environment import ROOT, SAM, UV, Failure, of_build
 
 # Lambda's Python, as in `template.yaml`.
 VERSION = "3.13"

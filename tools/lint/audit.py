@@ -1,22 +1,15 @@
-"""Looks for known vulnerabilities of locked packages with pip-audit: `python -m tools.lint.audit LOCK ...`.
-
-Passes with a message if the vulnerability database cannot be reached.
-"""
+"""Runs pip-audit for each lock of the command line. Passes with a message if its database cannot be reached."""
 
 import json
 import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 _PIP_AUDIT = ("-m", "pip_audit", "--disable-pip", "--require-hashes", "--progress-spinner", "off", "--format", "json")
-_TIMEOUT_SECONDS = "5"
-_ACCEPTED = (
-    # ecdsa has a timing side channel in signing, without a fix. checkov depends on it but never signs.
-    "CVE-2024-23342",
-)
+# ecdsa has a timing side channel in signing, without a fix. checkov depends on it but never signs.
+_ACCEPTED = "CVE-2024-23342"
 # How pip-audit reports a failed request: no network, an error from a proxy, or an invalid response.
 _UNREACHABLE = re.compile(
     r"^(?:requests\.exceptions|pip_audit\._service\.\w+)\.\w+.*|^.*(?=\n.*your network may be blocking)", re.MULTILINE
@@ -28,10 +21,9 @@ class UnreachableError(Exception):
 
 
 class Report(NamedTuple):
-    """The findings of pip-audit for a lock."""
+    """The findings of pip-audit for a lock. *unknown* has messages about packages that are not in the database."""
 
     vulnerabilities: list[str]
-    # Messages about packages that are not in the database.
     unknown: list[str]
 
 
@@ -56,36 +48,26 @@ def report(out: str, errors: str) -> Report:
     return Report(vulnerabilities, unknown)
 
 
-def _audit(lock: Path) -> Report:
-    done = subprocess.run(
-        [
-            *(sys.executable, *_PIP_AUDIT, "--timeout", _TIMEOUT_SECONDS, "--requirement", lock),
-            *(f"--ignore-vuln={name}" for name in _ACCEPTED),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def _audit(lock: str) -> Report:
+    command = [sys.executable, *_PIP_AUDIT, "--timeout", "5", "--ignore-vuln", _ACCEPTED, "--requirement", lock]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return report(done.stdout, done.stderr)
 
 
-def main(locks: list[Path]) -> int:
+def main(locks: list[str]) -> int:
     """Prints the findings. Returns 1 if there is a vulnerability."""
-    # The shortest lock first, to fail fast if the database cannot be reached.
-    first, *others = sorted(locks, key=lambda lock: lock.stat().st_size)
-    reports = {}
+    is_vulnerable = False
     try:
-        reports[first] = _audit(first)
         with ThreadPoolExecutor() as pool:
-            reports.update(zip(others, pool.map(_audit, others), strict=True))
+            for lock, (vulnerabilities, unknown) in zip(locks, pool.map(_audit, locks), strict=True):
+                is_vulnerable |= bool(vulnerabilities)
+                print(f"pip-audit: {lock}: {len(vulnerabilities) or 'no'} known vulnerabilities")
+                for line in vulnerabilities + unknown:
+                    print(f"  {line}")
     except UnreachableError as reason:
         print(f"pip-audit: skipped, the vulnerability database cannot be reached: {reason}")
-    for lock, (vulnerabilities, unknown) in reports.items():
-        print(f"pip-audit: {lock}: {len(vulnerabilities) or 'no'} known vulnerabilities")
-        for line in vulnerabilities + unknown:
-            print(f"  {line}")
-    return int(any(vulnerabilities for vulnerabilities, _ in reports.values()))
+    return int(is_vulnerable)
 
 
 if __name__ == "__main__":
-    sys.exit(main([Path(argument) for argument in sys.argv[1:]]))
+    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,4 @@
-"""Prints `template.yaml` as AWS deploys it, after SAM's transform: `python -m tools.lint.transformed [NAME=VALUE ...]`.
-
-The nested templates in `infra/` contain nothing that SAM transforms: `load` returns them as AWS deploys them.
-"""
+"""Prints `template.yaml` after SAM's transform: `python -m tools.lint.transformed [NAME=VALUE ...]`."""
 
 import json
 import logging
@@ -17,37 +14,31 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TEMPLATE = ROOT / "template.yaml"
-# The transform accepts only code that sam has uploaded.
-_UPLOADED = "s3://bucket/key"
-# The partition in ARNs depends on it.
-_REGION = "us-east-1"
 
 
 def load(path: Path) -> dict[str, Any]:
     """Returns a template as it is written, with merge keys and aliases expanded."""
+    # The nested templates in infra/ contain nothing that SAM transforms: this is what AWS deploys.
     # Through JSON, so that no two parts share an object, which the transform would change in place.
-    template: dict[str, Any] = json.loads(json.dumps(yaml_parse(path.read_text())))
-    return template
+    return dict(json.loads(json.dumps(yaml_parse(path.read_text()))))
 
 
 def transformed(parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Returns `template.yaml` after SAM's transform with these *parameters*, and defaults for all others.
-
-    Resources that SAM generates have the `Metadata` of their source, so its suppressions apply to them too.
-    """
+    """Returns `template.yaml` after SAM's transform with these *parameters*, and defaults for all others."""
     template = load(TEMPLATE)
     for name, value in (parameters or {}).items():
         # The result depends on this value, not only on conditions, so no other value is allowed.
         template["Parameters"][name] |= {"Default": value, "AllowedValues": [value]}
     for part in (*template["Globals"].values(), *template["Resources"].values()):
         properties = part.get("Properties", part)
-        properties.update({name: _UPLOADED for name in ("CodeUri", "ContentUri") if name in properties})
-    # There are no managed policies to look up by name.
-    translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=_REGION))
+        # The transform accepts only code that sam has uploaded.
+        properties.update({name: "s3://bucket/key" for name in ("CodeUri", "ContentUri") if name in properties})
+    # There are no managed policies to look up by name. The partition in ARNs depends on the region.
+    translator = Translator({}, Parser(), boto_session=boto3.Session(region_name="us-east-1"))
+    # Resources that SAM generates get the `Metadata` of their source, so its suppressions apply to them too.
     result = translator.translate(template, {}, passthrough_metadata=True)
     # SAM has its own types of text and maps.
-    plain: dict[str, Any] = json.loads(json.dumps(result))
-    return plain
+    return dict(json.loads(json.dumps(result)))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.local import emulator, environment, gateway, stack, users
-from tools.local.failure import Failure
+from tools.local import emulator, environment, stack, users
+from tools.local.environment import ROOT, Failure
 
 _READY = """
 API:             {api_url}
@@ -40,14 +40,11 @@ Ctrl-C stops the stack. The next `make run` keeps its conversations; `make clean
 def main() -> int:
     """Runs one command. Returns 1 if it fails, after printing why to standard error."""
     parser = argparse.ArgumentParser(prog="python -m tools.local", description=__doc__)
-    parser.add_argument(
-        "--home", type=Path, default=environment.ROOT / ".local", help="folder of state, logs and stack.json"
-    )
+    parser.add_argument("--home", type=Path, default=ROOT / ".local", help="folder of state, logs and stack.json")
     commands = parser.add_subparsers(dest="command", required=True)
     run_command = commands.add_parser("run", help="build, deploy and serve the stack until Ctrl-C")
     run_command.add_argument("--port", type=int, default=4566, choices=range(1, 65536), metavar="1-65535")
-    token_command = commands.add_parser("token", help="print a new access token")
-    token_command.add_argument("user", nargs="?", default="")
+    commands.add_parser("token", help="print a new access token").add_argument("user", nargs="?", default="")
     sample_command = commands.add_parser("sample-data", help="create conversations and messages for a demo user")
     sample_command.add_argument("user")
     sample_command.add_argument("conversations", type=int, help="number of conversations")
@@ -68,9 +65,8 @@ def main() -> int:
                 # Imported here because only this command needs the layer on the path.
                 from tools.local import sample_data  # noqa: PLC0415
 
-                sample_data.fill(
-                    stack.running_port(home), _checked(options.user), options.conversations, options.messages
-                )
+                port, user = stack.running_port(home), _checked(options.user)
+                sample_data.fill(port, user, options.conversations, options.messages)
             case "clean":
                 with _locked(home):
                     shutil.rmtree(home)
@@ -94,7 +90,7 @@ def _run(home: Path, port: int) -> None:
             stack.build(home)
             print(f"Deploying the stack to the emulator on port {port} ...", flush=True)
             stack.deploy(home, port)
-            gateway.configure(port)
+            stack.configure_gateway(port)
             tokens = {name: users.token(port, name) for name in users.DEMO_USERS}
             api_url = stack.api_url(port)
             try:

@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tools.local.environment import HOST, MINISTACK_PYTHON, REGION, emulator_url, of_emulator
-from tools.local.failure import Failure
-
-_START_SECONDS = _STOP_SECONDS = 60
+from tools.local.environment import HOST, MINISTACK_PYTHON, REGION, Failure, emulator_url, of_emulator
 
 
 @contextmanager
 def running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """Runs the emulator on *port* with its state in *home*. Raises `Failure`."""
-    _check_free(port)
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        raise Failure(f"Port {port} is in use: choose another one, such as PORT={port + 1}.") from None
     log, temporary = home / "emulator.log", home / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -66,17 +66,8 @@ def _reset_stream_positions(state: Path) -> None:
         state.write_text(json.dumps(saved))
 
 
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise Failure(f"Port {port} is in use: choose another one, such as PORT={port + 1}.") from None
-
-
 def _await_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError):
             urllib.request.urlopen(f"{emulator_url(port)}/_ministack/health", timeout=5).close()  # noqa: S310 - http
@@ -91,7 +82,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
         signal.signal(number, signal.SIG_IGN)
     process.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(_STOP_SECONDS)
+        process.wait(60)
     # Function workers may still run.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -6,8 +6,6 @@ from typing import Any
 
 import boto3
 
-from tools.local.failure import Failure
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAM = ROOT / ".tools/sam/bin/sam"
 UV = ROOT / ".tools/sam/bin/uv"
@@ -21,6 +19,10 @@ CREDENTIALS = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "tes
 _DEVELOPERS = dict(os.environ)
 _NO_AWS_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 _NO_PROXY = {"NO_PROXY": "*", "no_proxy": "*"}
+
+
+class Failure(Exception):
+    """An error that the developer can fix. Only its message is printed: one sentence that says what to do."""
 
 
 def check_tools() -> None:

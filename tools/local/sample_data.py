@@ -13,8 +13,7 @@ from coherent.storage.dynamodb import Tables
 from rich.progress import track
 
 from tools.local import stack, users
-from tools.local.environment import aws_client
-from tools.local.failure import Failure
+from tools.local.environment import Failure, aws_client
 
 _CONTACTS = ("harry", "marv", "kate", "peter", "buzz", "fuller", "gus", "megan", "linnie", "jeff", "frank", "leslie")
 _GROUPS = (None, "family", "friends", "neighbours")
@@ -33,10 +32,7 @@ _TEXTS = (
 
 
 def fill(port: int, user: str, conversations: int, messages: int) -> None:
-    """Creates *conversations* for *user* with *messages* each, and shows the progress. Raises `Failure`.
-
-    Idempotency keys let the same command continue within 24 hours.
-    """
+    """Creates *conversations* with *messages* each, or continues within 24 hours. Raises `Failure`."""
     try:
         _fill(port, user, conversations, messages)
     except (CoherentError, KeyboardInterrupt) as error:
@@ -58,8 +54,7 @@ def _fill(port: int, user: str, conversations: int, messages: int) -> None:
             _set_flags(conversation_repository, user_id, id, number)
             ids[number] = id
     # Each message goes to all conversations before the next one, so that they are active at the same time.
-    steps = list(product(range(messages), ids))
-    for message, number in track(steps, f"Messages of {user}"):
+    for message, number in track(list(product(range(messages), ids)), f"Messages of {user}"):
         attributes = {"conversation_id": ids[number], "message": _TEXTS[(number + message) % len(_TEXTS)]}
         contact = None if (number + message) % 2 else _CONTACTS[number % len(_CONTACTS)]
         new = CreateMessage.parse(attributes, text=False)
@@ -75,12 +70,10 @@ def _conversation(number: int) -> CreateConversation:
 def _set_flags(repository: ConversationRepository, user_id: str, id: str, number: int) -> None:
     """Pins, mutes or archives some conversations, unless they were changed before."""
     conversation, version = repository.retrieve(user_id, id)
-    changes: dict[str, object] = {}
-    if number % 7 == 0:
-        changes["is_pinned"] = True
-    if number % 3 == 1:
-        changes["is_muted"] = True
-    if number % 5 == 2:
-        changes["archived_at"] = conversation["created_at"]
-    if changes and version == 1:
+    changes = {
+        "is_pinned": number % 7 == 0,
+        "is_muted": number % 3 == 1,
+        "archived_at": conversation["created_at"] if number % 5 == 2 else None,
+    }
+    if version == 1 and any(changes.values()):
         repository.update(user_id, id, UpdateConversation.parse(changes, text=False), ANY)

@@ -2,18 +2,19 @@
 
 import json
 import os
+import re
 import subprocess
 import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
 from tools.local import environment
-from tools.local.environment import MINISTACK_PYTHON, REGION, ROOT, SAM, UV, aws_client, emulator_url
-from tools.local.failure import Failure
+from tools.local.environment import MINISTACK_PYTHON, REGION, ROOT, SAM, UV, Failure, aws_client, emulator_url
 
 NAME = "conversations"
 _SETTINGS = ROOT / "samconfig.toml"
@@ -48,15 +49,13 @@ def build(home: Path) -> None:
 
 
 def deploy(home: Path, port: int) -> None:
-    """Creates or updates the stack from the build in *home*. Raises `Failure`.
-
-    A new stack is deployed twice: the functions need the API's URL, which is known only after the first time.
-    """
+    """Creates or updates the stack from the build in *home*. Raises `Failure`."""
     public_url = ""
     # There is no stack yet, or its first deployment failed.
     with suppress(ClientError, KeyError):
         public_url = api_url(port)
     apply(home, port, PublicUrl=public_url)
+    # A new stack is deployed twice: the functions need the API's URL, which is known only after the first time.
     if api_url(port) != public_url:
         apply(home, port, PublicUrl=api_url(port))
 
@@ -69,6 +68,41 @@ def apply(home: Path, port: int, name: str = NAME, **parameters: str) -> None:
     command += ["--parameter-overrides", *_PARAMETERS]
     command += [f"{parameter}={value}" for parameter, value in parameters.items() if value]
     _sam(command, environment.of_aws_client(port), home / "deploy.log")
+
+
+def configure_gateway(port: int) -> None:
+    """Copies gateway responses and CORS preflight, which MiniStack ignores in a template, to the emulator's API."""
+    cloudformation, gateway = aws_client("cloudformation", port), aws_client("apigateway", port)
+    (described,) = cloudformation.describe_stacks(StackName=NAME)["Stacks"]
+    parameters = {item["ParameterKey"]: item["ParameterValue"] for item in described["Parameters"]}
+    template = cloudformation.get_template(StackName=NAME, TemplateStage="Processed")["TemplateBody"]
+    (api,) = [each for each in template["Resources"].values() if each["Type"] == "AWS::ApiGateway::RestApi"]
+
+    def substitute(part: dict[str, Any]) -> Any:  # noqa: ANN401 - any part of a template
+        """Resolves `Fn::Sub`."""
+        if isinstance(text := part.get("Fn::Sub"), str):
+            return re.sub(r"\$\{(\w+)\}", lambda found: parameters.get(found[1], found[0]), text)
+        return part
+
+    definition = json.loads(json.dumps(api["Properties"]["Body"]), object_hook=substitute)
+    api_id = outputs(port)["ApiId"]
+    for response_type, response in definition["x-amazon-apigateway-gateway-responses"].items():
+        gateway.put_gateway_response(
+            restApiId=api_id,
+            responseType=response_type,
+            responseParameters=response["responseParameters"],
+            responseTemplates=response["responseTemplates"],
+            **({"statusCode": str(response["statusCode"])} if "statusCode" in response else {}),
+        )
+    for resource in gateway.get_resources(restApiId=api_id, limit=500)["items"]:
+        if preflight := definition["paths"].get(resource["path"], {}).get("options"):
+            gateway.put_integration_response(
+                restApiId=api_id,
+                resourceId=resource["id"],
+                httpMethod="OPTIONS",
+                **preflight["x-amazon-apigateway-integration"]["responses"]["default"],
+            )
+    gateway.create_deployment(restApiId=api_id, stageName="v1")
 
 
 def _sam(arguments: Sequence[str | Path], variables: dict[str, str], log: Path) -> None:

@@ -2,16 +2,14 @@
 
 import base64
 import json
-import urllib.parse
-import urllib.request
 from collections.abc import Iterable
 from typing import Any
 
+import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.local import stack
-from tools.local.environment import REGION, aws_client, emulator_url
-from tools.local.failure import Failure
+from tools.local.environment import REGION, Failure, aws_client, emulator_url
 
 DEMO_USERS = ("kevin", "harry")
 SCOPES = ("conversations/read", "conversations/write", "messages/read", "messages/write")
@@ -48,21 +46,18 @@ def request_token(
     port: int, client_id: str, secret: str, scopes: Iterable[str] = SCOPES, domain: str = stack.NAME
 ) -> str:
     """Returns an access token for an app client of the user pool whose domain has the prefix *domain*."""
-    credentials = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
-    request = urllib.request.Request(  # noqa: S310 - http, to the emulator
+    response = requests.post(
         f"{emulator_url(port)}/oauth2/token",
-        data=urllib.parse.urlencode({"grant_type": "client_credentials", "scope": " ".join(scopes)}).encode(),
-        headers={
-            "Authorization": f"Basic {credentials}",
-            # The emulator routes sign-in requests by host name.
-            "Host": f"{domain}.auth.{REGION}.amazoncognito.com",
-        },
+        data={"grant_type": "client_credentials", "scope": " ".join(scopes)},
+        auth=(client_id, secret),
+        # The emulator routes sign-in requests by host name.
+        headers={"Host": f"{domain}.auth.{REGION}.amazoncognito.com"},
+        timeout=30,
     )
-    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - http, to the emulator
-        return str(json.load(response)["access_token"])
+    response.raise_for_status()
+    return str(response.json()["access_token"])
 
 
 def claims(token: str) -> dict[str, Any]:
     """Returns the claims of *token* without verifying it."""
-    decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-    return decoded
+    return dict(json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==")))

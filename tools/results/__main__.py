@@ -5,14 +5,14 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.load.load import Load
-from tools.local import serving
-from tools.local.environment import ROOT
-from tools.local.failure import Failure
+from tests.stack import Stack
+from tools.local.environment import ROOT, Failure
 from tools.results import report
 
 # Two pytest processes: one has the built functions, the other one a deployed stack.
@@ -52,12 +52,10 @@ def _faults(*, is_quick: bool) -> dict[str, Any]:
     """Runs the suites. Raises `Failure` if pytest cannot."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number}.xml" for number in range(len(_SUITES))]
+        command: list[str | Path] = [ROOT / ".venv/bin/python", "-m", "pytest", "--quiet", "--junitxml"]
+        variables = os.environ | ({} if is_quick else _LONG)
         processes = [
-            subprocess.Popen(
-                [ROOT / ".venv/bin/python", "-m", "pytest", "--quiet", "--junitxml", file, *suite],
-                cwd=ROOT,
-                env=os.environ | ({} if is_quick else _LONG),
-            )
+            subprocess.Popen([*command, file, *suite], cwd=ROOT, env=variables)
             for file, suite in zip(files, _SUITES, strict=True)
         ]
         # 0: all tests passed; 1: some failed.
@@ -71,8 +69,12 @@ def _load(options: argparse.Namespace) -> dict[str, Any]:
     # The emulator lists at most 60 users.
     if not (30 <= options.seconds <= 3600 and 1 <= options.users <= 50):
         raise Failure("SECONDS must be 30 to 3600, and USERS 1 to 50.")
-    with tempfile.TemporaryDirectory() as home, serving.own_stack(Path(home)) as port:
-        load = Load(port, options.users)
+    with tempfile.TemporaryDirectory() as home, ExitStack() as cleanup:
+        stack = Stack(Path(home))
+        cleanup.callback(stack.stop)
+        print("Building and deploying the stack ...", flush=True)
+        stack.start()
+        load = Load(stack, options.users)
         print(f"{options.users} users send requests for {options.seconds} s ...", flush=True)
         load.run(options.seconds)
         print("Looking for everything that was acknowledged ...", flush=True)

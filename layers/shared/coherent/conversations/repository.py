@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from coherent.storage.dynamodb import Tables
     from coherent.storage.rows import Attributes
 
-# 8 threads instead of 4, at 512 MB: a warm list of 8 queries takes 39 ms instead of 45 ms, but one that has to connect
-# takes 239 ms instead of 177 ms (`make bench PARTS=threads`).
+# 8 threads instead of 4, at 512 MB: a warm list of 8 queries takes 12 ms instead of 16 ms, but one that has to connect
+# takes 107 ms instead of 81 ms (`make bench PARTS=threads`).
 _THREADS = 4
 _ATTEMPTS = 5
 
