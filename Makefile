@@ -40,7 +40,7 @@ help:
 	@echo "  make test         run all tests, in minutes"
 	@echo "  make lint         check style, types, imports, the template, workflows and dependencies"
 	@echo "Measure"
-	@echo "  make bench        measure speed and cost, in seven minutes (PARTS=cold for a part, QUICK=1 to try it)"
+	@echo "  make bench        measure speed and cost, in four minutes (PARTS=cold for a part, QUICK=1 to try it)"
 	@echo "  make faults       inject faults and try attacks, in 25 minutes (QUICK=1 to try it)"
 	@echo "  make load         run USERS=$(USERS) for SECONDS=$(SECONDS), then look for lost writes"
 	@echo "For maintainers: make openapi, make lock, make fuzz (docs/development.md)"

@@ -25,7 +25,7 @@ with DynamoDB faked or emulated. Nothing was run on AWS.**
 
 <!-- Written by `make bench` in one run. Change tools/bench, not this file. -->
 
-{machine} `make bench` measures everything below in about seven minutes; the command below a heading measures that
+{machine} `make bench` measures everything below in about four minutes; the command below a heading measures that
 section. Times depend on the machine. Ratios compare targets that were measured in alternation, in one run."""
 _QUICK = "**A quick run of few rounds: it shows that the benchmarks work, and its figures are not reliable.**"
 

@@ -150,7 +150,7 @@ def measure(run: report.Run) -> report.Section:
     growth = [
         (
             f"{size:,}",
-            statistics.median(page.rows for page in costs),
+            statistics.median_low(page.rows for page in costs),
             *(max(getattr(page, figure) for page in costs) for figure in ("rows", "read_units", "requests")),
         )
         for size, costs in pages.items()

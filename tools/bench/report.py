@@ -104,7 +104,8 @@ def spread(samples: Samples) -> str:
 def table(header: Sequence[str], rows: Iterable[Iterable[object]], left: int = 1) -> str:
     """Returns a Markdown table; all columns but the first *left* are aligned to the right."""
     lines = [header, ["---"] * left + ["--:"] * (len(header) - left), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    cells = [[f"{cell:g}" if isinstance(cell, float) else f"{cell}" for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def ratio_table(kinds: Mapping[str, Figures], unit: str) -> str:
@@ -132,7 +133,7 @@ def bars(panels: Mapping[str, Figures], unit: str, file: Path) -> str:
         for place, (target, values) in enumerate(figures.items()):
             lefts = [group + (place - (len(figures) - 1) / 2) * width for group in range(len(groups))]
             label = NAMES.get(target, target)
-            colour = _COLOURS.get(target, _COLOURS["powertools"])
+            colour = _COLOURS.get(target, list(_COLOURS.values())[-place])
             drawn = axes.bar(lefts, list(values.values()), width * 0.94, label=label, color=colour, zorder=2)
             axes.bar_label(drawn, fmt="{:,.3g}", fontsize=7, padding=1)
         axes.set_xticks(range(len(groups)), [short(group) for group in groups])
