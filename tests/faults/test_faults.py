@@ -105,6 +105,9 @@ def _cases(call: Call, requests: list[str]) -> list[Case]:
     """Returns the cases of *call*: all, or one for each fault."""
     cases: dict[str, list[Case]] = {}
     for number, operation in enumerate(requests, start=1):
+        # A sweep queries each partition, which takes minutes if each query fails in each way.
+        if call.function == "sweep_purges" and requests[number - 2 : number + 1] == [operation] * 3:
+            continue
         for fault in faults_of(operation):
             cases.setdefault(fault, []).extend(Case(call, fault, number, is_lasting) for is_lasting in (False, True))
         changes = [change.name for change in CONCURRENT_CHANGES] if call.is_http else []
