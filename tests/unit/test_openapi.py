@@ -74,7 +74,7 @@ def test_oauth2_and_bearer_tokens_are_accepted(route: Any) -> None:
     assert f"`{route.scope}`" in operation["description"]
 
 
-def test_placeholders_are_names_that_nobody_can_register() -> None:
+def test_placeholder_domains_cannot_be_registered() -> None:
     (server,) = DOCUMENT["servers"]
     defaults = {name: variable["default"] for name, variable in server["variables"].items()}
     assert server["url"].format_map(defaults) == "https://api.example.com/v1"

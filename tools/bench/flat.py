@@ -193,7 +193,7 @@ def _dynamodb(folder: Path) -> Iterator["DynamoDBClient"]:
             parts = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
             client.create_table(TableName=name, **{part: table[part] for part in parts})
         yield client
-        # Nobody needs its state, so it is not saved.
+        # Its state is not used later, so it is not saved.
         process.kill()
 
 

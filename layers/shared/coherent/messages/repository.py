@@ -317,7 +317,7 @@ class MessageRepository:
 
 
 def _check_rest(found: "Attributes", edit: dict[str, Any], preconditions: Preconditions) -> Preconditions:
-    """Returns preconditions for the version of *found*, of which *edit* leaves a text or an attachment.
+    """Returns preconditions for the version of *found*, if *edit* leaves it a text or an attachment.
 
     Raises `errors.InvalidRequest` if it leaves neither.
     """

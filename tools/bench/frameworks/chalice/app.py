@@ -1,4 +1,4 @@
-"""Chalice: its routes and requests. It validates nothing by itself, so this app does."""
+"""Chalice: its routes and requests. Chalice validates nothing, so this app does."""
 
 from typing import Any
 
