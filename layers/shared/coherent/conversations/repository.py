@@ -1,21 +1,19 @@
 """The conversations in DynamoDB. The id is the sort key, the cursor and the order."""
 
-import contextvars
 import itertools
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from coherent import errors, ids
+from coherent import errors, ids, positions
 from coherent.preconditions import Preconditions
 from coherent.storage import idempotency, rows, tombstones
-from coherent.storage.dynamodb import transact, translate_errors
+from coherent.storage.dynamodb import back_off, query_all, transact, translate_errors
 from coherent.storage.rows import Creation, Page, Version
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, QueryOutputTypeDef, TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
     from coherent.conversations.models import CreateConversation, ListConversations, UpdateConversation
     from coherent.storage.dynamodb import Tables
@@ -64,13 +62,12 @@ class ConversationRepository:
             rows.page_query(self._table_name, partition.key, query, partition.index_name)
             for partition in _partitions(user_id, query)
         ]
-        with translate_errors():
-            responses = [self._client.query(**requests[0])] if len(requests) == 1 else self._query_all(requests)
+        responses = query_all(self._client, self._threads, requests)
         # Deduplicate by id, because two queries can return the same row if its flags change between them.
         found = {row["id"]["S"]: row for response in responses for row in response["Items"]}
         nearest = sorted(found, reverse=not query.is_backwards)[: query.limit]
         newest_first = sorted(nearest, reverse=True)
-        return Page([_conversation(found[id]) for id in newest_first], has_more=len(found) > query.limit)
+        return Page([conversation_of(found[id]) for id in newest_first], has_more=len(found) > query.limit)
 
     def create(self, user_id: str, new: "CreateConversation", idempotency_key: str | None) -> Creation[Conversation]:
         """Creates a conversation. Unfiltered lists show it immediately, filtered lists within moments.
@@ -79,19 +76,24 @@ class ConversationRepository:
         returned. Raises `errors.IdempotencyKeyReused` if the attributes differ.
         """
         now_ns = time.time_ns()
+        id, created_at = ids.new(now_ns), now_ns // 1_000_000_000
         given = new.model_dump(exclude_none=True)
-        row = _key(user_id, ids.new(now_ns)) | rows.values(
+        row = _key(user_id, id) | rows.values(
             {
                 **given,
                 "is_archived": False,
                 "is_pinned": False,
                 "is_muted": False,
-                "created_at": now_ns // 1_000_000_000,
+                "is_unread": False,
+                "unread_count": 0,
+                "unread_revision": 1,
+                "activity": positions.new(created_at, id),
+                "created_at": created_at,
                 "version": 1,
             }
         )
         if new.group_id is not None:
-            row["owner_group"] = rows.value(_owner_group(user_id, new.group_id))
+            row["owner_group"] = rows.value(rows.owner_group(user_id, new.group_id))
         put: TransactWriteItemTypeDef = {
             "Put": {
                 "TableName": self._table_name,
@@ -130,6 +132,8 @@ class ConversationRepository:
         attributes = changes.model_dump(exclude_unset=True)
         if "archived_at" in attributes:
             attributes["is_archived"] = attributes["archived_at"] is not None
+        if "is_muted" in attributes:
+            attributes["muted_until"] = None
         if changes.pinned_message_id is not None:
             return self._pin(user_id, id, changes.pinned_message_id, attributes, preconditions)
         key = _key(user_id, id)
@@ -176,9 +180,9 @@ class ConversationRepository:
                 "ConditionExpression": rows.EXISTS,
             }
         }
-        for _ in range(_ATTEMPTS):
+        for attempt in range(1, _ATTEMPTS + 1):
             row = self._row(user_id, id)
-            version = int(row["version"]["N"])
+            version = rows.version(row)
             if not preconditions.hold_for(version):
                 raise preconditions.failure("conversation", version)
             written_by = ids.new(time.time_ns(), after=rows.text(row, "written_by"))
@@ -204,6 +208,7 @@ class ConversationRepository:
                 current, _ = rows.conflicting_rows(error)
                 if current is not None and rows.is_written_by(current, rows.value(written_by)):
                     return _version(current)
+                back_off(attempt)
             else:
                 return _version(rows.apply(row, changes))
         raise errors.Unavailable
@@ -214,16 +219,6 @@ class ConversationRepository:
         if "Item" not in response:
             raise errors.NotFound("conversation")
         return response["Item"]
-
-    def _query_all(self, requests: "Sequence[QueryInputTypeDef]") -> "Sequence[QueryOutputTypeDef]":
-        running = [
-            # Threads do not inherit the context with the invocation's deadline and metrics.
-            self._threads.submit(contextvars.copy_context().run, partial(self._client.query, **request))
-            for request in requests
-        ]
-        # Waits for all, even if one failed, so that none runs into the next invocation.
-        wait(running)
-        return [future.result() for future in running]
 
 
 class _Partition(NamedTuple):
@@ -239,7 +234,7 @@ def _partitions(user_id: str, query: "ListConversations") -> Iterator[_Partition
     owner = {"user_id": user_id}
     index_name = "by_flags"
     if query.group_id is not None:
-        owner = {"owner_group": _owner_group(user_id, query.group_id)}
+        owner = {"owner_group": rows.owner_group(user_id, query.group_id)}
         index_name = "by_group"
     elif all(wanted is None for wanted in flags.values()):
         yield _Partition(None, rows.values(owner))
@@ -248,27 +243,23 @@ def _partitions(user_id: str, query: "ListConversations") -> Iterator[_Partition
         yield _Partition(index_name, rows.values(owner | dict(zip(flags, values, strict=True))))
 
 
-def _owner_group(user_id: str, group_id: str) -> str:
-    # A Cognito `sub` has no "#", so the values of two users never collide.
-    return f"{user_id}#{group_id}"
-
-
 def _key(user_id: str, id: str) -> "Attributes":
     return rows.values({"user_id": user_id, "id": id})
 
 
 def _version(row: "Attributes") -> Version[Conversation]:
-    return Version(_conversation(row), int(row["version"]["N"]))
+    return Version(conversation_of(row), rows.version(row))
 
 
-def _conversation(row: "Attributes") -> Conversation:
+def conversation_of(row: "Attributes") -> Conversation:
+    """Returns the conversation that *row* stores. A timed mute ends on the second, although it is lifted later."""
     return {
         "id": row["id"]["S"],
         "contact_id": rows.text(row, "contact_id"),
         "group_id": rows.text(row, "group_id"),
         "pinned_message_id": rows.text(row, "pinned_message_id"),
         "is_pinned": row["is_pinned"]["N"] == "1",
-        "is_muted": row["is_muted"]["N"] == "1",
+        "is_muted": row["is_muted"]["N"] == "1" and not rows.is_mute_over(row),
         "last_active_at": rows.number(row, "last_active_at"),
         "last_opened_at": rows.number(row, "last_opened_at"),
         "created_at": int(row["created_at"]["N"]),

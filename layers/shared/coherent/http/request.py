@@ -64,11 +64,11 @@ class Request:
         """Returns a path parameter, or None if the path has none of that name."""
         return (self._event.get("pathParameters") or {}).get(name)
 
-    def id(self, noun: str) -> str:
-        """Returns the path parameter `id`. Raises `errors.NotFound` for *noun* if it is malformed."""
-        id = self.path_parameter("id")
+    def id(self, noun: str, parameter: str = "id") -> str:
+        """Returns the path parameter *parameter*. Raises `errors.NotFound` for *noun* if it is no id."""
+        id = self.path_parameter(parameter)
         if not ids.is_id(id):
-            raise errors.NotFound(noun)
+            raise errors.NotFound(noun, parameter)
         return str(id)
 
     def query(self, model: "type[P]") -> "P":
@@ -84,19 +84,19 @@ class Request:
             is_base64=bool(self._event.get("isBase64Encoded")),
         )
 
-    def links(self, ids: Sequence[str], *, has_more: bool) -> dict[str, str]:
-        """Returns the Link header (RFC 8288) of a page with these *ids*: the next and previous page, if they exist.
+    def links(self, cursors: Sequence[str], *, has_more: bool) -> dict[str, str]:
+        """Returns the Link header (RFC 8288) of a page with these *cursors*: the next and previous page, if they exist.
 
         An empty page after a cursor links to the page before that cursor, so clients can poll with links.
         """
         is_backwards = "ending_before" in self._query
         cursor = (self._query.get("ending_before") or self._query.get("starting_after") or [""])[0]
         urls = {}
-        if ids and (has_more or is_backwards):
-            urls["next"] = self._page_url("starting_after", ids[-1])
-        if ids and (has_more if is_backwards else cursor):
-            urls["prev"] = self._page_url("ending_before", ids[0])
-        elif not ids and cursor:
+        if cursors and (has_more or is_backwards):
+            urls["next"] = self._page_url("starting_after", cursors[-1])
+        if cursors and (has_more if is_backwards else cursor):
+            urls["prev"] = self._page_url("ending_before", cursors[0])
+        elif not cursors and cursor:
             urls["prev"] = self._page_url("ending_before", cursor)
         links = ", ".join(f'<{url}>; rel="{relation}"' for relation, url in urls.items())
         return {"Link": links} if links else {}
@@ -148,9 +148,9 @@ class Request:
         value = self._header(name.lower())
         return None if value is None else etags.parse(name, value)
 
-    def _page_url(self, cursor: str, id: str) -> str:
-        kept = {name: values for name, values in self._query.items() if name not in ("starting_after", "ending_before")}
-        return f"{self.url}?{urlencode(kept | {cursor: [id]}, doseq=True)}"
+    def _page_url(self, name: str, cursor: str) -> str:
+        kept = {key: values for key, values in self._query.items() if key not in ("starting_after", "ending_before")}
+        return f"{self.url}?{urlencode(kept | {name: [cursor]}, doseq=True)}"
 
     @property
     def _query(self) -> Mapping[str, list[str]]:

@@ -3,15 +3,16 @@
 import itertools
 import json
 import math
+import os
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from coherent import errors, ids
-from coherent.messages import EMPTY_MESSAGE_FAULT
+from coherent.messages import EMPTY_MESSAGE_FAULT, conversation
 from coherent.preconditions import Preconditions
 from coherent.storage import idempotency, rows
-from coherent.storage.dynamodb import batch_read, transact, translate_errors
+from coherent.storage.dynamodb import back_off, batch_read, transact, translate_errors
 from coherent.storage.rows import Creation, Page, Version
 
 if TYPE_CHECKING:
@@ -32,10 +33,8 @@ _YOUNG_SECONDS = 2
 # Lambda's limit for a response is 6 MB, and encoding a message twice as JSON makes it up to four times as long.
 _MAX_PAGE_BYTES = 1_000_000
 
-_IS_LAST = "(attribute_not_exists(last_message_id) OR last_message_id < :id)"
-_NOT_LATER = "(attribute_not_exists(last_active_at) OR last_active_at <= :active_at)"
-_IS_PINNED = "pinned_message_id = :id"
-_IS_NOT_PINNED = "attribute_not_exists(pinned_message_id) OR pinned_message_id <> :id"
+# How long the deletion of a message is remembered, so that it can still be named as the last one read.
+_DELETED_SECONDS = 30 * 24 * 60 * 60
 
 
 class Contact(TypedDict):
@@ -73,9 +72,12 @@ class MessageRepository:
     """
 
     def __init__(self, tables: "Tables") -> None:
+        self._tables = tables
         self._client = tables.client
         self._table_name = tables.messages
         self._conversations_table_name = tables.conversations
+        # Which incoming messages restore archived conversations; only the functions that store messages have it.
+        self._unarchive = os.environ.get("UNARCHIVE", "unmuted")
 
     def list(self, user_id: str, query: "ListMessages") -> Page[Message]:
         """Returns the page that *query* selects. Raises `errors.NotFound` if the conversation does not exist.
@@ -123,9 +125,9 @@ class MessageRepository:
     ) -> Creation[Message]:
         """Stores a message from *contact_id*, or from the user if that is None.
 
-        The same transaction sets the conversation's `last_active_at`. If the user sent *idempotency_key* in the last
-        24 hours, nothing is created and the first message is returned. Raises `errors.NotFound` if the conversation
-        does not exist, and `errors.IdempotencyKeyReused` if the attributes differ.
+        The same transaction updates the conversation's row (`conversation.arrival`). If the user sent *idempotency_key*
+        in the last 24 hours, nothing is created and the first message is returned. Raises `errors.NotFound` if the
+        conversation does not exist, and `errors.IdempotencyKeyReused` if the attributes differ.
         """
         given: dict[str, Any] = {
             "conversation_id": new.conversation_id,
@@ -134,11 +136,11 @@ class MessageRepository:
         }
         if contact_id is not None:
             given["contact_id"] = contact_id
-        conversation: Attributes = {}
-        for _ in range(_ATTEMPTS):
+        known: Attributes = {}
+        for attempt in range(1, _ATTEMPTS + 1):
             # A new id for each attempt, greater than all before it: the last message has the greatest id of its
             # conversation, even if clocks differ.
-            id = ids.new(time.time_ns(), after=rows.text(conversation, "last_message_id"))
+            id = ids.new(time.time_ns(), after=rows.text(known, "last_message_id"))
             created_at = int(ids.created_at(id))
             row = _key(user_id, new.conversation_id, id) | rows.values(
                 {**given, "user_id": user_id, "reactions": [], "created_at": created_at, "version": 1}
@@ -150,10 +152,10 @@ class MessageRepository:
             if idempotency_key is not None:
                 record = [idempotency.put_record(user_id, idempotency_key, given, row, self._conversations_table_name)]
             # Another clock may be ahead: `last_active_at` must not decrease.
-            active_at = max(created_at, rows.number(conversation, "last_active_at") or 0)
-            activate = self._activate(user_id, new.conversation_id, id, active_at)
+            active_at = max(created_at, rows.number(known, "last_active_at") or 0)
+            arrival = conversation.arrival(self._conversations_table_name, row, known, active_at, self._unarchive)
             try:
-                transact(self._client, [put, activate, *record])
+                transact(self._client, [put, arrival, *record])
             except self._client.exceptions.TransactionCanceledException as error:
                 _, current, *earlier = rows.conflicting_rows(error)
             else:
@@ -166,7 +168,8 @@ class MessageRepository:
                 raise errors.NotFound("conversation", "conversation_id")
             if rows.text(current, "last_message_id") == id:
                 return Creation(_version(row), is_replay=False)
-            conversation = current
+            known = current
+            back_off(attempt)
         raise errors.Unavailable
 
     def retrieve(self, user_id: str, id: str) -> Version[Message]:
@@ -177,21 +180,28 @@ class MessageRepository:
     def update(self, user_id: str, id: str, changes: "UpdateMessage", preconditions: Preconditions) -> Version[Message]:
         """Applies *changes* and returns the message.
 
-        Raises `errors.NotFound`, `errors.PreconditionFailed`, `errors.Forbidden` if the text or the attachments of a
-        contact's message would change, and `errors.InvalidRequest` if neither a text nor an attachment would remain.
+        A new text is also written to the preview of the conversation, in the same transaction. Raises
+        `errors.NotFound`, `errors.PreconditionFailed`, `errors.Forbidden` if the text or the attachments of a contact's
+        message would change, and `errors.InvalidRequest` if neither a text nor an attachment would remain.
         """
         attributes = changes.model_dump(exclude_unset=True)
         edits = attributes.keys() & {"message", "attachments"}
         if edits:
             attributes["updated_at"] = time.time_ns() // 1_000_000_000
-        for _ in range(_ATTEMPTS):
-            found, _ = self._find(user_id, id)
+        for attempt in range(1, _ATTEMPTS + 1):
+            found, its_conversation = self._find(user_id, id)
             if edits and "contact_id" in found:
                 raise errors.Forbidden(f"{', '.join(sorted(edits))}: only the sender of a message can change this")
             expected = preconditions
             if len(edits) == 1 and not attributes[min(edits)]:
                 # What remains of the message depends on the row, so it must still be the one that was read.
                 expected = _check_rest(found, attributes, preconditions)
+            if "message" in edits:
+                row = self._edit_text(found, its_conversation, attributes, preconditions)
+                if row is not None:
+                    return _version(row)
+                back_off(attempt)
+                continue
             key = _key(user_id, found["conversation_id"]["S"], id)
             try:
                 return _version(rows.update_row(self._client, self._table_name, key, attributes, expected, "message"))
@@ -200,18 +210,54 @@ class MessageRepository:
                     raise
         raise errors.Unavailable
 
+    def _edit_text(
+        self,
+        found: "Attributes",
+        its_conversation: "Attributes",
+        attributes: dict[str, Any],
+        preconditions: Preconditions,
+    ) -> "Attributes | None":
+        """Changes the text with its preview and returns the new row, or None if either row has changed meanwhile."""
+        version = rows.version(found)
+        if not preconditions.hold_for(version):
+            raise preconditions.failure("message", version)
+        changes = attributes | {"written_by": ids.new(time.time_ns(), after=rows.text(found, "written_by"))}
+        write = rows.update(changes, Preconditions(allowed=frozenset([version])))
+        change: TransactWriteItemTypeDef = {
+            "Update": {
+                "TableName": self._table_name,
+                "Key": {name: found[name] for name in ("user_conversation", "id")},
+                "UpdateExpression": write["UpdateExpression"],
+                "ConditionExpression": write["ConditionExpression"],
+                "ExpressionAttributeValues": write["ExpressionAttributeValues"],
+            }
+        }
+        edit = conversation.edit(self._conversations_table_name, found, its_conversation, attributes["message"])
+        try:
+            transact(self._client, [change, edit])
+        except self._client.exceptions.TransactionCanceledException:
+            return None
+        return rows.apply(found, changes)
+
     def delete(self, user_id: str, id: str, preconditions: Preconditions) -> None:
-        """Deletes the message and unpins it in the same transaction. Raises as `update` does."""
-        found, conversation = self._find(user_id, id)
+        """Deletes the message, and updates its conversation's row in the same transaction (`conversation.deletion`).
+
+        Raises as `update` does.
+        """
+        found, its_conversation = self._find(user_id, id)
         conversation_id = found["conversation_id"]["S"]
         delete = rows.delete(self._table_name, _key(user_id, conversation_id, id), preconditions)
-        for _ in range(_ATTEMPTS):
-            unpin = self._unpin(user_id, conversation_id, id, is_pinned=_is_pinned(conversation, id))
+        for attempt in range(1, _ATTEMPTS + 1):
+            previous = None
+            if conversation.is_previewed(its_conversation, found):
+                previous = self._previous(found)
+            effect = conversation.deletion(self._tables, found, its_conversation, previous)
+            unchanged = [self._check_unchanged(previous)] if previous is not None else []
             try:
-                transact(self._client, [delete, unpin])
+                transact(self._client, [delete, effect, self._remember_deletion(found), *unchanged])
             except self._client.exceptions.TransactionCanceledException as error:
                 is_deleted = error.response["CancellationReasons"][0]["Code"] == "ConditionalCheckFailed"
-                row, current = rows.conflicting_rows(error)
+                row = rows.conflicting_rows(error)[0]
             else:
                 return
             if row is not None:
@@ -220,10 +266,46 @@ class MessageRepository:
                 # Another client deleted it, perhaps after a change.
                 raise preconditions.failure("message", 0)
             # Already deleted by a concurrent delete: report success.
-            if current is None:
+            if is_deleted:
                 return
-            conversation = current
+            back_off(attempt)
+            try:
+                its_conversation = self._find(user_id, id)[1]
+            except errors.NotFound:
+                # Deleted meanwhile, by itself or with its conversation.
+                if preconditions.allowed is not None:
+                    raise
+                return
         raise errors.Unavailable
+
+    def _previous(self, message: "Attributes") -> "Attributes | None":
+        """Returns the message before *message* in its conversation, or None without one."""
+        with translate_errors():
+            response = self._client.query(
+                TableName=self._table_name,
+                KeyConditionExpression="user_conversation = :partition AND id < :id",
+                ExpressionAttributeValues={":partition": message["user_conversation"], ":id": message["id"]},
+                ConsistentRead=True,
+                ScanIndexForward=False,
+                Limit=1,
+            )
+        return response["Items"][0] if response["Items"] else None
+
+    def _check_unchanged(self, message: "Attributes") -> "TransactWriteItemTypeDef":
+        return {
+            "ConditionCheck": {
+                "TableName": self._table_name,
+                "Key": {name: message[name] for name in ("user_conversation", "id")},
+                "ConditionExpression": "version = :version",
+                "ExpressionAttributeValues": {":version": message["version"]},
+            }
+        }
+
+    def _remember_deletion(self, message: "Attributes") -> "TransactWriteItemTypeDef":
+        partition = rows.deleted_messages(message["user_id"]["S"], message["conversation_id"]["S"])
+        expires_at = int(time.time()) + _DELETED_SECONDS
+        row = rows.values({"user_id": partition, "id": message["id"]["S"], "expires_at": expires_at})
+        return {"Put": {"TableName": self._conversations_table_name, "Item": row}}
 
     def _find(self, user_id: str, id: str) -> "tuple[Attributes, Attributes]":
         """Returns the message and its conversation. Raises `errors.NotFound`."""
@@ -234,7 +316,6 @@ class MessageRepository:
                 self._table_name: {"Keys": [_key(user_id, conversation_id, id)], "ConsistentRead": True},
                 self._conversations_table_name: {
                     "Keys": [rows.values({"user_id": user_id, "id": conversation_id})],
-                    "ProjectionExpression": "id, pinned_message_id",
                     "ConsistentRead": True,
                 },
             },
@@ -279,49 +360,13 @@ class MessageRepository:
             existing |= {row["id"]["S"] for row in found[self._conversations_table_name]}
         return existing
 
-    def _activate(self, user_id: str, conversation_id: str, id: str, active_at: int) -> "TransactWriteItemTypeDef":
-        return {
-            "Update": {
-                "TableName": self._conversations_table_name,
-                "Key": rows.values({"user_id": user_id, "id": conversation_id}),
-                "UpdateExpression": "SET last_active_at = :active_at, last_message_id = :id, version = version + :one",
-                "ConditionExpression": f"{rows.EXISTS} AND {_NOT_LATER} AND {_IS_LAST}",
-                "ExpressionAttributeValues": rows.values({":active_at": active_at, ":id": id, ":one": 1}),
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-
-    def _unpin(self, user_id: str, conversation_id: str, id: str, *, is_pinned: bool) -> "TransactWriteItemTypeDef":
-        """Returns the write that unpins the message, or the check that it is not pinned."""
-        key = rows.values({"user_id": user_id, "id": conversation_id})
-        if is_pinned:
-            return {
-                "Update": {
-                    "TableName": self._conversations_table_name,
-                    "Key": key,
-                    "UpdateExpression": "SET version = version + :one REMOVE pinned_message_id",
-                    "ConditionExpression": _IS_PINNED,
-                    "ExpressionAttributeValues": rows.values({":id": id, ":one": 1}),
-                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                }
-            }
-        return {
-            "ConditionCheck": {
-                "TableName": self._conversations_table_name,
-                "Key": key,
-                "ConditionExpression": _IS_NOT_PINNED,
-                "ExpressionAttributeValues": rows.values({":id": id}),
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-
 
 def _check_rest(found: "Attributes", edit: dict[str, Any], preconditions: Preconditions) -> Preconditions:
     """Returns preconditions for the version of *found*, if *edit* leaves it a text or an attachment.
 
     Raises `errors.InvalidRequest` if it leaves neither.
     """
-    version = int(found["version"]["N"])
+    version = rows.version(found)
     if not preconditions.hold_for(version):
         raise preconditions.failure("message", version)
     message = _message(found)
@@ -340,17 +385,13 @@ def _key(user_id: str, conversation_id: str, id: str) -> "Attributes":
     return rows.values({"user_conversation": rows.user_conversation(user_id, conversation_id), "id": id})
 
 
-def _is_pinned(conversation: "Attributes", id: str) -> bool:
-    return conversation.get("pinned_message_id") == rows.value(id)
-
-
 def _page(found: "list[Attributes]", query: "ListMessages", *, has_more: bool) -> Page[Message]:
     nearest = [_message(row) for row in found[: query.limit]]
     return Page(nearest[::-1] if query.is_backwards else nearest, has_more)
 
 
 def _version(row: "Attributes") -> Version[Message]:
-    return Version(_message(row), int(row["version"]["N"]))
+    return Version(_message(row), rows.version(row))
 
 
 def _message(row: "Attributes") -> Message:

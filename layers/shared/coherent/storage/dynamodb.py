@@ -1,10 +1,13 @@
 """The DynamoDB client: consumed capacity, retries and error classification."""
 
+import contextvars
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from botocore.exceptions import ClientError, HTTPClientError
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
         AttributeValueTypeDef,
         KeysAndAttributesOutputTypeDef,
         KeysAndAttributesTypeDef,
+        QueryInputTypeDef,
+        QueryOutputTypeDef,
         TransactWriteItemTypeDef,
     )
 
@@ -93,6 +98,23 @@ def translate_errors() -> Iterator[None]:
         raise
 
 
+def query_all(
+    database: "DynamoDBClient", threads: ThreadPoolExecutor, requests: "Sequence[QueryInputTypeDef]"
+) -> "Sequence[QueryOutputTypeDef]":
+    """Makes the *requests* in parallel and returns their responses. Raises as `translate_errors` does."""
+    with translate_errors():
+        if len(requests) == 1:
+            return [database.query(**requests[0])]
+        running = [
+            # Threads do not inherit the context with the invocation's deadline and metrics.
+            threads.submit(contextvars.copy_context().run, partial(database.query, **request))
+            for request in requests
+        ]
+        # Waits for all, even if one failed, so that none runs into the next invocation.
+        wait(running)
+        return [future.result() for future in running]
+
+
 def retry_conflicts(write: Callable[P, T], *arguments: P.args, **parameters: P.kwargs) -> T:
     """Calls *write*, a method of the client, and retries transaction conflicts, which botocore does not.
 
@@ -111,7 +133,7 @@ def retry_conflicts(write: Callable[P, T], *arguments: P.args, **parameters: P.k
                 if not _is_retryable(error):
                     raise
         if attempt < _ATTEMPTS:
-            _wait(attempt)
+            back_off(attempt)
     raise errors.Unavailable
 
 
@@ -142,11 +164,12 @@ def batch_read(
         if not requested:
             return found
         if attempt < _ATTEMPTS:
-            _wait(attempt)
+            back_off(attempt)
     raise errors.Unavailable
 
 
-def _wait(attempt: int) -> None:
+def back_off(attempt: int) -> None:
+    """Waits at random before the next attempt: up to 0.1 s after *attempt* 1, and twice as long after each other."""
     count_retry()
     # Jitter from the OS: SnapStart copies the state of `random`.
     time.sleep(secrets.SystemRandom().uniform(0, _WAIT_SECONDS * 2**attempt))

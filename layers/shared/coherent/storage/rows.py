@@ -1,7 +1,7 @@
 """What the rows of both tables share: attribute values, versions, conditions and pages."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypedDict, TypeVar, cast
 
 from botocore.exceptions import ClientError
@@ -24,6 +24,9 @@ R = TypeVar("R")
 # Without this condition an update would create a missing row, and a delete of one would look like success.
 EXISTS = "attribute_exists(id)"
 IS_NEW = "attribute_not_exists(id)"
+# A timed mute has run out although no write has lifted it yet. Only conversations have `muted_until`.
+IS_MUTE_OVER = "muted_until <= :now"
+IS_MUTE_NOT_OVER = "(attribute_not_exists(muted_until) OR muted_until > :now)"
 _IS_LATEST_WRITE = "(attribute_not_exists(written_by) OR written_by < :written_by)"
 _ATTEMPTS = 5
 
@@ -55,6 +58,18 @@ class Update(TypedDict):
     UpdateExpression: str
     ConditionExpression: str
     ExpressionAttributeValues: "Attributes"
+
+
+class Clauses(NamedTuple):
+    """Parts of an update: assignments such as `a = :a`, names to remove, conditions, and the values of both."""
+
+    assignments: Sequence[str] = ()
+    removed: Sequence[str] = ()
+    conditions: Sequence[str] = ()
+    values: Mapping[str, object] = {}
+
+
+_NO_CLAUSES = Clauses()
 
 
 def value(plain: object) -> "AttributeValueTypeDef":
@@ -108,37 +123,72 @@ def user_conversation(user_id: str, conversation_id: str) -> str:
     return f"{user_id}#{conversation_id}"
 
 
+def deleted_messages(user_id: str, conversation_id: str) -> str:
+    """Returns the partition key of the ids of a conversation's deleted messages, beside the conversations."""
+    return f"deleted#{user_id}#{conversation_id}"
+
+
+def owner_group(user_id: str, group_id: str) -> str:
+    """Returns the first partition key of the indexes of a user's groups."""
+    # A Cognito `sub` has no "#", so the values of two users never collide.
+    return f"{user_id}#{group_id}"
+
+
+def is_mute_over(row: "Attributes") -> bool:
+    """Returns whether a timed mute of the conversation has run out and waits to be lifted."""
+    return "muted_until" in row and int(row["muted_until"]["N"]) <= time.time()
+
+
+def version(row: "Attributes") -> int:
+    """Returns the version of the resource that *row* shows.
+
+    A timed mute that runs out changes the resource without a write, and so counts as a change.
+    """
+    return int(row["version"]["N"]) + is_mute_over(row)
+
+
 def condition(preconditions: Preconditions) -> "tuple[str, Attributes]":
     """Returns a ConditionExpression and its values: the row exists, and *preconditions* allow its version."""
     expressions = [EXISTS]
-    bound: Attributes = {}
-    for operator, versions in (("", preconditions.allowed), ("NOT ", preconditions.forbidden or None)):
-        if versions is not None:
-            named = {f":version{number}": value(number) for number in versions}
-            expressions.append(f"{operator}version IN ({', '.join(named)})")
-            bound |= named
+    bound: dict[str, object] = {}
+    named = {"allowed": preconditions.allowed, "forbidden": preconditions.forbidden or None}
+    for name, versions in named.items():
+        if versions is None:
+            continue
+        # Short names: 100 ETags in each header must fit in the 4 KB of an expression.
+        shown = {f":{name[0]}{place}": number for place, number in enumerate(versions)}
+        stored = {f":{name[0]}{place}_": number - 1 for place, number in enumerate(versions)}
+        expression = (
+            f"({IS_MUTE_NOT_OVER} AND version IN ({', '.join(shown)}) "
+            f"OR {IS_MUTE_OVER} AND version IN ({', '.join(stored)}))"
+        )
+        expressions.append(f"NOT {expression}" if name == "forbidden" else expression)
+        bound |= shown | stored | {":now": int(time.time())}
     if preconditions.forbids_any:
         expressions.append(IS_NEW)
-    return " AND ".join(expressions), bound
+    return " AND ".join(expressions), values(bound)
 
 
-def update(changes: Mapping[str, object], preconditions: Preconditions) -> Update:
+def update(changes: Mapping[str, object], preconditions: Preconditions, clauses: Clauses = _NO_CLAUSES) -> Update:
     """Returns an update that sets *changes*, removes those that are None, and increments the version.
 
-    Uses `condition`, and requires that no write later than `changes["written_by"]` has changed the row.
+    Uses `condition`, requires that no write later than `changes["written_by"]` has changed the row, and adds *clauses*.
     """
     assigned = {name: given for name, given in changes.items() if given is not None}
-    removed = changes.keys() - assigned.keys()
-    expression = "SET " + ", ".join(["version = version + :one", *(f"{name} = :{name}" for name in assigned)])
-    if removed:
-        expression += " REMOVE " + ", ".join(removed)
+    removed = [*(changes.keys() - assigned.keys()), *clauses.removed]
+    assignments = ["version = version + :step", *(f"{name} = :{name}" for name in assigned), *clauses.assignments]
     condition_expression, versions = condition(preconditions)
+    given = {":step": _step(changes)} | {f":{name}": given for name, given in assigned.items()} | dict(clauses.values)
     return {
-        "UpdateExpression": expression,
-        "ConditionExpression": f"{condition_expression} AND {_IS_LATEST_WRITE}",
-        "ExpressionAttributeValues": values({":one": 1} | {f":{name}": given for name, given in assigned.items()})
-        | versions,
+        "UpdateExpression": "SET " + ", ".join(assignments) + (f" REMOVE {', '.join(removed)}" if removed else ""),
+        "ConditionExpression": " AND ".join([condition_expression, _IS_LATEST_WRITE, *clauses.conditions]),
+        "ExpressionAttributeValues": values(given) | versions,
     }
+
+
+def _step(changes: Mapping[str, object]) -> int:
+    # The mute that the change replaces may be over, which has counted as a change already.
+    return 2 if "muted_until" in changes else 1
 
 
 def update_row(  # noqa: PLR0913, PLR0917 - the parts of an update
@@ -174,7 +224,7 @@ def update_row(  # noqa: PLR0913, PLR0917 - the parts of an update
             if is_ambiguous(error):
                 # An earlier attempt may have been applied before another client changed the row: 412 could be wrong.
                 raise errors.Unavailable from None
-            if row is None or not preconditions.hold_for(int(row["version"]["N"])):
+            if row is None or not preconditions.hold_for(version(row)):
                 raise condition_error(row, noun, preconditions) from None
             latest = text(row, "written_by")
         else:
@@ -186,7 +236,7 @@ def apply(row: "Attributes", changes: Mapping[str, object]) -> "Attributes":
     """Returns *row* after `update` applied *changes*."""
     kept = {name: attribute for name, attribute in row.items() if name not in changes}
     assigned = values({name: given for name, given in changes.items() if given is not None})
-    return kept | assigned | {"version": value(int(row["version"]["N"]) + 1)}
+    return kept | assigned | {"version": value(int(row["version"]["N"]) + _step(changes))}
 
 
 def delete(table_name: str, key: "Attributes", preconditions: Preconditions) -> "TransactWriteItemTypeDef":
@@ -213,7 +263,7 @@ def conflicting_rows(error: ClientError) -> "list[Attributes | None]":
 
 def condition_error(row: "Attributes | None", noun: str, preconditions: Preconditions) -> errors.CoherentError:
     """Returns the error for a condition that failed on *row*: the *noun* does not exist, or a precondition failed."""
-    return errors.NotFound(noun) if row is None else preconditions.failure(noun, int(row["version"]["N"]))
+    return errors.NotFound(noun) if row is None else preconditions.failure(noun, version(row))
 
 
 def is_written_by(row: "Attributes | None", write_id: "AttributeValueTypeDef") -> bool:
@@ -225,14 +275,18 @@ def is_written_by(row: "Attributes | None", write_id: "AttributeValueTypeDef") -
 
 
 def page_query(
-    table_name: str, key: "Attributes", page: "PageParameters", index_name: str | None = None
+    table_name: str,
+    key: "Attributes",
+    page: "PageParameters",
+    index_name: str | None = None,
+    sort_key: str = "id",
 ) -> "QueryInputTypeDef":
     """Returns a Query of one partition for `limit + 1` rows; the extra row shows whether another page follows."""
     conditions = [f"{name} = :{name}" for name in key]
     bound = {f":{name}": attribute for name, attribute in key.items()}
     cursor = page.ending_before or page.starting_after
     if cursor is not None:
-        conditions.append("id > :cursor" if page.is_backwards else "id < :cursor")
+        conditions.append(f"{sort_key} > :cursor" if page.is_backwards else f"{sort_key} < :cursor")
         bound[":cursor"] = value(cursor)
     query: QueryInputTypeDef = {
         "TableName": table_name,
