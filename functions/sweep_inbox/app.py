@@ -1,5 +1,8 @@
 """Schedule, every minute: lifts mutes that have run out, and prepares the rows of an earlier release for the inbox."""
 
+import contextvars
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -14,8 +17,13 @@ meter = metrics.Meter("sweep_inbox")
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes the event
-    with meter.measure(), deadline.within(context):
-        failed = mutes.lift(tables)
+    partitions = mutes.PARTITIONS
+    with meter.measure(), deadline.within(context), ThreadPoolExecutor(len(partitions)) as threads:
+        running = [
+            threads.submit(contextvars.copy_context().run, partial(mutes.lift, tables, partition))
+            for partition in partitions
+        ]
         preparation.advance()
+        failed = sum(sweep.result() for sweep in running)
         if failed:
             raise RuntimeError(f"{failed} mutes were not lifted and wait for the next sweep")

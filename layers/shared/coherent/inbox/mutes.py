@@ -6,6 +6,7 @@ with the time at which the mute runs out.
 
 import time
 import zlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
@@ -31,32 +32,35 @@ def schedule(tables: "Tables", user_id: str, conversation_id: str, until: int) -
     retry_conflicts(tables.client.put_item, TableName=tables.conversations, Item=rows.values(key))
 
 
-def lift(tables: "Tables") -> int:
-    """Lifts the mutes that have run out. Logs failures, keeps their rows for the next sweep, and returns their number.
+def lift(tables: "Tables", partition: str) -> int:
+    """Lifts the mutes of *partition* that have run out, until time is up.
 
-    Stops before the deadline of the invocation.
+    Logs failures, keeps their rows for the next sweep, and returns their number.
     """
     failed = 0
-    paginator = tables.client.get_paginator("query")
-    for partition in PARTITIONS:
-        pages = paginator.paginate(
-            TableName=tables.conversations,
-            KeyConditionExpression="user_id = :partition AND id < :now",
-            # "$" comes after "#": includes the mutes that run out in this second.
-            ExpressionAttributeValues=rows.values({":partition": partition, ":now": f"{int(time.time()):012}$"}),
-            ConsistentRead=True,
-        )
-        with translate_errors():
-            keys = [row["id"]["S"] for page in pages for row in page["Items"]]
-        for key in keys:
-            if deadline.seconds_left() < _LAST_REQUESTS_SECONDS:
-                return failed
-            try:
-                _lift(tables, partition, key)
-            except Exception:
-                logger.exception("A mute was not lifted", extra={"conversation": key.rpartition("#")[2]})
-                failed += 1
+    for key in _due(tables, partition):
+        if deadline.seconds_left() < _LAST_REQUESTS_SECONDS:
+            break
+        try:
+            _lift(tables, partition, key)
+        except Exception:
+            logger.exception("A mute was not lifted", extra={"conversation": key.rpartition("#")[2]})
+            failed += 1
     return failed
+
+
+def _due(tables: "Tables", partition: str) -> Iterator[str]:
+    pages = tables.client.get_paginator("query").paginate(
+        TableName=tables.conversations,
+        KeyConditionExpression="user_id = :partition AND id < :now",
+        # "$" comes after "#": includes the mutes that run out in this second.
+        ExpressionAttributeValues=rows.values({":partition": partition, ":now": f"{int(time.time()):012}$"}),
+        ConsistentRead=True,
+    )
+    with translate_errors():
+        for page in pages:
+            for row in page["Items"]:
+                yield row["id"]["S"]
 
 
 def _lift(tables: "Tables", partition: str, key: str) -> None:
