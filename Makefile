@@ -73,8 +73,8 @@ lint: .tools/installed .tools/checks/installed $(NODE_TOOLS)
 	$(SAM) validate --lint
 	.tools/sam/bin/cfn-lint infra/*.yaml
 	@mkdir -p .local/lint && cp -R infra .local/lint/
-	@$(BIN)/python -m tools.lint.transformed > .local/lint/default.json
-	@$(BIN)/python -m tools.lint.transformed $(EVERYTHING) > .local/lint/everything.json
+	@.tools/sam/bin/python -m tools.lint.transformed > .local/lint/default.json
+	@.tools/sam/bin/python -m tools.lint.transformed $(EVERYTHING) > .local/lint/everything.json
 # W1028: fixed parameter values make some branches unreachable. W3002: sam uploads infra/ later.
 	.tools/sam/bin/cfn-lint --ignore-checks W1028 W3002 -- .local/lint/*.json
 	$(CHECKS)/checkov --framework cloudformation --skip-download --quiet --compact \
