@@ -91,9 +91,11 @@ def create_tables(client: "DynamoDBClient") -> None:
 def transform(**parameters: str) -> dict[str, Any]:
     """Returns `template.yaml` after the transform of the SAM that deploys, with these *parameters*."""
     # In SAM's own environment: its transform excludes the layer's version of Pydantic, which .venv has.
-    command = [ROOT / ".tools/sam/bin/python", "-m", "tools.lint.transformed"]
-    command += [f"{name}={value}" for name, value in parameters.items()]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    arguments = [f"{name}={value}" for name, value in parameters.items()]
+    python = ROOT / ".tools/sam/bin/python"
+    done = subprocess.run(
+        [python, "-m", "tools.lint.transformed", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE
+    )
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 

@@ -313,7 +313,7 @@ def test_account_settings_are_untouched_by_default() -> None:
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_names_of_resources_contain_that_of_the_stack(settings: str) -> None:
-    # CloudFormation generates unique names for the others. These four are names inside another resource, or of a domain.
+    # CloudFormation generates unique names for all others. These are names inside another resource, or of a domain.
     unnamed = {"ApiGateway::DomainName", "ApiGateway::Stage", "Cognito::UserPoolResourceServer", "Lambda::Alias"}
     for name, resource in whole_stack(**SETTINGS[settings])["Resources"].items():
         kind = resource["Type"].removeprefix("AWS::")
@@ -337,9 +337,7 @@ def test_users_sign_in_with_any_case_of_their_address_and_optional_one_time_pass
 
 def test_sign_up_mail_is_sent_by_ses_if_configured() -> None:
     sender = {name: OTHERS[name] for name in ("EmailFrom", "SesIdentityArn")}
-    default, other = (
-        stack["Resources"]["UserPool"]["Properties"] for stack in (whole_stack(), whole_stack(**sender))
-    )
+    default, other = (stack["Resources"]["UserPool"]["Properties"] for stack in (whole_stack(), whole_stack(**sender)))
     assert default["EmailConfiguration"] == {"EmailSendingAccount": "COGNITO_DEFAULT"}
     assert other["EmailConfiguration"] == {
         "EmailSendingAccount": "DEVELOPER",
