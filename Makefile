@@ -28,7 +28,7 @@ EVERYTHING := Canary=true WebAcl=true AlarmEmail=alarms@example.com DomainName=a
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help run token sample-data clean test unit lint bench faults load fuzz openapi lock
+.PHONY: help run token sample-data clean test unit lint bench cost faults load fuzz openapi lock
 help:
 	@echo "Use"
 	@echo "  make run          build the stack and serve it on this machine (PORT=$(PORT))"
@@ -41,6 +41,7 @@ help:
 	@echo "  make lint         check style, types, imports, the template, workflows and dependencies"
 	@echo "Measure"
 	@echo "  make bench        measure speed and cost, in four minutes (PARTS=cold for a part, QUICK=1 to try it)"
+	@echo "  make cost         calculate what a stack costs in a month"
 	@echo "  make faults       inject faults and try attacks, in 25 minutes (QUICK=1 to try it)"
 	@echo "  make load         run USERS=$(USERS) for SECONDS=$(SECONDS), then look for lost writes"
 	@echo "For maintainers: make openapi, make lock, make fuzz (docs/development.md)"
@@ -73,8 +74,8 @@ lint: .tools/installed .tools/checks/installed $(NODE_TOOLS)
 	$(SAM) validate --lint
 	.tools/sam/bin/cfn-lint infra/*.yaml
 	@mkdir -p .local/lint && cp -R infra .local/lint/
-	@$(BIN)/python -m tools.lint.transformed > .local/lint/default.json
-	@$(BIN)/python -m tools.lint.transformed $(EVERYTHING) > .local/lint/everything.json
+	@.tools/sam/bin/python -m tools.lint.transformed > .local/lint/default.json
+	@.tools/sam/bin/python -m tools.lint.transformed $(EVERYTHING) > .local/lint/everything.json
 # W1028: fixed parameter values make some branches unreachable. W3002: sam uploads infra/ later.
 	.tools/sam/bin/cfn-lint --ignore-checks W1028 W3002 -- .local/lint/*.json
 	$(CHECKS)/checkov --framework cloudformation --skip-download --quiet --compact \
@@ -88,6 +89,9 @@ lint: .tools/installed .tools/checks/installed $(NODE_TOOLS)
 
 bench: .tools/installed .tools/bench/installed
 	@$(BENCH) -m tools.bench $(if $(QUICK),--quick) $(PARTS)
+
+cost: .tools/installed
+	@$(BIN)/python -m tools.bench.cost
 
 faults: .tools/installed .tools/bench/installed
 	@$(BENCH) -m tools.results faults $(if $(QUICK),--quick --out .local/reliability)

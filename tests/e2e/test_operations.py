@@ -40,8 +40,8 @@ SETTINGS = {
     "ProtectData": "true",
     "PublicUrl": "https://proxy.example.com/chat",
     "RecoveryDays": "7",
-    "SetApiGatewayLogsRole": "false",
-    "SnapStart": "None",
+    "SetApiGatewayLogsRole": "true",
+    "SnapStart": "PublishedVersions",
     "ThrottleBurst": "20",
     "ThrottleRate": "10",
     "WebAcl": "true",
@@ -53,7 +53,9 @@ ARNS = {"CertificateArn", "KmsKeyArn", "UserPoolArn"}
 USER_POOL_SETTINGS = {
     "AccessTokenMinutes": "5",
     "CallbackUrl": "https://chat.example.com/callback",
+    "EmailFrom": "no-reply@example.com",
     "RefreshTokenDays": "1",
+    "SesIdentityArn": "arn:aws:ses:us-east-1:000000000000:identity/example.com",
 }
 # The emulator has no CodeDeploy.
 NOT_DEPLOYED = {"Canary"}
@@ -178,7 +180,7 @@ def test_logs_alarms_and_events_use_configured_values(other: Other, stack: Stack
     function = stack.aws("lambda").get_function(FunctionName=other.resources["ReceiveMessage"])
     assert function["Configuration"]["Architectures"] == ["x86_64"]
     endpoint = stack.aws("lambda").get_function(FunctionName=other.resources["ListConversations"])
-    assert endpoint["Configuration"]["SnapStart"]["ApplyOn"] == "None"
+    assert endpoint["Configuration"]["SnapStart"]["ApplyOn"] == "PublishedVersions"
 
 
 def test_deleting_the_stack_keeps_its_tables(other: Other, stack: Stack) -> None:
