@@ -29,4 +29,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
             invocation.purge_age = time.time() - oldest
         if failed:
             raise RuntimeError(f"{failed} purges failed and wait for the next sweep")
-        invocation.is_idle = oldest is None and not any(cost.write_units or cost.retries for cost in invocation.costs)
+        invocation.is_idle = oldest is None and invocation.is_read_only

@@ -42,6 +42,11 @@ class Invocation:
     costs: list[RequestCost] = field(default_factory=list)
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether no request has written to DynamoDB or was retried."""
+        return not any(cost.write_units or cost.retries for cost in self.costs)
+
+    @property
     def details(self) -> Mapping[str, object]:
         """The log fields that are not metrics. User ids are hashed: calls can be grouped, not attributed."""
         known = {"status": self.status, "error": self.error, "request_id": self.request_id, "user": None}
