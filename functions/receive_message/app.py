@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from coherent import deadline, errors, metrics
 from coherent.messages import dead_letters
@@ -12,6 +13,7 @@ from coherent.storage import client, dynamodb
 
 messages = MessageRepository(dynamodb.connect())
 sqs: Any = client.connect("sqs")
+logger = Logger()
 meter = metrics.Meter("receive_message")
 
 
@@ -21,7 +23,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         try:
             received = ReceiveMessage.parse(event["detail"], text=False)
             invocation.user_id = received.user_id
-            messages.create(received.user_id, received, received.contact_id, idempotency_key=event["id"])
+            if received.sent_at is None and event["detail"].get("sent_at") is not None:
+                logger.warning("sent_at is no time in the past: the present time is stored", extra=invocation.details)
+            messages.receive(received, event["id"])
         except errors.Unavailable:
             # Lambda retries the event and finally sends it to the same queue.
             raise
