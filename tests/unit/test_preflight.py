@@ -76,7 +76,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 
 
 @pytest.fixture
-def check(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+def check(account: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """Returns the exit code and the lines of a preflight of an environment with the given parameters."""
     del account
 
