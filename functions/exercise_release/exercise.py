@@ -20,7 +20,7 @@ logger = Logger()
 
 
 def are_good(seconds: float) -> bool:
-    """Calls every new version, for at most *seconds* in all, and returns whether all are good. Leaves no conversation."""
+    """Calls every new version and returns whether all are good. Takes at most *seconds*. Leaves no conversation."""
     _clean_up()
     user = SyntheticUser(_USER_ID, seconds - 2 * _CLEANING_SECONDS)
     try:
