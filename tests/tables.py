@@ -79,6 +79,11 @@ def delete_user(user_id: str) -> None:
         _client().delete_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Key=key)
 
 
+def put_row(row: dict[str, Any]) -> None:
+    """Writes a row of the conversations table."""
+    _client().put_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Item=row)
+
+
 def put_conversation(user_id: str) -> str:
     """Writes the row of a conversation, with the attributes that messages need, and returns its id."""
     row = {"user_id": user_id, "id": ids.new(time.time_ns()), "is_archived": 0, "is_pinned": 0, "is_muted": 0}

@@ -15,7 +15,7 @@ _METHODS = {"list": "GET", "create": "POST", "retrieve": "GET", "update": "PUT",
 _JSON = "application/json"
 # The function was not invoked, and a retry may succeed: no concurrency is left, or a version's snapshot is not ready.
 _RETRYABLE = {"ResourceConflictException", "SnapStartNotReadyException", "TooManyRequestsException"}
-# The role's policy names each new version, and IAM is eventually consistent.
+# The role's policy names each new function, and IAM is eventually consistent.
 _DENIED = "AccessDeniedException"
 _GRANT_SECONDS = 60
 # How long to wait for a GSI, and between two attempts.
@@ -33,7 +33,7 @@ class BadVersion(Exception):
 class SyntheticUser:
     """A user who invokes functions for at most *seconds*.
 
-    Invokes the version ARN in the environment variable named after the function; *alias* overrides the version.
+    Invokes the version ARN in the environment variable VERSION_<function>; *alias* overrides the version.
     """
 
     def __init__(self, id: str, seconds: float, alias: str | None = None) -> None:
@@ -48,7 +48,7 @@ class SyntheticUser:
         """Returns the response of *function* to *event*. Raises `BadVersion` if it fails, and as botocore does."""
         if function not in self.called[-1:]:
             self.called = [*self.called[-2:], function]
-        arn = os.environ[function.upper()]
+        arn = os.environ[f"VERSION_{function.upper()}"]
         if self._alias is not None:
             arn = f"{arn.rpartition(':')[0]}:{self._alias}"
         while (seconds_left := self._until - time.monotonic()) > 0:
