@@ -50,6 +50,11 @@ def all_rows() -> list[dict[str, Any]]:
     return _scanned(os.environ["CONVERSATIONS_TABLE_NAME"]) + messages()
 
 
+def lasting_partitions() -> set[str]:
+    """Returns the partitions with rows that TTL does not delete."""
+    return {row["user_id"]["S"] for row in all_rows() if "expires_at" not in row}
+
+
 def user_rows(user_id: str) -> dict[str, list[dict[str, Any]]]:
     """Returns a user's rows: `conversations`, `messages` and `tombstones`."""
     conversations_table, messages_table = os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]

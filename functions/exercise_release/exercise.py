@@ -5,11 +5,12 @@ import time
 
 from aws_lambda_powertools import Logger
 from coherent import ids
-from synthetic_user import SyntheticUser, expect
+from synthetic_user import BadVersion, SyntheticUser, expect
 
 USER_ENDPOINTS = [
     *("list_conversations", "create_conversation", "retrieve_conversation", "update_conversation"),
     *("delete_conversation", "list_messages", "create_message", "retrieve_message", "update_message", "delete_message"),
+    *("list_inbox", "retrieve_inbox_entry", "update_inbox_entry", "count_unread"),
 ]
 # Only one exercise runs at a time, so its user is constant: it deletes what a killed exercise has left behind.
 _USER_ID = "release-test"
@@ -63,6 +64,7 @@ def _exercise(user: SyntheticUser) -> None:
     user.invoke("receive_message", {"id": f"{key}-received", "detail": received})
     user.await_list("list_messages", "message", [received["message"], sent["message"]], conversation_id=id)
 
+    _exercise_inbox(user, id, message["id"])
     pinned = {"pinned_message_id": message["id"]}
     user.call("update_conversation", 200, pinned, id=id, body=pinned)
     user.call("retrieve_conversation", 200, pinned, id=id)
@@ -80,6 +82,23 @@ def _exercise(user: SyntheticUser) -> None:
     # A sweep ends after 250 s at the latest, well within the hook's timeout.
     response = user.invoke("sweep_purges", {"detail-type": "Scheduled Event", "detail": {}})
     expect(response is None, f"response {response}")
+
+
+def _exercise_inbox(user: SyntheticUser, conversation_id: str, read_id: str) -> None:
+    response = user.invoke("sweep_inbox", {})
+    expect(response is None, f"response {response}")
+    try:
+        user.call("list_inbox", 200)
+    except BadVersion:
+        # The rows of an earlier release are being prepared.
+        user.call("list_inbox", 503, {"Retry-After": "60"})
+        return
+    user.await_list("list_inbox", "unread_count", [1], unread="true")
+    user.call("retrieve_inbox_entry", 200, {"unread_count": 1, "read_up_to": None}, id=conversation_id)
+    marks = {"read_up_to": read_id, "is_unread": True}
+    user.call("update_inbox_entry", 200, {"unread_count": 1} | marks, id=conversation_id, body=marks)
+    user.call("retrieve_inbox_entry", 200, marks, id=conversation_id)
+    user.call("count_unread", 200, {"conversations": 1, "messages": 1, "has_more": False})
 
 
 def _clean_up() -> None:

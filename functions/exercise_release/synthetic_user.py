@@ -11,7 +11,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-_METHODS = {"list": "GET", "create": "POST", "retrieve": "GET", "update": "PUT", "delete": "DELETE"}
+_METHODS = {"list": "GET", "count": "GET", "create": "POST", "retrieve": "GET", "update": "PUT", "delete": "DELETE"}
 _JSON = "application/json"
 # The function was not invoked, and a retry may succeed: no concurrency is left, or a version's snapshot is not ready.
 _RETRYABLE = {"ResourceConflictException", "SnapStartNotReadyException", "TooManyRequestsException"}
@@ -85,19 +85,15 @@ class SyntheticUser:
 
         Raises `BadVersion` unless the response has *status*, and its body and headers contain *expected*.
         """
-        verb, noun = endpoint.split("_")
-        resource = f"/{noun.removesuffix('s')}s"
-        # Lists and creations have no id in their path.
-        path_parameters = None if noun.endswith("s") or verb == "create" else {"id": id}
-        path = resource
-        if path_parameters:
-            resource, path = f"{resource}/{{id}}", f"{resource}/{id}"
+        resource, parameter = _resource(endpoint)
+        path = resource if parameter is None else resource.replace(f"{{{parameter}}}", id)
+        path_parameters = None if parameter is None else {parameter: id}
         headers = {"Content-Type": _JSON} | ({"Idempotency-Key": key} if key else {})
         claims = {} if is_anonymous else {"authorizer": {"claims": {"sub": self.id}}}
         event = {
             "resource": resource,
             "path": path,
-            "httpMethod": _METHODS[verb],
+            "httpMethod": _METHODS[endpoint.partition("_")[0]],
             "headers": headers,
             "multiValueHeaders": {name: [value] for name, value in headers.items()},
             "queryStringParameters": query,
@@ -124,6 +120,18 @@ class SyntheticUser:
         while (found := [row[attribute] for row in self.call(endpoint, 200, query=query)["data"]]) != values:
             expect(time.monotonic() < until, f"list {found}, not {values}")
             time.sleep(_PAUSE_SECONDS)
+
+
+def _resource(endpoint: str) -> tuple[str, str | None]:
+    """Returns the path of *endpoint* and the name of the parameter in it."""
+    verb, _, noun = endpoint.partition("_")
+    if noun in ("inbox", "unread"):
+        return f"/{noun}", None
+    if noun == "inbox_entry":
+        return "/inbox/{conversation_id}", "conversation_id"
+    # Lists and creations have no id in their path.
+    is_collection = noun.endswith("s") or verb == "create"
+    return f"/{noun.removesuffix('s')}s" + ("" if is_collection else "/{id}"), None if is_collection else "id"
 
 
 def expect(condition: bool, message: str) -> None:
