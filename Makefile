@@ -5,6 +5,7 @@ CONVERSATIONS ?= 30
 MESSAGES ?= 20
 SECONDS ?= 300
 USERS ?= 12
+ENVIRONMENT ?= production
 # The shell's USER is not a demo user.
 DEMO_USER = $(if $(filter command,$(origin USER)),$(USER),kevin)
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
@@ -28,13 +29,14 @@ EVERYTHING := Canary=true WebAcl=true AlarmEmail=alarms@example.com DomainName=a
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help run token sample-data clean test unit lint bench cost faults load fuzz openapi lock
+.PHONY: help run token sample-data clean preflight test unit lint bench cost faults load fuzz openapi lock
 help:
 	@echo "Use"
 	@echo "  make run          build the stack and serve it on this machine (PORT=$(PORT))"
 	@echo "  make token        print an access token of a demo user (USER=kevin or USER=harry)"
 	@echo "  make sample-data  create conversations for kevin (CONVERSATIONS=$(CONVERSATIONS) MESSAGES=$(MESSAGES) USER=kevin)"
 	@echo "  make clean        delete the conversations of make run, and all builds"
+	@echo "  make preflight    ask your AWS account whether it can deploy ENVIRONMENT=$(ENVIRONMENT)"
 	@echo "Check"
 	@echo "  make unit         run the unit tests, in seconds"
 	@echo "  make test         run all tests, in minutes"
@@ -59,6 +61,9 @@ sample-data: .tools/installed
 clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tools.local clean; else rm -rf .local; fi
 	@rm -rf .aws-sam
+
+preflight: .tools/installed
+	@$(BIN)/python -m tools.preflight $(ENVIRONMENT)
 
 unit: .tools/installed
 	@$(BIN)/python -m pytest tests/unit

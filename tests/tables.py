@@ -53,6 +53,11 @@ def all_rows() -> list[dict[str, Any]]:
     return [row for row in found if row.get("user_id") != _FINISHED["user_id"]]
 
 
+def lasting_partitions() -> set[str]:
+    """Returns the partitions with rows that TTL does not delete."""
+    return {row["user_id"]["S"] for row in all_rows() if "expires_at" not in row}
+
+
 def user_rows(user_id: str) -> dict[str, list[dict[str, Any]]]:
     """Returns a user's rows: `conversations`, `messages` and `tombstones`."""
     conversations_table, messages_table = os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]
@@ -80,6 +85,11 @@ def delete_user(user_id: str) -> None:
     for tombstone in user_rows(user_id)["tombstones"]:
         key = {name: tombstone[name] for name in ("user_id", "id")}
         _client().delete_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Key=key)
+
+
+def put_row(row: dict[str, Any]) -> None:
+    """Writes a row of the conversations table."""
+    _client().put_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Item=row)
 
 
 def put_conversation(user_id: str) -> str:

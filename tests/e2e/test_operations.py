@@ -172,8 +172,9 @@ def test_logs_alarms_and_events_use_configured_values(other: Other, stack: Stack
     for name in ("AccessLogs", "FunctionLogs"):
         (group,) = stack.aws("logs").describe_log_groups(logGroupNamePrefix=other.resources[name])["logGroups"]
         assert group["retentionInDays"] == 14
-    (subscription,) = stack.aws("sns").list_subscriptions_by_topic(TopicArn=other.outputs["AlarmsArn"])["Subscriptions"]
-    assert subscription["Endpoint"] == SETTINGS["AlarmEmail"]
+    for topic in ("PagesArn", "NoticesArn"):
+        (subscription,) = stack.aws("sns").list_subscriptions_by_topic(TopicArn=other.outputs[topic])["Subscriptions"]
+        assert subscription["Endpoint"] == SETTINGS["AlarmEmail"]
     (alarm,) = stack.aws("cloudwatch").describe_alarms(AlarmNames=[other.resources["Concurrency"]])["MetricAlarms"]
     assert alarm["Threshold"] == 80
     assert stack.aws("events").list_rules(EventBusName=SETTINGS["EventBusName"])["Rules"]

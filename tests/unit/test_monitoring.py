@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.handlers import USER_ENDPOINTS, call, create, list_conversations, sweep, update
-from tests.template import FUNCTIONS, OTHERS, ROOT, named, of_type, the_only
+from tests.template import FUNCTIONS, OTHERS, ROOT, named, of_type, root_stack, the_only, transform
 from tests.wire import Wire, error_response
 
+OPERATIONS = (ROOT / "docs/operations/index.md").read_text()
+# The alarms that should wake somebody.
+PAGING = {"LateEvents", "LostDeadLetters", "ServerErrors", "SlowRequests"}
 ALARMS = sorted(of_type("defaults", "CloudWatch::Alarm"))
 # Namespace, name, and the names of the dimensions.
 Kind = tuple[str, str, frozenset[str]]
@@ -105,9 +108,13 @@ def emitted(tables: None, wire: Wire, no_backoff: None, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
-def test_alarm_notifies_and_names_its_page(alarm: str) -> None:
+def test_alarm_pages_or_informs_and_names_its_page(alarm: str) -> None:
     given = of_type("defaults", "CloudWatch::Alarm")[alarm]
-    assert named(given["AlarmActions"]) == named(given["OKActions"]) == ["Alarms"]
+    topic = "Pages" if alarm in PAGING else "Notices"
+    assert named(given["AlarmActions"]) == named(given["OKActions"]) == [topic]
+    assert {named(name) for name in given.get("InsufficientDataActions", [])} <= {topic}
+    (row,) = re.findall(rf"^\| \[{alarm}\]\(.*\|$", OPERATIONS, re.MULTILINE)
+    assert row.split("|")[3].strip() == ("pages" if alarm in PAGING else "informs")
     page = f"docs/operations/{re.sub(r'(?<!^)(?=[A-Z])', '-', alarm).lower()}.md"
     assert given["AlarmDescription"].endswith(f". See {page}")
     assert (ROOT / page).exists()
@@ -118,7 +125,7 @@ def test_missing_data_alarms_only_for_regular_metrics(alarm: str) -> None:
     given = of_type("defaults", "CloudWatch::Alarm")[alarm]
     alarms = alarm in ALARMS_ON_MISSING_DATA
     assert given["TreatMissingData"] == ("missing" if alarms else "notBreaching")
-    assert named(given.get("InsufficientDataActions", [])) == (["Alarms"] if alarms else [])
+    assert ("InsufficientDataActions" in given) is alarms
 
 
 def test_alarms_use_existing_metrics(emitted: dict[Kind, str | None]) -> None:
@@ -161,7 +168,20 @@ def test_dashboard_shows_every_alarm() -> None:
     assert sorted(shown) == [f"{alarm}.Arn" for alarm in ALARMS]
 
 
-def test_alarm_email_is_a_parameter() -> None:
+def test_alarm_email_gets_pages_and_notices() -> None:
     assert not of_type("defaults", "SNS::Subscription")
-    subscription = named(the_only("others", "SNS::Subscription"))
-    assert subscription == {"TopicArn": "Alarms", "Protocol": "email", "Endpoint": OTHERS["AlarmEmail"]}
+    subscriptions = named(list(of_type("others", "SNS::Subscription").values()))
+    assert subscriptions == [
+        {"TopicArn": topic, "Protocol": "email", "Endpoint": OTHERS["AlarmEmail"]} for topic in ("Pages", "Notices")
+    ]
+    assert named(root_stack()["Outputs"]["PagesArn"]["Value"]) == "Monitoring.Outputs.PagesArn"
+    assert named(root_stack()["Outputs"]["NoticesArn"]["Value"]) == "Monitoring.Outputs.NoticesArn"
+
+
+def test_production_requires_an_alarm_email() -> None:
+    rule = transform()["Rules"]["ProductionHasAlarmEmail"]
+    has_canary = {"Fn::Equals": [{"Ref": "Canary"}, "true"]}
+    keeps_data = {"Fn::Not": [{"Fn::Equals": [{"Ref": "ProtectData"}, "false"]}]}
+    assert rule["RuleCondition"] == {"Fn::And": [has_canary, keeps_data]}
+    (assertion,) = rule["Assertions"]
+    assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmEmail"}, ""]}]}

@@ -47,7 +47,11 @@ VARIABLES = {
     "PUBLIC_URL": OTHERS["PublicUrl"],
 }
 OWN_VARIABLES = {
-    HOOK: {name.upper(): f"{logical_id(name)}.Version" for name in HANDLERS if logical_id(name) != HOOK},
+    HOOK: {
+        "AWS_ENDPOINT_URL_SQS": "",
+        "RELEASE_HOOKS_URL": "ReleaseHooks",
+        **{f"VERSION_{name.upper()}": f"{logical_id(name)}.Version" for name in HANDLERS if logical_id(name) != HOOK},
+    },
     "ReceiveMessage": {"AWS_ENDPOINT_URL_SQS": "", "DEAD_LETTERS_URL": "DeadLetters"},
     # The domain of an existing user pool is not known.
     "RetrieveDocs": {"SIGN_IN_URL": ""},
@@ -284,7 +288,7 @@ def test_only_the_rule_of_the_stack_may_send_dead_letters() -> None:
 
 
 def test_dead_letter_queue_is_encrypted() -> None:
-    default, other = (the_only(settings, "SQS::Queue") for settings in ("defaults", "others"))
+    default, other = (of_type(settings, "SQS::Queue")["DeadLetters"] for settings in ("defaults", "others"))
     assert (default["SqsManagedSseEnabled"], default.get("KmsMasterKeyId")) == (True, None)
     assert (other.get("SqsManagedSseEnabled"), other["KmsMasterKeyId"]) == (None, OTHERS["KmsKeyArn"])
 
@@ -490,7 +494,7 @@ def test_stack_without_canary_has_no_codedeploy_resources() -> None:
     resources = whole_stack()["Resources"]
     assert not [name for name, resource in resources.items() if resource["Type"].startswith("AWS::CodeDeploy")]
     assert not [name for name, resource in resources.items() if "UpdatePolicy" in resource]
-    assert not [name for name in resources if name.startswith((HOOK, "Deployment"))]
+    assert not [name for name in resources if name.startswith((HOOK, "Deployment", "ReleaseHooks"))]
 
 
 def test_hook_is_released_without_a_canary() -> None:
