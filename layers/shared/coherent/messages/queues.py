@@ -42,16 +42,16 @@ class Queues:
         Returns the failed ones, and the later ones of their groups, to the queue: for 1 s, and twice as long each time.
         """
 
-        def receive_one(message: "SQSRecord") -> None:
+        def receive_one(record: "SQSRecord") -> None:
             # The sender's id of the message: the queue forgets it after five minutes, our record after 24 hours.
-            event = {"id": message.attributes.message_deduplication_id, "detail": _parse(message.body)}
+            event = {"id": record.attributes.message_deduplication_id, "detail": _parse(record.body)}
             try:
                 receive(event)
             except errors.Unavailable:
                 raise
             except Exception:
-                logger.exception("A message failed", extra={"message_id": message.message_id})
-                if int(message.attributes.approximate_receive_count) < _MAX_ATTEMPTS:
+                logger.exception("A message failed", extra={"message_id": record.message_id})
+                if int(record.attributes.approximate_receive_count) < _MAX_ATTEMPTS:
                     raise
                 self.bury(f"It failed {_MAX_ATTEMPTS} times; the log has the exception", event)
 
