@@ -6,7 +6,7 @@ from itertools import product
 from coherent.conversations.models import CreateConversation, UpdateConversation
 from coherent.conversations.repository import ConversationRepository
 from coherent.errors import CoherentError, NotFound
-from coherent.messages.models import CreateMessage
+from coherent.messages.models import CreateMessage, ReceiveMessage
 from coherent.messages.repository import MessageRepository
 from coherent.preconditions import ANY
 from coherent.storage.dynamodb import Tables
@@ -56,9 +56,12 @@ def _fill(port: int, user: str, conversations: int, messages: int) -> None:
     # Each message goes to all conversations before the next one, so that they are active at the same time.
     for message, number in track(list(product(range(messages), ids)), f"Messages of {user}"):
         attributes = {"conversation_id": ids[number], "message": _TEXTS[(number + message) % len(_TEXTS)]}
-        contact = None if (number + message) % 2 else _CONTACTS[number % len(_CONTACTS)]
-        new = CreateMessage.parse(attributes, text=False)
-        message_repository.create(user_id, new, contact, f"sample-data {number} {message}")
+        key = f"sample-data {number} {message}"
+        if (number + message) % 2:
+            message_repository.create(user_id, CreateMessage.parse(attributes, text=False), key)
+        else:
+            event = attributes | {"user_id": user_id, "contact_id": _CONTACTS[number % len(_CONTACTS)]}
+            message_repository.receive(ReceiveMessage.parse(event, text=False), key)
 
 
 def _conversation(number: int) -> CreateConversation:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from coherent import errors, ids, positions
+from coherent import errors, ids
+from coherent.conversations.row import new_row
 from coherent.preconditions import Preconditions
 from coherent.storage import idempotency, pairs, rows, tombstones
 from coherent.storage.dynamodb import back_off, query_all, transact, translate_errors
@@ -47,6 +48,7 @@ class ConversationRepository:
     """
 
     def __init__(self, tables: "Tables") -> None:
+        self._tables = tables
         self._client = tables.client
         self._table_name = tables.conversations
         self._messages_table_name = tables.messages
@@ -79,7 +81,7 @@ class ConversationRepository:
         pair = pairs.key(user_id, new.contact_id, new.group_id)
         for attempt in range(1, _ATTEMPTS + 1):
             known, found = self._newest(user_id, pair) if new.distinct else (None, None)
-            row = _new_row(user_id, new) if found is None else found
+            row = new_row(user_id, new.contact_id, new.group_id) if found is None else found
             record = []
             if idempotency_key is not None:
                 given = new.model_dump(exclude_none=True, exclude_defaults=True)
@@ -107,7 +109,11 @@ class ConversationRepository:
                 original = idempotency.original(earlier, record[0])
                 # The record names this row if an attempt was applied and its response lost.
                 is_replay = found is not None or original["id"] != row["id"]
-                return Creation(_version(_new_row(user_id, new) | original), is_replay, is_found="found" in earlier)
+                return Creation(
+                    _version(new_row(user_id, new.contact_id, new.group_id) | original),
+                    is_replay,
+                    is_found="found" in earlier,
+                )
             if existing is not None:
                 # A row with this id is our own, written by an attempt whose response was lost.
                 return Creation(_version(row), is_replay=False)
@@ -213,11 +219,9 @@ class ConversationRepository:
 
     def _newest(self, user_id: str, pair: "Attributes") -> "tuple[str | None, Attributes | None]":
         """Returns the id of the pair's newest conversation, or None without one, and its row unless it was deleted."""
-        with translate_errors():
-            response = self._client.get_item(TableName=self._table_name, Key=pair, ConsistentRead=True)
-        if "Item" not in response:
+        id = pairs.newest(self._tables, pair)
+        if id is None:
             return None, None
-        id = response["Item"]["conversation_id"]["S"]
         try:
             return id, self._row(user_id, id)
         except errors.NotFound:
@@ -271,28 +275,6 @@ def _partitions(user_id: str, query: "ListConversations") -> Iterator[_Partition
         return
     for values in itertools.product(*([False, True] if wanted is None else [wanted] for wanted in flags.values())):
         yield _Partition(index_name, rows.values(owner | dict(zip(flags, values, strict=True))))
-
-
-def _new_row(user_id: str, new: "CreateConversation") -> "Attributes":
-    now_ns = time.time_ns()
-    id, created_at = ids.new(now_ns), now_ns // 1_000_000_000
-    row = _key(user_id, id) | rows.values(
-        {
-            **new.model_dump(exclude_none=True, exclude={"distinct"}),
-            "is_archived": False,
-            "is_pinned": False,
-            "is_muted": False,
-            "is_unread": False,
-            "unread_count": 0,
-            "unread_revision": 1,
-            "activity": positions.new(created_at, id),
-            "created_at": created_at,
-            "version": 1,
-        }
-    )
-    if new.group_id is not None:
-        row["owner_group"] = rows.value(rows.owner_group(user_id, new.group_id))
-    return row
 
 
 def _key(user_id: str, id: str) -> "Attributes":

@@ -8,10 +8,12 @@ import json
 from typing import TYPE_CHECKING
 
 from coherent.storage import rows
+from coherent.storage.dynamodb import translate_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
+    from coherent.storage.dynamodb import Tables
     from coherent.storage.rows import Attributes
 
 
@@ -22,6 +24,13 @@ def key(user_id: str, contact_id: str | None, group_id: str | None) -> "Attribut
     """
     digest = hashlib.sha256(json.dumps([contact_id, group_id]).encode()).hexdigest()
     return rows.values({"user_id": f"pair#{user_id}", "id": digest})
+
+
+def newest(tables: "Tables", key: "Attributes") -> str | None:
+    """Returns the id of the pair's newest conversation, which may be deleted, or None if there was none."""
+    with translate_errors():
+        response = tables.client.get_item(TableName=tables.conversations, Key=key, ConsistentRead=True)
+    return response["Item"]["conversation_id"]["S"] if "Item" in response else None
 
 
 def point(table_name: str, key: "Attributes", conversation_id: str) -> "TransactWriteItemTypeDef":
