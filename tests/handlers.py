@@ -4,6 +4,7 @@ import copy
 import importlib
 import json
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -112,8 +113,9 @@ def request(
         proxied["multiValueHeaders"][name] = [value]
     proxied["body"] = body
     if id is not None:
-        proxied["pathParameters"] = {"id": id}
-        proxied["path"] = proxied["resource"].replace("{id}", id)
+        (name,) = proxied["pathParameters"]
+        proxied["pathParameters"] = {name: id}
+        proxied["path"] = proxied["resource"].replace(f"{{{name}}}", id)
         proxied["requestContext"]["path"] = f"/v1{proxied['path']}"
     return proxied
 
@@ -141,6 +143,33 @@ def send(conversation: dict[str, Any], message: str = "hello", user: str = "kevi
     assert response.status == 201, response
     sent: dict[str, Any] = response.body
     return sent
+
+
+def receive(conversation: dict[str, Any], message: str = "hello", user: str = "kevin", **more: Any) -> str:
+    """Stores a message from harry to *user* in *conversation* and returns its id."""
+    received = event("receive_message") | {"id": str(uuid.uuid4())}
+    contents = {"user_id": user, "conversation_id": conversation["id"], "contact_id": "harry", "message": message}
+    received["detail"] = contents | more
+    handler("receive_message")(received, Context(25))
+    id: str = entry(conversation, user)["last_message"]["id"]
+    return id
+
+
+def entry(conversation: dict[str, Any], user: str = "kevin") -> dict[str, Any]:
+    """Returns the inbox entry of *conversation*."""
+    response = call("retrieve_inbox_entry", user=user, id=conversation["id"])
+    assert response.status == 200, response
+    found: dict[str, Any] = response.body
+    return found
+
+
+def put_entry(
+    conversation: dict[str, Any], /, user: str = "kevin", headers: dict[str, str] | None = None, **changes: object
+) -> Response:
+    """Updates the inbox entry of *conversation*."""
+    body = json.dumps(changes)
+    id = conversation["id"]
+    return call("update_inbox_entry", user=user, id=id, body=body, content_type=JSON, headers=headers)
 
 
 def list_messages(user: str = "kevin", **query: str) -> list[dict[str, Any]]:

@@ -49,6 +49,7 @@ OTHERS = {
     "SetApiGatewayLogsRole": "false",
     "ThrottleBurst": "20",
     "ThrottleRate": "10",
+    "Unarchive": "always",
     "UserPoolArn": "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/1",
     "WebAcl": "true",
     "WebAclRate": "100",
