@@ -2,7 +2,8 @@
 
 import importlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,21 @@ def tables(_dynamodb: "DynamoDBClient") -> Iterator[None]:
     """The tables of `template.yaml` in moto, empty, with an inbox that is prepared."""
     yield
     contents.clear()
+
+
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Stops the clock. Calling it moves the clock forward by seconds."""
+    now = time.time()
+
+    def move(seconds: int) -> None:
+        nonlocal now
+        now += seconds
+        monkeypatch.setattr("time.time", lambda: now)
+        monkeypatch.setattr("time.time_ns", lambda: int(now * 10**9))
+
+    move(0)
+    return move
 
 
 @pytest.fixture(scope="session")
