@@ -8,6 +8,7 @@ RELEASED = FUNCTIONS.keys() - {HOOK}
 
 CONVERSATIONS, MESSAGES, DEAD_LETTERS = "ConversationsTable.Arn", "MessagesTable.Arn", "DeadLetters.Arn"
 BY_USER = f"{MESSAGES}/index/by_user"
+BY_ACTIVITY = {f"{CONVERSATIONS}/index/by_activity", f"{CONVERSATIONS}/index/by_group_activity"}
 DEPLOYMENT_GROUPS = (
     "arn:AWS::Partition:codedeploy:AWS::Region:AWS::AccountId:deploymentgroup:"
     "AWS::StackName-ServerlessDeploymentApplication-*/*"
@@ -18,14 +19,16 @@ ANY_VERSION = {f"{function}.Arn*" for function in RELEASED}
 STREAM = f"{CONVERSATIONS}/stream/*"
 
 GRANTS: dict[str, dict[str, set[str]]] = {
+    "CountUnread": {"dynamodb:GetItem": {CONVERSATIONS}, "dynamodb:Query": BY_ACTIVITY},
     "CreateConversation": {"dynamodb:PutItem": {CONVERSATIONS}},
     "CreateMessage": {"dynamodb:PutItem": {CONVERSATIONS, MESSAGES}, "dynamodb:UpdateItem": {CONVERSATIONS}},
     "DeleteConversation": {"dynamodb:DeleteItem": {CONVERSATIONS}, "dynamodb:PutItem": {CONVERSATIONS}},
     "DeleteMessage": {
         "dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES},
-        "dynamodb:ConditionCheckItem": {CONVERSATIONS},
+        "dynamodb:ConditionCheckItem": {CONVERSATIONS, MESSAGES},
         "dynamodb:DeleteItem": {MESSAGES},
-        "dynamodb:Query": {BY_USER},
+        "dynamodb:PutItem": {CONVERSATIONS},
+        "dynamodb:Query": {MESSAGES, BY_USER},
         "dynamodb:UpdateItem": {CONVERSATIONS},
     },
     HOOK: {
@@ -41,6 +44,11 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     },
     "ListConversations": {
         "dynamodb:Query": {CONVERSATIONS, f"{CONVERSATIONS}/index/by_flags", f"{CONVERSATIONS}/index/by_group"}
+    },
+    "ListInbox": {
+        "dynamodb:BatchGetItem": {CONVERSATIONS},
+        "dynamodb:GetItem": {CONVERSATIONS},
+        "dynamodb:Query": BY_ACTIVITY,
     },
     "ListMessages": {"dynamodb:BatchGetItem": {CONVERSATIONS}, "dynamodb:Query": {MESSAGES, BY_USER}},
     "PurgeMessages": {
@@ -61,7 +69,13 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     },
     "RetrieveConversation": {"dynamodb:GetItem": {CONVERSATIONS}},
     "RetrieveDocs": {},
+    "RetrieveInboxEntry": {"dynamodb:GetItem": {CONVERSATIONS}},
     "RetrieveMessage": {"dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES}, "dynamodb:Query": {BY_USER}},
+    "SweepInbox": {
+        **{f"dynamodb:{action}Item": {CONVERSATIONS} for action in ("Delete", "Get", "Put", "Update")},
+        "dynamodb:Query": {CONVERSATIONS, MESSAGES},
+        "dynamodb:Scan": {CONVERSATIONS},
+    },
     "SweepPurges": {
         "dynamodb:BatchWriteItem": {CONVERSATIONS, MESSAGES},
         "dynamodb:GetItem": {CONVERSATIONS},
@@ -72,10 +86,17 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "dynamodb:GetItem": {CONVERSATIONS},
         "dynamodb:UpdateItem": {CONVERSATIONS},
     },
+    "UpdateInboxEntry": {
+        "dynamodb:GetItem": {CONVERSATIONS, MESSAGES},
+        "dynamodb:PutItem": {CONVERSATIONS},
+        "dynamodb:Query": {MESSAGES},
+        "dynamodb:UpdateItem": {CONVERSATIONS},
+    },
     "UpdateMessage": {
         "dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES},
+        "dynamodb:ConditionCheckItem": {CONVERSATIONS},
         "dynamodb:Query": {BY_USER},
-        "dynamodb:UpdateItem": {MESSAGES},
+        "dynamodb:UpdateItem": {CONVERSATIONS, MESSAGES},
     },
 }
 # Of every function.

@@ -54,6 +54,7 @@ OTHERS = {
     "SnapStart": "PublishedVersions",
     "ThrottleBurst": "20",
     "ThrottleRate": "10",
+    "Unarchive": "always",
     "UserPoolArn": "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/1",
     "WebAcl": "true",
     "WebAclRate": "100",

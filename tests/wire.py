@@ -1,6 +1,9 @@
 """Records the requests that clients send to DynamoDB, and injects faults, through botocore's events."""
 
+import copy
 import json
+import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +12,8 @@ from botocore.client import BaseClient
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 from botocore.model import OperationModel
-from moto.core.models import botocore_stubber
+from moto.core.models import DEFAULT_ACCOUNT_ID, botocore_stubber
+from moto.dynamodb.models import dynamodb_backends
 
 # Returns the response in place of DynamoDB's; None sends the request.
 Fault = Callable[[AWSPreparedRequest], AWSResponse | None]
@@ -88,6 +92,28 @@ class Wire:
             if self.requests[-1] == operation:
                 self.fault = None
                 act()
+
+        self.fault = fault
+
+    def freeze_indexes(self) -> None:
+        """Makes queries of the conversations' indexes return the rows of this moment: DynamoDB's indexes lag."""
+        name = os.environ["CONVERSATIONS_TABLE_NAME"]
+        table = dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables[name]
+        frozen, lock = copy.deepcopy(table.items), threading.Lock()
+
+        def fault(request: AWSPreparedRequest) -> AWSResponse | None:
+            assert isinstance(request.body, bytes)
+            body = json.loads(request.body)
+            if body.get("TableName") != name or "IndexName" not in body:
+                return None
+            with lock:
+                current, table.items = table.items, frozen
+                try:
+                    answered = botocore_stubber("before-send", request)
+                finally:
+                    table.items = current
+            assert answered
+            return AWSResponse(request.url, answered.status_code, HTTPHeaders(), Content(answered.content))
 
         self.fault = fault
 

@@ -11,8 +11,8 @@ from tests.handlers import USER_ENDPOINTS, call, event, invoke
 from tests.wire import Wire, error_response
 
 WITH_ID = [endpoint for endpoint in USER_ENDPOINTS if event(endpoint)["pathParameters"]]
-WITH_QUERY = ["list_conversations", "list_messages"]
-WITH_BODY = ["create_conversation", "create_message", "update_conversation", "update_message"]
+WITH_QUERY = ["count_unread", "list_conversations", "list_inbox", "list_messages"]
+WITH_BODY = ["create_conversation", "create_message", "update_conversation", "update_inbox_entry", "update_message"]
 
 
 @pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
@@ -66,7 +66,9 @@ def test_response_has_the_common_headers(endpoint: str) -> None:
 )
 def test_malformed_id_returns_404(endpoint: str, id: str, wire: Wire) -> None:
     response = call(endpoint, id=id, body=event(endpoint)["body"])
-    assert (response.status, response.message) == (404, f"id: no such {endpoint.rpartition('_')[2]}")
+    (parameter,) = event(endpoint)["pathParameters"]
+    noun = "message" if endpoint.endswith("_message") else "conversation"
+    assert (response.status, response.message) == (404, f"{parameter}: no such {noun}")
     assert wire.requests == []
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -13,7 +13,19 @@ import pytest
 from coherent import errors
 
 from tests import tables
-from tests.handlers import Context, call, create, event, handler, list_conversations, list_messages
+from tests.handlers import (
+    Context,
+    call,
+    create,
+    entry,
+    event,
+    handler,
+    list_conversations,
+    list_messages,
+    put_entry,
+    send,
+    update,
+)
 from tests.wire import Wire, error_response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
@@ -260,6 +272,56 @@ def test_database_failure_raises_for_a_retry(queue: str, wire: Wire) -> None:
     assert dead_letters(queue) == []
     receive(received(conversation_id=conversation["id"]))
     assert len(list_messages()) == 1
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize("unarchive", ["unmuted", "always", "never"])
+@pytest.mark.parametrize("mute", ["none", "permanent", "timed", "timed, over"])
+@pytest.mark.parametrize("is_own", [False, True])
+def test_message_restores_an_archived_conversation(
+    is_own: bool, mute: str, unarchive: str, monkeypatch: pytest.MonkeyPatch, pass_time: Callable[[int], None]
+) -> None:
+    monkeypatch.setattr("functions.receive_message.app.messages._unarchive", unarchive)
+    monkeypatch.setattr("functions.create_message.app.messages._unarchive", unarchive)
+    conversation = create()
+    update(conversation, archived_at=1, is_muted=mute == "permanent")
+    if mute.startswith("timed"):
+        put_entry(conversation, muted_until=int(time.time()) + 60)
+    pass_time(60 if mute == "timed, over" else 59)
+    if is_own:
+        send(conversation)
+    else:
+        receive(received(conversation_id=conversation["id"]))
+    is_muted = mute in {"permanent", "timed"}
+    is_restored = unarchive == "always" or (unarchive == "unmuted" and (is_own or not is_muted))
+    found = call("retrieve_conversation", id=conversation["id"]).body
+    assert (found["archived_at"], found["is_muted"]) == (None if is_restored else 1, is_muted)
+    assert bool(list_conversations(archived="true")) is not is_restored
+    assert entry(conversation)["unread_count"] == (0 if is_own else 1)
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize(
+    ("before", "meanwhile", "archived_at"),
+    [
+        ({}, {"archived_at": 1}, None),
+        ({"archived_at": 1}, {"is_muted": True}, 1),
+        ({"archived_at": 1, "is_muted": True}, {"is_muted": False}, None),
+        ({"archived_at": 1}, {"archived_at": None}, None),
+        ({"is_muted": True}, {"archived_at": 1}, 1),
+    ],
+    ids=str,
+)
+def test_conversation_that_is_archived_or_muted_meanwhile_is_restored_as_it_then_is(
+    before: dict[str, Any], meanwhile: dict[str, Any], archived_at: int | None, wire: Wire
+) -> None:
+    conversation = create()
+    if before:
+        update(conversation, **before)
+    wire.before("TransactWriteItems", lambda: update(conversation, **meanwhile))
+    receive(received(conversation_id=conversation["id"]))
+    assert call("retrieve_conversation", id=conversation["id"]).body["archived_at"] == archived_at
+    assert entry(conversation)["unread_count"] == 1
 
 
 @pytest.mark.usefixtures("queue")

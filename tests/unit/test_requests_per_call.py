@@ -2,15 +2,15 @@
 
 import pytest
 
-from tests.filters import COMBINATIONS, partitions
-from tests.handlers import call, create, send
+from tests.filters import COMBINATIONS, INBOX_COMBINATIONS, inbox_partitions, partitions
+from tests.handlers import call, create, receive, send
 from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("tables")
 
 
-def test_filters_have_54_combinations() -> None:
-    assert len(COMBINATIONS) == 54
+def test_filters_have_54_combinations_and_those_of_the_inbox_162() -> None:
+    assert (len(COMBINATIONS), len(INBOX_COMBINATIONS)) == (54, 162)
 
 
 def test_conversation_call_makes_one_request(wire: Wire) -> None:
@@ -33,26 +33,67 @@ def test_conversation_call_makes_one_request(wire: Wire) -> None:
         assert wire.requests == [operation]
 
 
-def test_message_call_makes_one_to_three_requests(wire: Wire) -> None:
+def test_message_call_makes_one_to_four_requests(wire: Wire) -> None:
     conversation = create()
+    older = send(conversation)
     wire.reset()
-    sent = send(conversation)
+    send(conversation)
     assert wire.requests == ["TransactWriteItems"]
     body = f"conversation_id={conversation['id']}&message=hello"
     for _ in ("first", "replay"):
         wire.reset()
         call("create_message", body=body, headers={"Idempotency-Key": "a key"})
         assert wire.requests == ["TransactWriteItems"]
+    sent = send(conversation)
     for endpoint, parameters, requests in (
         ("list_messages", {"query": {"conversation_id": [conversation["id"]]}}, ["Query", "BatchGetItem"]),
         ("list_messages", {"query": {"limit": ["100"]}}, ["Query", "BatchGetItem"]),
         ("retrieve_message", {"id": sent["id"]}, ["Query", "BatchGetItem"]),
-        ("update_message", {"id": sent["id"], "body": "message=ho"}, ["Query", "BatchGetItem", "UpdateItem"]),
-        ("delete_message", {"id": sent["id"]}, ["Query", "BatchGetItem", "TransactWriteItems"]),
+        ("update_message", {"id": sent["id"], "body": "read_at=1"}, ["Query", "BatchGetItem", "UpdateItem"]),
+        ("update_message", {"id": sent["id"], "body": "message=ho"}, ["Query", "BatchGetItem", "TransactWriteItems"]),
+        # It looks for the message before the last one, which becomes the preview.
+        ("delete_message", {"id": sent["id"]}, ["Query", "BatchGetItem", "Query", "TransactWriteItems"]),
+        ("delete_message", {"id": older["id"]}, ["Query", "BatchGetItem", "TransactWriteItems"]),
     ):
         wire.reset()
         assert call(endpoint, **parameters).status in (200, 204)
         assert wire.requests == requests
+
+
+def test_inbox_call_makes_one_to_four_requests(wire: Wire) -> None:
+    conversation = create()
+    first, second, last = (receive(conversation) for _ in range(3))
+    for endpoint, body, requests in (
+        ("retrieve_inbox_entry", None, ["GetItem"]),
+        ("count_unread", None, ["Query", "Query"]),
+        ("update_inbox_entry", "is_unread=true", ["GetItem", "UpdateItem"]),
+        ("update_inbox_entry", f"read_up_to={last}", ["GetItem", "UpdateItem"]),
+        ("update_inbox_entry", "is_unread=false", ["GetItem", "UpdateItem"]),
+        ("update_inbox_entry", f"read_up_to={first}", ["GetItem", "GetItem", "Query", "UpdateItem"]),
+        ("update_inbox_entry", "read_up_to=", ["GetItem", "Query", "UpdateItem"]),
+        ("update_inbox_entry", f"muted_until={2**32}", ["GetItem", "PutItem", "UpdateItem"]),
+    ):
+        id = None if endpoint == "count_unread" else conversation["id"]
+        # The first call of a function makes sure that the inbox is prepared.
+        call(endpoint, id=id, body=body)
+        wire.reset()
+        assert call(endpoint, id=id, body=body).status == 200
+        assert wire.requests == requests
+    call("delete_message", id=second)
+    wire.reset()
+    # It looks for the message, and then for its deletion.
+    assert call("update_inbox_entry", id=conversation["id"], body=f"read_up_to={second}").status == 200
+    assert wire.requests == ["GetItem"] * 3 + ["Query", "UpdateItem"]
+
+
+@pytest.mark.parametrize("query", INBOX_COMBINATIONS, ids=str)
+def test_inbox_makes_one_query_per_partition(query: dict[str, str], wire: Wire) -> None:
+    create(contact_id="harry", group_id="friends")
+    response = call("list_inbox", query={name: [value] for name, value in query.items()})
+    assert response.status == 200
+    rows = ["BatchGetItem"] if response.body["data"] else []
+    requests = [request for request in wire.requests if request not in {"GetItem", "TransactWriteItems"}]
+    assert requests == ["Query"] * inbox_partitions(query) + rows
 
 
 @pytest.mark.parametrize("query", COMBINATIONS, ids=str)

@@ -1,5 +1,7 @@
 """GET /v1/conversations/{id}."""
 
+from typing import Any
+
 import pytest
 
 from tests.handlers import call, create, event, invoke, update
@@ -33,13 +35,15 @@ def test_conversation_of_another_user_returns_404() -> None:
     assert (foreign.status, foreign.body) == (absent.status, absent.body)
 
 
-def test_etag_changes_with_each_update() -> None:
+@pytest.mark.parametrize(("name", "step"), [("is_pinned", 1), ("is_muted", 2)])
+def test_etag_changes_with_each_update(name: str, step: int) -> None:
     created = create()
     etags = [call("retrieve_conversation", id=created["id"]).headers["ETag"]]
-    for is_muted in (True, False, False):
-        update(created, is_muted=is_muted)
+    for is_set in (True, False, False):
+        changes: dict[str, Any] = {name: is_set}
+        update(created, **changes)
         etags.append(call("retrieve_conversation", id=created["id"]).headers["ETag"])
-    assert etags == ['"1"', '"2"', '"3"', '"4"']
+    assert etags == [f'"{1 + number * step}"' for number in range(4)]
 
 
 @pytest.mark.parametrize("known", ['"1"', '"7", "1"', '"7",, "1"', ', "1",', 'W/"1"', '"a,b" , "1"', "*"])

@@ -15,6 +15,8 @@ KEYS = {
         "": ["user_id HASH", "id RANGE"],
         "by_flags": ["user_id HASH", *FLAGS, "id RANGE"],
         "by_group": ["owner_group HASH", *FLAGS, "id RANGE"],
+        "by_activity": ["user_id HASH", *FLAGS, "is_unread RANGE", "activity RANGE"],
+        "by_group_activity": ["owner_group HASH", *FLAGS, "is_unread RANGE", "activity RANGE"],
     },
     "messages": {
         "": ["user_conversation HASH", "id RANGE"],
@@ -60,14 +62,18 @@ def test_multi_attribute_key_is_valid(schema: list[Any]) -> None:
 @pytest.mark.parametrize("table", TABLES)
 def test_table_defines_exactly_the_key_attributes(table: str) -> None:
     assert [element["KeyType"] for element in TABLES[table]["KeySchema"]] == ["HASH", "RANGE"]
-    assert {schema[-1]["AttributeName"] for schema in KEY_SCHEMAS[table]} == {"id"}
+    assert {schema[-1]["AttributeName"] for schema in KEY_SCHEMAS[table]} <= {"id", "activity"}
     defined = [definition["AttributeName"] for definition in TABLES[table]["AttributeDefinitions"]]
     assert sorted(defined) == sorted({element["AttributeName"] for schema in KEY_SCHEMAS[table] for element in schema})
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_indexes_project_all_attributes(table: str) -> None:
-    assert all(index["Projection"] == {"ProjectionType": "ALL"} for index in TABLES[table]["GlobalSecondaryIndexes"])
+def test_indexes_project_what_queries_return(table: str) -> None:
+    # The inbox reads its rows from the table, and the badge sums up the counts.
+    count = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["unread_count"]}
+    for index in TABLES[table]["GlobalSecondaryIndexes"]:
+        is_inbox = index["IndexName"].endswith("activity")
+        assert index["Projection"] == (count if is_inbox else {"ProjectionType": "ALL"})
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -121,7 +127,7 @@ def test_stream_sends_only_deleted_conversations_to_the_purge() -> None:
         "eventName": ["REMOVE"],
         "dynamodb": {"OldImage": {"is_archived": {"N": [{"exists": True}]}}},
     }
-    assert TABLES["conversations"]["StreamSpecification"] == {"StreamViewType": "OLD_IMAGE"}
+    assert TABLES["conversations"]["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
 def test_failed_events_are_retried_then_kept_as_dead_letters() -> None:

@@ -52,7 +52,13 @@ OWN_VARIABLES = {
         "RELEASE_HOOKS_URL": "ReleaseHooks",
         **{f"VERSION_{name.upper()}": f"{logical_id(name)}.Version" for name in HANDLERS if logical_id(name) != HOOK},
     },
-    "ReceiveMessage": {"AWS_ENDPOINT_URL_SQS": "", "DEAD_LETTERS_URL": "DeadLetters"},
+    "CreateMessage": {"UNARCHIVE": OTHERS["Unarchive"]},
+    "ReceiveMessage": {
+        "AWS_ENDPOINT_URL_SQS": "",
+        "DEAD_LETTERS_URL": "DeadLetters",
+        "INBOUND_QUEUE_URL": "InboundQueue",
+        "UNARCHIVE": OTHERS["Unarchive"],
+    },
     # The domain of an existing user pool is not known.
     "RetrieveDocs": {"SIGN_IN_URL": ""},
 }
@@ -122,7 +128,7 @@ def test_every_method_requires_a_token_except_docs_and_preflight() -> None:
                 headers = integration["responses"]["default"]["responseParameters"]
                 assert headers["method.response.header.Access-Control-Allow-Origin"] == f"'{OTHERS['AllowedOrigin']}'"
                 continue
-            resource = path.split("/")[1]
+            resource = {"inbox": "conversations", "unread": "conversations"}.get(path.split("/")[1], path.split("/")[1])
             scope = f"{resource}/{'read' if method == 'get' else 'write'}"
             expected = {"NONE": []} if resource == "docs" else {"Cognito": [scope]}
             assert operation["security"] == [expected]
@@ -365,7 +371,7 @@ def test_resources_of_the_user_pool_are_changed_one_after_another() -> None:
 # Rows.
 
 
-def test_only_idempotency_records_expire(tables: None) -> None:
+def test_only_idempotency_records_and_deletions_of_messages_expire(tables: None) -> None:
     del tables
     deployed = of_type("defaults", "DynamoDB::Table")
     assert "TimeToLiveSpecification" not in deployed["MessagesTable"]
@@ -377,10 +383,11 @@ def test_only_idempotency_records_expire(tables: None) -> None:
         response = call(endpoint, body=body, content_type=JSON, headers={"Idempotency-Key": endpoint})
         assert response.status == 201
     update(conversation, archived_at=1)
-    send(conversation)
+    call("update_inbox_entry", id=conversation["id"], body=f"muted_until={2**32}")
+    call("delete_message", id=send(conversation)["id"])
     call("delete_conversation", id=create()["id"])
-    expiring = [row["user_id"]["S"] for row in contents.all_rows() if expiry["AttributeName"] in row]
-    assert expiring == ["idempotency#kevin"] * 2
+    expiring = sorted(row["user_id"]["S"] for row in contents.all_rows() if expiry["AttributeName"] in row)
+    assert expiring == [f"deleted#kevin#{conversation['id']}", *["idempotency#kevin"] * 2]
 
 
 # Limits and logs.

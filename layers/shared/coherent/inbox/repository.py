@@ -195,11 +195,18 @@ class InboxRepository:
     def _changes(self, row: "Attributes", given: dict[str, Any]) -> tuple[dict[str, Any], Clauses]:
         """Returns the attributes of *row* that the mute and the marks in *given* change, and the clauses of these."""
         attributes: dict[str, Any] = {}
+        conditions = []
         if "muted_until" in given and (given["muted_until"] is not None or "muted_until" in row):
             attributes = {"is_muted": given["muted_until"] is not None, "muted_until": given["muted_until"]}
+            if given["muted_until"] is None:
+                # Another client may mute it for good meanwhile, which null does not end.
+                conditions.append("attribute_exists(muted_until)")
         if "read_up_to" not in given and given.get("is_unread") is not False:
-            # At most the flag.
-            return attributes | ({"is_unread": True, "is_flagged": True} if "is_unread" in given else {}), Clauses()
+            if "is_unread" not in given:
+                return attributes, Clauses(conditions=conditions)
+            # With a new revision, so that a recount that does not know the flag fails.
+            raised = Clauses(["unread_revision = unread_revision + :one"], (), conditions, {":one": 1})
+            return attributes | {"is_unread": True, "is_flagged": True}, raised
         last = rows.text(row, "last_message_id")
         mark = given.get("read_up_to", last)
         is_flagged = given.get("is_unread", mark is None and rows.number(row, "is_flagged") == 1)
@@ -208,7 +215,8 @@ class InboxRepository:
             self._require_message(row, mark)
             attributes["last_opened_at"] = max(int(time.time()), rows.number(row, "last_opened_at") or 0)
         counted = unread.count(self._tables, row, mark)
-        return attributes, unread.recount(row, counted, is_flagged=is_flagged)
+        recount = unread.recount(row, counted, is_flagged=is_flagged)
+        return attributes, recount._replace(conditions=[*recount.conditions, *conditions])
 
     def _require_message(self, row: "Attributes", id: str) -> None:
         """Raises `errors.InvalidRequest` unless *id* is, or until recently was, a message of the conversation."""
