@@ -125,7 +125,7 @@ def test_request_schemas_need_no_alternatives() -> None:
     for schema in objects(DOCUMENT):
         assert "properties" not in schema or not schema.keys() & {"anyOf", "oneOf", "allOf"}
     create = SCHEMAS["CreateConversation"]
-    assert list(create["properties"]) == ["contact_id", "group_id"]
+    assert list(create["properties"]) == ["contact_id", "group_id", "distinct"]
     assert (create["minProperties"], create.get("required")) == (1, None)
 
 

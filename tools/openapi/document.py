@@ -81,8 +81,10 @@ def _operation(route: Route) -> dict[str, Any]:
         "tags": [route.tag],
         "security": [{"oauth2": [route.scope]}, {"bearer": []}],
         "parameters": _parameters(route),
-        "responses": {str(route.success): _success(route)},
+        "responses": {str(route.success): _success(route, route.result, *route.headers)},
     }
+    if route.found:
+        operation["responses"]["200"] = _success(route, route.found, "ETag")
     if route.body is not None:
         name = route.body.__name__
         form = schemas.form_body(route.body)
@@ -124,8 +126,8 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     return parameters
 
 
-def _success(route: Route) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": route.result, "headers": _headers(route, *route.headers)}
+def _success(route: Route, description: str, *headers: str) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": description, "headers": _headers(route, *headers)}
     if route.example is None:
         return response
     return response | {"content": {_JSON: {"schema": schemas.reference(route.schema), "example": route.example}}}

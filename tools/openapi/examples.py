@@ -64,6 +64,7 @@ ATTRIBUTES: dict[str, Any] = {
     "reactions": REACTIONS,
     "read_at": 1795374369,
     "updated_at": 1795374250,
+    "distinct": True,
     "has_more": True,
     "Conversations.data": [CONVERSATION],
     "Messages.data": [MESSAGE],

@@ -42,6 +42,8 @@ class Route(NamedTuple):
     invalid: dict[str, Any] | None = None
     request_headers: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
+    # What a 200 means where success is another status: the resource existed before.
+    found: str = ""
 
     @property
     def collection(self) -> str:
@@ -84,10 +86,11 @@ ROUTES = [
           query=ListConversations, invalid={"limit": "0"}, errors=(400,)),
     Route("post", "/conversations", "create_conversation", "Create a conversation with a contact, a group, or both",
           "Creates a conversation with a contact, a group, or a contact in a group. Always creates a new one, even if "
-          "the user already has a conversation with them.",
+          "the user already has a conversation with them, unless `distinct` is true.",
           201, "The new conversation.", "Conversation", NEW_CONVERSATION, _CREATED, body=CreateConversation,
           body_example={"contact_id": "harry", "group_id": "friends"}, invalid={},
-          request_headers=("Idempotency-Key",), errors=(400, 413, 415, 422)),
+          request_headers=("Idempotency-Key",), errors=(400, 413, 415, 422),
+          found="With `distinct`: the conversation that exists."),
     Route("get", "/conversations/{id}", "retrieve_conversation", "Retrieve a conversation",
           "Retrieves one conversation, as it is after every change that the API has confirmed.",
           200, "The conversation.", "Conversation", CONVERSATION, ("ETag",), request_headers=("If-None-Match",),
