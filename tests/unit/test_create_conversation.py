@@ -271,8 +271,14 @@ def test_throttled_transaction_is_retried(code: str, wire: Wire) -> None:
         (f"contact_id={'a' * 129}", f"contact_id: {NAME}"),
         ("contact_id=%20&group_id=%20", f"contact_id: {NAME}; group_id: {NAME}"),
         ("contact_id=harry&contact_id=kevin", "contact_id: must be given only once"),
-        ("contact_id=harry&is_pinned=true", "is_pinned: unknown or read-only; this call takes contact_id, group_id, distinct"),
-        ("contact_id=harry&id=xgQQXg3hrtjh7AvZ", "id: unknown or read-only; this call takes contact_id, group_id, distinct"),
+        (
+            "contact_id=harry&is_pinned=true",
+            "is_pinned: unknown or read-only; this call takes contact_id, group_id, distinct",
+        ),
+        (
+            "contact_id=harry&id=xgQQXg3hrtjh7AvZ",
+            "id: unknown or read-only; this call takes contact_id, group_id, distinct",
+        ),
         ("contact_id=harry&colour=red", "colour: unknown or read-only; this call takes contact_id, group_id, distinct"),
         ("contact_id", "body: must be a well-formed form, such as is_pinned=true"),
         ("contact_id=%ff", "body: must be UTF-8, percent-encoded"),
