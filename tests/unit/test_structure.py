@@ -34,16 +34,20 @@ def imported_packages(path: Path) -> set[str]:
 
 def test_endpoints_are_those_of_the_contract() -> None:
     assert ENDPOINTS == [
+        "count_unread",
         "create_conversation",
         "create_message",
         "delete_conversation",
         "delete_message",
         "list_conversations",
+        "list_inbox",
         "list_messages",
         "retrieve_conversation",
         "retrieve_docs",
+        "retrieve_inbox_entry",
         "retrieve_message",
         "update_conversation",
+        "update_inbox_entry",
         "update_message",
     ]
 
