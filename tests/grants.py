@@ -13,14 +13,14 @@ DEPLOYMENT_GROUPS = (
     "arn:AWS::Partition:codedeploy:AWS::Region:AWS::AccountId:deploymentgroup:"
     "AWS::StackName-ServerlessDeploymentApplication-*/*"
 )
-RELEASE_HOOKS = "ReleaseHooks.Arn"
+INBOUND, RELEASE_HOOKS = "InboundQueue.Arn", "ReleaseHooks.Arn"
 # Each released function with its versions and its alias.
 ANY_VERSION = {f"{function}.Arn*" for function in RELEASED}
 STREAM = f"{CONVERSATIONS}/stream/*"
 
 GRANTS: dict[str, dict[str, set[str]]] = {
     "CountUnread": {"dynamodb:GetItem": {CONVERSATIONS}, "dynamodb:Query": BY_ACTIVITY},
-    "CreateConversation": {"dynamodb:PutItem": {CONVERSATIONS}},
+    "CreateConversation": {f"dynamodb:{action}Item": {CONVERSATIONS} for action in ("ConditionCheck", "Get", "Put")},
     "CreateMessage": {"dynamodb:PutItem": {CONVERSATIONS, MESSAGES}, "dynamodb:UpdateItem": {CONVERSATIONS}},
     "DeleteConversation": {"dynamodb:DeleteItem": {CONVERSATIONS}, "dynamodb:PutItem": {CONVERSATIONS}},
     "DeleteMessage": {
@@ -64,8 +64,14 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     },
     "ReceiveMessage": {
         "dynamodb:PutItem": {CONVERSATIONS, MESSAGES},
+        "dynamodb:GetItem": {CONVERSATIONS},
         "dynamodb:UpdateItem": {CONVERSATIONS},
         "sqs:SendMessage": {DEAD_LETTERS},
+        "sqs:ChangeMessageVisibility": {INBOUND},
+        # Lambda requires these three before it creates the mapping.
+        "sqs:DeleteMessage": {INBOUND},
+        "sqs:GetQueueAttributes": {INBOUND},
+        "sqs:ReceiveMessage": {INBOUND},
     },
     "RetrieveConversation": {"dynamodb:GetItem": {CONVERSATIONS}},
     "RetrieveDocs": {},

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ReadTimeoutError
+from coherent.storage import rows
 
 from tests import tables as contents
 from tests.handlers import (
@@ -217,8 +218,9 @@ def test_concurrent_invocations_do_not_share_costs(
 def test_event_functions_write_metrics(function: str, tables: None, capsys: pytest.CaptureFixture[str]) -> None:
     del tables
     conversation = create()
-    # Gives the sweep something to report.
+    # Gives the sweeps something to report.
     call("delete_conversation", id=create()["id"])
+    contents.put_row(rows.values({"user_id": "unmute#0", "id": "000000000001#kevin#xgQQXg3hrtjh7AvZ"}))
     log_lines(capsys)
     given = event(function)
     if function == "receive_message":

@@ -228,7 +228,7 @@ def test_concurrent_first_messages_create_one_conversation(queue: str) -> None:
 
     def deliver(number: int) -> None:
         # Like Lambda, repeats an event whose transaction conflicts went on.
-        for _attempt in range(5):
+        for _attempt in range(50):
             with suppress(errors.Unavailable):
                 return receive(received(conversation_id=ABSENT) | {"id": str(number)})
         raise TimeoutError
