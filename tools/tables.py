@@ -1,9 +1,11 @@
-"""Writes the next change of tables that must be deployed alone: `python -m tools.tables STACK FILE`.
+"""Changes of tables that must be deployed alone: DynamoDB creates or deletes one index at a time.
 
-DynamoDB creates one index at a time, and a new view type replaces a stream. FILE becomes the deployed template with one
-such change of this checkout's template, and the code that is deployed. The exit status is 1 if no change is left.
+`python -m tools.tables next STACK FILE` writes the deployed template, and so its code, with the next new index or view
+type of this checkout's template. The exit status is 1 if none is left. `keep` gives FILE, which `sam build` has written
+for an earlier release, the indexes and streams that are deployed.
 """
 
+import argparse
 import json
 import sys
 import time
@@ -16,6 +18,7 @@ from samtranslator.yaml_helper import yaml_parse
 from tools.lint.transformed import TEMPLATE, load
 
 _TABLE = "AWS::DynamoDB::Table"
+_KEPT = ("AttributeDefinitions", "GlobalSecondaryIndexes", "StreamSpecification")
 
 
 def next_change(deployed: dict[str, Any], wanted: dict[str, Any]) -> str | None:
@@ -42,6 +45,14 @@ def next_change(deployed: dict[str, Any], wanted: dict[str, Any]) -> str | None:
     return None
 
 
+def keep_tables(deployed: dict[str, Any], built: dict[str, Any]) -> None:
+    """Gives the tables of *built* the indexes and the stream that they have in *deployed*."""
+    for name, resource in deployed["Resources"].items():
+        if resource["Type"] == _TABLE:
+            kept = {part: resource["Properties"][part] for part in _KEPT if part in resource["Properties"]}
+            built["Resources"][name]["Properties"] |= kept
+
+
 def _await_active(dynamodb: Any, table: str) -> None:  # noqa: ANN401 - boto3 creates the class at run time
     """Returns when *table* and its indexes are active. Until then DynamoDB rejects the next change."""
     while True:
@@ -55,19 +66,31 @@ def _await_active(dynamodb: Any, table: str) -> None:  # noqa: ANN401 - boto3 cr
         time.sleep(15)
 
 
-def main(stack: str, file: str) -> int:
-    """Returns 0 if there is a change to deploy."""
+def main() -> int:
+    """Returns 1 if no change is left."""
+    parser = argparse.ArgumentParser(prog="python -m tools.tables", description=__doc__)
+    parser.add_argument("command", choices=["next", "keep"])
+    parser.add_argument("stack")
+    parser.add_argument("file", type=Path)
+    options = parser.parse_args()
     cloudformation = boto3.client("cloudformation")
-    for resource in cloudformation.list_stack_resources(StackName=stack)["StackResourceSummaries"]:
+    for resource in cloudformation.list_stack_resources(StackName=options.stack)["StackResourceSummaries"]:
         if resource["ResourceType"] == _TABLE:
             _await_active(boto3.client("dynamodb"), resource["PhysicalResourceId"])
-    body = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
-    template = yaml_parse(body) if isinstance(body, str) else body
-    change = next_change(template, load(TEMPLATE))
-    print(change or "The tables have all indexes and streams of the template.")
-    Path(file).write_text(json.dumps(template, indent=2))
-    return int(change is None)
+    body = cloudformation.get_template(StackName=options.stack, TemplateStage="Original")["TemplateBody"]
+    deployed = yaml_parse(body) if isinstance(body, str) else body
+    if options.command == "keep":
+        template = load(options.file)
+        keep_tables(deployed, template)
+    else:
+        template = deployed
+        change = next_change(template, load(TEMPLATE))
+        print(change or "The tables have all indexes and streams of the template.")
+        if change is None:
+            return 1
+    options.file.write_text(json.dumps(template, indent=2))
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from tools.tables import next_change
+from tools.tables import keep_tables, next_change
 
 
 def index(name: str, attribute: str) -> dict[str, Any]:
@@ -45,3 +45,9 @@ def test_next_change_leaves_all_else_to_the_release() -> None:
     wanted = template(One=table(), Two=table(**NEW), Three=table(), Four=table(B))
     assert next_change(deployed, wanted) is None
     assert deployed == template(One=table(A), Two=table(), Three=table(**OLD))
+
+
+def test_keep_tables_keeps_what_is_deployed() -> None:
+    built = template(One=table(BillingMode="PROVISIONED", **OLD), Two=table(C))
+    keep_tables(template(One=table(A, B, **NEW), Two=table()), built)
+    assert built == template(One=table(A, B, BillingMode="PROVISIONED", **NEW), Two=table())

@@ -32,7 +32,7 @@ _RESTRICTED = {
 }
 
 
-def statements(part: Any) -> Iterator[dict[str, Any]]:
+def statements(part: object) -> Iterator[dict[str, Any]]:
     """Yields each statement in *part* of a template, in all branches of conditions."""
     if isinstance(part, dict) and "Effect" in part:
         yield part
@@ -41,12 +41,12 @@ def statements(part: Any) -> Iterator[dict[str, Any]]:
             yield from statements(element)
 
 
-def as_list(value: Any) -> list[Any]:
+def as_list(value: object) -> list[Any]:
     """Returns *value* as a list."""
     return value if isinstance(value, list) else [value]
 
 
-def arn(value: Any, types: dict[str, str]) -> str:
+def arn(value: object, types: dict[str, str]) -> str:
     """Returns an ARN with the shape of *value*; *types* has the type of each resource."""
     match value:
         case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), "Arn"]}:
