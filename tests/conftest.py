@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -104,6 +105,20 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coherent.storage.dynamodb._WAIT_SECONDS", 0)
     monkeypatch.setattr("coherent.messages.purge._BACKOFF_SECONDS", 0)
     monkeypatch.setattr("coherent.messages.repository._INDEX_WAITS", (0, 0, 0))
+
+
+@pytest.fixture
+def isolated_transactions(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes transactions of several threads wait for each other: a failed one restores moto's tables as they were."""
+    del tables
+    backend, lock = contents.backend(), threading.Lock()
+    transact = backend.transact_write_items
+
+    def transact_alone(items: list[dict[str, object]]) -> None:
+        with lock:
+            transact(items)
+
+    monkeypatch.setattr(backend, "transact_write_items", transact_alone)
 
 
 @pytest.fixture(scope="session")

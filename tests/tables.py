@@ -9,12 +9,17 @@ import boto3
 from coherent import ids
 from coherent.storage import rows
 from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _FINISHED = rows.values({"user_id": "inbox#preparation", "id": "progress", "started_at": 0, "finished_at": 0})
+
+
+def backend() -> DynamoDBBackend:
+    """Returns moto's DynamoDB of the region."""
+    return dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]]
 
 
 def messages() -> list[dict[str, Any]]:
@@ -78,7 +83,7 @@ def put_rows(rows_by_kind: dict[str, list[dict[str, Any]]]) -> None:
 
 def delete_user(user_id: str) -> None:
     """Deletes all rows of a user, including idempotency records and tombstones."""
-    for table in dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables.values():
+    for table in backend().tables.values():
         for partition in list(table.items):
             if user_id in partition.value.replace("idempotency#", "").split("#"):
                 del table.items[partition]
@@ -120,7 +125,7 @@ def put_message(user_id: str, conversation_id: str, message: str = "hello", atta
 def clear(*, is_inbox_prepared: bool = True) -> None:
     """Deletes all rows of both tables, and prepares the inbox unless *is_inbox_prepared* is False."""
     # Directly in moto: deleting row by row would take longer than most tests.
-    for table in dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables.values():
+    for table in backend().tables.values():
         table.items.clear()
     if is_inbox_prepared:
         _client().put_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Item=_FINISHED)
@@ -128,9 +133,7 @@ def clear(*, is_inbox_prepared: bool = True) -> None:
 
 def _tombstone_rows() -> list[dict[str, Any]]:
     # From moto itself: a query of each partition would take longer than most tests.
-    table = dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables[
-        os.environ["CONVERSATIONS_TABLE_NAME"]
-    ]
+    table = backend().tables[os.environ["CONVERSATIONS_TABLE_NAME"]]
     partitions = [items for partition, items in table.items.items() if partition.value.startswith("purge#")]
     return [item.to_json()["Attributes"] for items in partitions for item in items.values()]
 

@@ -94,6 +94,7 @@ def test_users_do_not_find_conversations_of_each_other() -> None:
     assert [distinct(user).status for user in ("kevin", "harry", "kevin")] == [201, 201, 200]
 
 
+@pytest.mark.usefixtures("isolated_transactions")
 def test_concurrent_distinct_creates_make_one_conversation() -> None:
     with ThreadPoolExecutor(8) as threads:
         responses = list(threads.map(lambda _: distinct(), range(8)))

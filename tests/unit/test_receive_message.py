@@ -224,6 +224,7 @@ def test_lost_response_of_a_first_message_stores_it_once(queue: str, wire: Wire)
     assert dead_letters(queue) == []
 
 
+@pytest.mark.usefixtures("isolated_transactions")
 def test_concurrent_first_messages_create_one_conversation(queue: str) -> None:
 
     def deliver(number: int) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _THREADS = 8
 _ATTEMPTS = 6
+_MAX_LIST_SECONDS = 10
 
 
 class LastMessage(TypedDict):
@@ -79,7 +80,9 @@ class InboxRepository:
         lag, and an entry must not show what was deleted.
         """
         self._preparation.require_finished()
-        for _ in range(_ATTEMPTS):
+        # Repeats only if no row of a page is there any more.
+        until = time.monotonic() + _MAX_LIST_SECONDS
+        while time.monotonic() < until:
             found: dict[str, str] = {}
             for row in self._indexed(user_id, query):
                 # A conversation that changes between two queries can be in both.
@@ -160,7 +163,7 @@ class InboxRepository:
         if query.group_id is not None:
             owner, index_name = {"owner_group": rows.owner_group(user_id, query.group_id)}, "by_group_activity"
         flags = _flags(query)
-        # Unread ones first: a conversation that is marked as read between two queries is then found by one of them.
+        # Unread ones first: then one of them usually finds a conversation that is marked as read meanwhile.
         combinations = itertools.product(*([True, False] if wanted is None else [wanted] for wanted in flags.values()))
         requests: list[QueryInputTypeDef] = [
             rows.page_query(
