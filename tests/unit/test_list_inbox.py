@@ -176,18 +176,18 @@ def matches(found: dict[str, Any], query: dict[str, str]) -> bool:
 
 def test_every_combination_of_filters_is_exact_in_both_directions() -> None:
     flags = itertools.product((True, False), repeat=3)
-    for (is_muted, is_archived, is_pinned), group_id in itertools.product(flags, ("friends", "family", None)):
+    for (is_muted, is_archived, is_pinned), group_id in itertools.product(flags, ("friends", None)):
         for is_unread in (True, False):
             conversation = create(**{"contact_id": "harry"} | ({"group_id": group_id} if group_id else {}))
             archived_at = 1 if is_archived else None
             update(conversation, is_muted=is_muted, is_pinned=is_pinned, archived_at=archived_at)
             put_entry(conversation, is_unread=is_unread)
     everything = inbox()
-    assert len(everything) == 48
+    assert len(everything) == 32
     for query in INBOX_COMBINATIONS:
         expected = [found for found in everything if matches(found, query)]
         # Many conversations of the same second are on both sides of the cursor.
-        cursor = everything[24]["position"]
+        cursor = everything[16]["position"]
         below = [found for found in expected if found["position"] < cursor]
         above = [found for found in expected if found["position"] > cursor]
         assert get(limit="4", starting_after=cursor, **query).body == {
