@@ -43,6 +43,7 @@ SETTINGS = {
     "SnapStart": "PublishedVersions",
     "ThrottleBurst": "20",
     "ThrottleRate": "10",
+    "Unarchive": "always",
     "WebAcl": "true",
     "WebAclRate": "100",
 }
