@@ -277,13 +277,12 @@ def test_page_is_empty_if_everything_was_deleted_since(wire: Wire) -> None:
     assert page(limit="2") == (False, [])
 
 
-def test_page_whose_rows_keep_leaving_returns_503(wire: Wire) -> None:
-    conversations = [create() for _ in range(7)]
+def test_many_rows_may_leave_a_page(wire: Wire) -> None:
+    conversations = [create() for _ in range(12)]
     wire.freeze_indexes()
     for conversation in conversations:
         remove(conversation)
-    response = call("list_inbox", query={"limit": ["1"]})
-    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert page(limit="1") == (False, [])
 
 
 def test_deleted_text_is_not_shown_although_the_index_lags(wire: Wire) -> None:

@@ -14,7 +14,7 @@ from tests.wire import Wire, error_response
 
 OPERATIONS = (ROOT / "docs/operations/index.md").read_text()
 # The alarms that should wake somebody.
-PAGING = {"LateEvents", "LostDeadLetters", "ServerErrors", "SlowRequests"}
+PAGING = {"LateEvents", "LateInbound", "LostDeadLetters", "ServerErrors", "SlowRequests"}
 ALARMS = sorted(of_type("defaults", "CloudWatch::Alarm"))
 # Namespace, name, and the names of the dimensions.
 Kind = tuple[str, str, frozenset[str]]
@@ -27,14 +27,17 @@ AWS_METRICS: set[Kind] = {
     ),
     # Without dimensions: of all functions in the account and region.
     *(("AWS/Lambda", name, frozenset[str]()) for name in ("ConcurrentExecutions", "Throttles")),
-    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", frozenset({"QueueName"})),
+    *(
+        ("AWS/SQS", f"Approximate{name}", frozenset({"QueueName"}))
+        for name in ("AgeOfOldestMessage", "NumberOfMessagesVisible")
+    ),
 }
 DIMENSION_VALUES = {
     # The API is named after the stack.
     "ApiName": {"AWS::StackName"},
     "endpoint": set(USER_ENDPOINTS),
     "FunctionName": set(FUNCTIONS),
-    "QueueName": {"DeadLetters.QueueName"},
+    "QueueName": {"DeadLetters.QueueName", "InboundDeadLetters.QueueName", "InboundQueue.QueueName"},
     "service": {"AWS::StackName"},
     "Stage": {"v1"},
 }
