@@ -312,6 +312,19 @@ def test_changes_while_a_row_is_prepared_are_in_its_entry(
     check_inbox()
 
 
+@pytest.mark.parametrize("which", [0, -1], ids=["last", "unread"])
+def test_message_is_deleted_by_a_request_that_began_before_its_row_was_prepared(
+    which: int, earlier: Release, wire: Wire
+) -> None:
+    id = conversation_with_messages(earlier)
+    begin_preparation()
+    deleted = list_messages(conversation_id=id)[which]
+    wire.before("TransactWriteItems", sweep)
+    THIS.call("delete_message", deleted["id"])
+    assert is_finished()
+    check_inbox()
+
+
 def test_count_stops_at_1000(monkeypatch: pytest.MonkeyPatch, earlier: Release) -> None:
     monkeypatch.setattr("coherent.messages.unread.MAX", 5)
     id = conversation_with_messages(earlier, 7)
