@@ -79,6 +79,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     "RetrieveMessage": {"dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES}, "dynamodb:Query": {BY_USER}},
     "SweepInbox": {
         **{f"dynamodb:{action}Item": {CONVERSATIONS} for action in ("Delete", "Get", "Put", "Update")},
+        "dynamodb:DescribeTable": {CONVERSATIONS},
         "dynamodb:Query": {CONVERSATIONS, MESSAGES},
         "dynamodb:Scan": {CONVERSATIONS},
     },

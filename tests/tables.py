@@ -52,6 +52,19 @@ def age_tombstones() -> None:
         _client().put_item(TableName=table_name, Item=row | key)
 
 
+def preparation() -> dict[str, Any]:
+    """Returns the progress of the inbox's preparation: a row, or nothing."""
+    key = {name: _FINISHED[name] for name in ("user_id", "id")}
+    found = _client().get_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Key=key)
+    return dict(found.get("Item", {}))
+
+
+def age_preparation() -> None:
+    """Makes the preparation so old that the next sweep prepares rows."""
+    then = {"started_at": int(time.time()) - 60 * 60}
+    _client().put_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Item=preparation() | rows.values(then))
+
+
 def all_rows() -> list[dict[str, Any]]:
     """Returns all rows of both tables, without the progress of the inbox's preparation."""
     found = _scanned(os.environ["CONVERSATIONS_TABLE_NAME"]) + messages()

@@ -16,6 +16,7 @@ from coherent.messages import conversation as effects
 from coherent.messages import unread
 from coherent.storage import rows
 from coherent.storage.dynamodb import back_off, retry_conflicts, translate_errors
+from coherent.storage.rows import Clauses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _KEY = rows.values({"user_id": "inbox#preparation", "id": "progress"})
 # A deployment with canaries takes half an hour.
 _OLD_VERSIONS_SECONDS = 60 * 60
+# After a longer gap between two sweeps, the earlier release may have been deployed meanwhile.
+_MAX_GAP_SECONDS = 10 * 60
 _LAST_REQUESTS_SECONDS = 50
 _ATTEMPTS = 6
 _PAGE_SIZE = 500
@@ -56,48 +59,72 @@ class Preparation:
         if "finished_at" in progress:
             return
         now = int(time.time())
-        if not progress:
-            if self._has_conversations():
-                self._save({"started_at": now})
-            else:
-                self._save({"started_at": now, "finished_at": now})
-            return
+        if not progress and self._is_new_table():
+            self._save(progress, started_at=now, finished_at=now)
+        elif not progress or now > ids.created_at(progress["written_by"]["S"]) + _MAX_GAP_SECONDS:
+            self._save(progress, started_at=now)
+        elif now < (started_at := int(progress["started_at"]["N"])) + _OLD_VERSIONS_SECONDS:
+            self._save(progress, started_at=started_at)
+        else:
+            self._prepare_all(progress)
+
+    def _prepare_all(self, progress: "Attributes") -> None:
         started_at = int(progress["started_at"]["N"])
-        if now < started_at + _OLD_VERSIONS_SECONDS:
-            return
         position = rows.text(progress, "position")
-        while deadline.seconds_left() > _LAST_REQUESTS_SECONDS:
-            found, position = self._scan(position)
-            for row in found:
-                self._prepare(row, started_at)
-            if position is None:
-                self._save({"started_at": started_at, "finished_at": int(time.time())})
-                return
-            self._save({"started_at": started_at, "position": position})
+        is_finished = False
+        while progress and not is_finished and deadline.seconds_left() > _LAST_REQUESTS_SECONDS:
+            found, end = self._scan(position)
+            try:
+                for row in found:
+                    if deadline.seconds_left() < _LAST_REQUESTS_SECONDS:
+                        return
+                    self._prepare(row, started_at)
+                    position = json.dumps(_key(row))
+                position, is_finished = end, end is None
+            finally:
+                # Also after an error: a huge conversation may need the whole time of the next invocation.
+                finished_at = int(time.time()) if is_finished else None
+                progress = self._save(progress, started_at=started_at, position=position, finished_at=finished_at)
 
     def _progress(self) -> "Attributes":
         with translate_errors():
             response = self._tables.client.get_item(TableName=self._tables.conversations, Key=_KEY, ConsistentRead=True)
         return response.get("Item", {})
 
-    def _save(self, progress: dict[str, object]) -> None:
-        try:
-            retry_conflicts(
-                self._tables.client.put_item,
-                TableName=self._tables.conversations,
-                Item=_KEY | rows.values(progress),
-                # Another invocation may have finished meanwhile.
-                ConditionExpression="attribute_not_exists(finished_at)",
-            )
-        except self._tables.client.exceptions.ConditionalCheckFailedException:
-            logger.debug("The preparation is finished")
+    def _save(self, known: "Attributes", **progress: object) -> "Attributes":
+        """Replaces the *known* progress and returns the new one, or nothing if another invocation has saved since.
 
-    def _has_conversations(self) -> bool:
+        The id of the write, `written_by`, also tells the time of the last sweep.
+        """
+        saved = {name: value for name, value in progress.items() if value is not None}
+        row = _KEY | rows.values(saved | {"written_by": ids.new(time.time_ns())})
+        condition: dict[str, Any] = {"ConditionExpression": rows.IS_NEW}
+        if known:
+            condition = {
+                "ConditionExpression": "written_by = :known",
+                "ExpressionAttributeValues": {":known": known["written_by"]},
+            }
+        try:
+            retry_conflicts(self._tables.client.put_item, TableName=self._tables.conversations, Item=row, **condition)
+        except self._tables.client.exceptions.ConditionalCheckFailedException:
+            logger.debug("Another invocation prepares the inbox")
+            return {}
+        return row
+
+    def _is_new_table(self) -> bool:
+        """Returns whether no earlier release has ever used the table."""
+        with translate_errors():
+            table = self._tables.client.describe_table(TableName=self._tables.conversations)["Table"]
+        # The earlier release may be running although it has not written anything yet.
+        if time.time() > table["CreationDateTime"].timestamp() + _OLD_VERSIONS_SECONDS:
+            return False
         position: str | None = None
         while True:
             found, position = self._scan(position)
-            if found or position is None:
-                return bool(found)
+            if any("unread_revision" not in row for row in found):
+                return False
+            if position is None:
+                return True
 
     def _scan(self, position: str | None) -> "tuple[Sequence[Attributes], str | None]":
         """Returns conversations from *position* on, and the position after them, or None at the end."""
@@ -114,66 +141,82 @@ class Preparation:
         return response["Items"], json.dumps(last) if last else None
 
     def _prepare(self, row: "Attributes", started_at: int) -> None:
-        """Sets what the inbox needs, unless it is right already, on condition that the row stays unchanged."""
-        key = {name: row[name] for name in ("user_id", "id")}
+        """Sets what the inbox needs, unless it is right already. Checks again after each change."""
         for attempt in range(1, _ATTEMPTS + 1):
-            needed = self._needed(row, started_at)
-            is_preview_wrong = "last_message" in row and "last_message" not in needed
-            if needed.items() <= row.items() and not is_preview_wrong:
+            clauses = self._missing(row, started_at) or self._recount(row)
+            if clauses is None:
                 return
-            expression = "SET version = version + :one, " + ", ".join(f"{name} = :{name}" for name in needed)
+            removed = f" REMOVE {', '.join(clauses.removed)}" if clauses.removed else ""
             try:
-                retry_conflicts(
+                response = retry_conflicts(
                     self._tables.client.update_item,
                     TableName=self._tables.conversations,
-                    Key=key,
-                    UpdateExpression=expression + (" REMOVE last_message" if is_preview_wrong else ""),
-                    ConditionExpression="version = :version",
-                    ExpressionAttributeValues={":one": rows.value(1), ":version": row["version"]}
-                    | {f":{name}": attribute for name, attribute in needed.items()},
+                    Key=_key(row),
+                    UpdateExpression=f"SET {', '.join(['version = version + :one', *clauses.assignments])}{removed}",
+                    ConditionExpression=" AND ".join(clauses.conditions),
+                    ExpressionAttributeValues=rows.values({":one": 1, **clauses.values}),
+                    ReturnValues="ALL_NEW",
                 )
             except self._tables.client.exceptions.ConditionalCheckFailedException:
                 back_off(attempt)
+                with translate_errors():
+                    current = self._tables.client.get_item(
+                        TableName=self._tables.conversations, Key=_key(row), ConsistentRead=True
+                    )
+                if "Item" not in current:
+                    return
+                row = current["Item"]
             else:
-                return
-            with translate_errors():
-                response = self._tables.client.get_item(
-                    TableName=self._tables.conversations, Key=key, ConsistentRead=True
-                )
-            if "Item" not in response:
-                return
-            row = response["Item"]
+                row = response["Attributes"]
         raise errors.Unavailable
 
-    def _needed(self, row: "Attributes", started_at: int) -> "Attributes":
-        """Returns the attributes that the inbox needs, computed from the messages.
+    def _missing(self, row: "Attributes", started_at: int) -> Clauses | None:
+        """Returns the clauses that set all that the inbox needs but the unread count; None if nothing is missing.
 
-        What the user of an earlier release has read is unknown: what arrived until `last_opened_at`, or, if the app
-        never set that, until the preparation started.
+        They fail if the row has changed. They do not fail if the newest message has: an edit or deletion does not
+        write to a row without preview. So its preview must be compared again afterwards.
         """
         newest = self._last_message(row, _AFTER_ALL_IDS)
-        needed: Attributes = {}
-        if newest is not None:
-            last = max(newest["id"]["S"], rows.text(row, "last_message_id") or "")
-            needed = rows.values({"last_message": effects.preview(newest), "last_message_id": last})
-        mark = rows.text(row, "read_up_to")
-        if "unread_revision" not in row:
-            read_at = rows.number(row, "last_opened_at") or started_at
-            read = self._last_message(row, ids.new((read_at + 1) * 1_000_000_000))
-            mark = None if read is None else read["id"]["S"]
-        if mark is not None:
-            needed["read_up_to"] = rows.value(mark)
-        counted = unread.count(self._tables, row | needed, mark)
-        if counted < unread.MAX or (rows.number(row, "unread_count") or 0) < unread.MAX:
-            needed["unread_count"] = rows.value(counted)
         active_at = rows.number(row, "last_active_at") or int(row["created_at"]["N"])
-        return needed | rows.values(
-            {
-                "activity": positions.new(active_at, row["id"]["S"]),
-                "is_unread": counted > 0 or rows.number(row, "is_flagged") == 1,
-                "unread_revision": rows.number(row, "unread_revision") or 1,
-            }
+        needed: dict[str, object] = {"activity": positions.new(active_at, row["id"]["S"])}
+        if newest is not None:
+            needed["last_message"] = effects.preview(newest)
+            needed["last_message_id"] = max(newest["id"]["S"], rows.text(row, "last_message_id") or "")
+        if "unread_revision" not in row:
+            needed |= {"unread_revision": 1, "unread_count": 0, "is_unread": False}
+            if newest is not None and (mark := self._mark(row, newest, started_at)) is not None:
+                needed["read_up_to"] = mark
+        wrong = {name: value for name, value in needed.items() if row.get(name) != rows.value(value)}
+        removed = ["last_message"] if newest is None and "last_message" in row else []
+        if not wrong and not removed:
+            return None
+        return Clauses(
+            [f"{name} = :{name}" for name in wrong],
+            removed,
+            ["version = :version"],
+            {f":{name}": value for name, value in wrong.items()} | {":version": int(row["version"]["N"])},
         )
+
+    def _mark(self, row: "Attributes", newest: "Attributes", started_at: int) -> str | None:
+        """Returns the last message that counts as read: the last one until `last_opened_at`.
+
+        What the user of an earlier release has read is unknown. If the app never set `last_opened_at`, all that
+        arrived until the preparation started counts as read.
+        """
+        opened_at = rows.number(row, "last_opened_at")
+        read_at = started_at if opened_at is None else min(opened_at, int(time.time()))
+        end = ids.new((read_at + 1) * 1_000_000_000)
+        last = newest if newest["id"]["S"] < end else self._last_message(row, end)
+        return None if last is None else last["id"]["S"]
+
+    def _recount(self, row: "Attributes") -> Clauses | None:
+        """Returns the clauses that correct the unread count, or None if it is right."""
+        counted = unread.count(self._tables, row, rows.text(row, "read_up_to"))
+        is_flagged = rows.number(row, "is_flagged") == 1
+        is_unread = counted > 0 or is_flagged
+        if min(int(row["unread_count"]["N"]), unread.MAX) == counted and row["is_unread"] == rows.value(is_unread):
+            return None
+        return unread.recount(row, counted, is_flagged=is_flagged)
 
     def _last_message(self, row: "Attributes", before: str) -> "Attributes | None":
         with translate_errors():
@@ -188,3 +231,7 @@ class Preparation:
                 Limit=1,
             )
         return response["Items"][0] if response["Items"] else None
+
+
+def _key(row: "Attributes") -> "Attributes":
+    return {name: row[name] for name in ("user_id", "id")}

@@ -97,8 +97,10 @@ def deletion(
     elif is_preview and previous is not None:
         assignments.append("last_message = :preview")
         values |= {":preview": preview(previous)}
-    # A row of an earlier release has no revision, and is recounted when the sweep prepares it.
-    if "contact_id" in message and "unread_revision" in conversation:
+    if "unread_revision" not in conversation:
+        # A row of an earlier release: the sweep has not counted yet.
+        conditions.append("attribute_not_exists(unread_revision)")
+    elif "contact_id" in message:
         recount = _recount_without(tables, message, conversation)
         assignments += recount.assignments
         conditions += recount.conditions

@@ -63,8 +63,9 @@ def connect() -> Tables:
     )
 
 
-def _request_consumed_capacity(params: dict[str, Any], **_: object) -> None:
-    params["ReturnConsumedCapacity"] = "TOTAL"
+def _request_consumed_capacity(params: dict[str, Any], model: "OperationModel", **_: object) -> None:
+    if model.name != "DescribeTable":
+        params["ReturnConsumedCapacity"] = "TOTAL"
 
 
 def _record_consumed_capacity(parsed: Mapping[str, Any], model: "OperationModel", **_: object) -> None:
