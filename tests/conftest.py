@@ -26,6 +26,7 @@ for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "PU
 
 import boto3
 import pytest
+from coherent.storage.dynamodb import Tables
 from moto import mock_aws
 
 from tests import tables as contents
@@ -40,11 +41,13 @@ if TYPE_CHECKING:
 
 _wire = Wire()
 for function in FUNCTIONS:
-    # Each function creates its client at import, for its repository.
+    # Each function creates its client at import, for its repository or for its tables.
     module = importlib.import_module(f"functions.{function}.app")
-    for repository in vars(module).values():
-        if hasattr(repository, "_client"):
-            _wire.listen(repository._client)
+    for element in vars(module).values():
+        if isinstance(element, Tables):
+            _wire.listen(element.client)
+        elif hasattr(element, "_client"):
+            _wire.listen(element._client)
 
 
 @pytest.fixture
@@ -59,12 +62,13 @@ def wire() -> Iterator[Wire]:
 def _dynamodb() -> Iterator[None]:
     with mock_aws():
         template.create_tables(boto3.client("dynamodb"))
+        contents.clear()
         yield
 
 
 @pytest.fixture
 def tables(_dynamodb: "DynamoDBClient") -> Iterator[None]:
-    """The tables of `template.yaml` in moto, empty."""
+    """The tables of `template.yaml` in moto, empty, with an inbox that is prepared."""
     yield
     contents.clear()
 

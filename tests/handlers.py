@@ -112,8 +112,9 @@ def request(
         proxied["multiValueHeaders"][name] = [value]
     proxied["body"] = body
     if id is not None:
-        proxied["pathParameters"] = {"id": id}
-        proxied["path"] = proxied["resource"].replace("{id}", id)
+        (name,) = proxied["pathParameters"]
+        proxied["pathParameters"] = {name: id}
+        proxied["path"] = proxied["resource"].replace(f"{{{name}}}", id)
         proxied["requestContext"]["path"] = f"/v1{proxied['path']}"
     return proxied
 

@@ -14,6 +14,8 @@ from moto.dynamodb.models import dynamodb_backends
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+_FINISHED = rows.values({"user_id": "inbox#preparation", "id": "progress", "started_at": 0, "finished_at": 0})
+
 
 def messages() -> list[dict[str, Any]]:
     """Returns the rows of all messages."""
@@ -46,8 +48,9 @@ def age_tombstones() -> None:
 
 
 def all_rows() -> list[dict[str, Any]]:
-    """Returns all rows of both tables."""
-    return _scanned(os.environ["CONVERSATIONS_TABLE_NAME"]) + messages()
+    """Returns all rows of both tables, without the progress of the inbox's preparation."""
+    found = _scanned(os.environ["CONVERSATIONS_TABLE_NAME"]) + messages()
+    return [row for row in found if row.get("user_id") != _FINISHED["user_id"]]
 
 
 def user_rows(user_id: str) -> dict[str, list[dict[str, Any]]]:
@@ -104,11 +107,13 @@ def put_message(user_id: str, conversation_id: str, message: str = "hello", atta
     return str(row["id"])
 
 
-def clear() -> None:
-    """Deletes all rows of both tables."""
+def clear(*, is_inbox_prepared: bool = True) -> None:
+    """Deletes all rows of both tables, and prepares the inbox unless *is_inbox_prepared* is False."""
     # Directly in moto: deleting row by row would take longer than most tests.
     for table in dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables.values():
         table.items.clear()
+    if is_inbox_prepared:
+        _client().put_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Item=_FINISHED)
 
 
 def _tombstone_rows() -> list[dict[str, Any]]:
