@@ -18,9 +18,9 @@ INBOX_COMBINATIONS = combinations((*_FLAGS, "unread"))
 
 def partitions(query: dict[str, str]) -> int:
     """Returns the number of partitions that *query* reads: the table's own, or one for each value of each open flag."""
-    return 1 if not query else 2 ** (3 - len(set(_FLAGS) & query.keys()))
+    return 1 if not query else 1 << 3 - len(set(_FLAGS) & query.keys())
 
 
 def inbox_partitions(query: dict[str, str]) -> int:
     """Returns the number of partitions that *query* of the inbox reads: one for each value of each open flag."""
-    return 2 ** (4 - len({*_FLAGS, "unread"} & query.keys()))
+    return 1 << 4 - len({*_FLAGS, "unread"} & query.keys())

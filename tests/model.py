@@ -148,7 +148,7 @@ class Model:
         if conversation is None:
             return NO_CONVERSATION
         self._let_mutes_run_out()
-        changes: Resource = {"last_active_at": max(now, conversation["last_active_at"] or 0)}
+        changes: Resource = {"last_active_at": max(now, conversation["last_active_at"] or conversation["created_at"])}
         is_restored = contact_id is None or self.unarchive == "always" or not conversation["is_muted"]
         if is_restored and self.unarchive != "never":
             changes["archived_at"] = None

@@ -1,13 +1,12 @@
-"""The inbox: every sequence of requests gets the model's responses, and walks keep their promises while it moves."""
+"""The inbox: every sequence of requests gets the model's responses, and every page is exact."""
 
 import itertools
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
 from tests.filters import INBOX_COMBINATIONS
 from tests.handlers import Context, handler
@@ -25,38 +24,20 @@ CLOCK_DIFFERENCE = 100
 BOTTOM = f"{0:010}.{'0' * 16}"
 
 
-@dataclass
-class Walk:
-    """A client that walks through the inbox, down from the top or up from the bottom."""
-
-    user: str
-    query: dict[str, str]
-    limit: int
-    is_up: bool
-    # What matched from the beginning until now, and where it was at the beginning.
-    throughout: dict[str, str]
-    # The same, without what has moved.
-    quiet: set[str]
-    cursor: dict[str, str]
-    seen: list[str] = field(default_factory=list)
-    top: str | None = None
-
-
 class Inbox(Messages):
-    """Two users whose conversations move, and clients that walk through their inboxes."""
+    """Two users whose conversations move, while time passes."""
 
     clock: Clock
 
     def __init__(self) -> None:
-        """Starts without any walk."""
+        """Starts without any position."""
         self.clock.reset()
         super().__init__()
-        self.walks: list[Walk] = []
         self.positions: set[str] = {BOTTOM}
 
     @initialize(groups=st.lists(GROUPS, min_size=2, max_size=5))
     def begin_inbox(self, groups: list[str | None]) -> None:
-        """Creates conversations, because walks need some."""
+        """Creates conversations, because pages need some."""
         for group_id in groups:
             body = {"contact_id": "marv"} | ({"group_id": group_id} if group_id else {})
             self.request("kevin", "create_conversation", body=body)
@@ -121,71 +102,11 @@ class Inbox(Messages):
         cursor = data.draw(st.none() | st.sampled_from(sorted(self.positions)))
         self.page(user, "list_inbox", limit, {cursor_name: cursor} if cursor else {}, **query)
 
-    @rule(user=USERS, query=QUERIES, limit=st.integers(1, 3), is_up=st.booleans())
-    def start_walk(self, user: str, query: dict[str, str], limit: int, is_up: bool) -> None:
-        """Starts a walk through everything that matches."""
-        found = self.matching(user, query)
-        cursor = {"ending_before": BOTTOM} if is_up else {}
-        self.walks.append(Walk(user, query, limit, is_up, found, set(found), cursor))
-
-    @precondition(lambda self: self.walks)
-    @rule(data=st.data())
-    def continue_walk(self, data: st.DataObject) -> None:
-        """Requests the next page."""
-        walk = data.draw(st.sampled_from(self.walks))
-        if not self.advance(walk):
-            self.walks.remove(walk)
-            self.check_promises(walk)
-
-    def advance(self, walk: Walk) -> bool:
-        """Requests the next page of *walk*. Returns whether there are more."""
-        page = self.inbox_page(walk)
-        found = [entry["conversation"]["id"] for entry in page["data"]]
-        positions = [entry["position"] for entry in page["data"]]
-        assert positions == sorted(positions, reverse=True)
-        walk.seen += found
-        if found:
-            walk.top = walk.top or positions[0]
-            walk.cursor = {"ending_before": positions[0]} if walk.is_up else {"starting_after": positions[-1]}
-        has_more: bool = page["has_more"]
-        return has_more
-
-    def inbox_page(self, walk: Walk) -> Any:
-        """Returns the next page of *walk*, which is the model's."""
-        return self.page(walk.user, "list_inbox", walk.limit, walk.cursor, **walk.query).body
-
-    def check_promises(self, walk: Walk) -> None:
-        """Checks what *walk* saw, and then reads the top again."""
-        if walk.is_up:
-            assert walk.throughout.keys() <= set(walk.seen), "A conversation is missing from a walk up"
-            return
-        assert len(set(walk.seen)) == len(walk.seen), "A conversation appears twice in a walk down"
-        assert walk.quiet <= set(walk.seen), "A conversation that did not move is missing from a walk down"
-        again = Walk(walk.user, walk.query, walk.limit, False, {}, set(), {})
-        began = int(walk.top.partition(".")[0]) if walk.top else 0
-        # Up to where the walk began: also what moved in that second, or has its time from a clock that is behind.
-        while self.advance(again) and int(again.cursor["starting_after"].partition(".")[0]) >= began - CLOCK_DIFFERENCE:
-            pass
-        assert walk.throughout.keys() <= {*walk.seen, *again.seen}, "A conversation is missing from walk and top"
-
-    @invariant()
-    def narrow_walks(self) -> None:
-        """Drops from each walk what no longer exists or matches, and notes what has moved."""
-        for walk in self.walks:
-            found = self.matching(walk.user, walk.query)
-            walk.throughout = {id: position for id, position in walk.throughout.items() if id in found}
-            walk.quiet &= {id for id, position in walk.throughout.items() if found[id] == position}
-
     @invariant()
     def remember_positions(self) -> None:
         """Positions are cursors for good."""
-        for user in self.models:
-            self.positions |= set(self.matching(user, {}).values())
-
-    def matching(self, user: str, query: dict[str, str]) -> dict[str, str]:
-        """Returns the ids and positions of the conversations that match *query*."""
-        model = self.models[user]
-        return {id: model.entry(id)["position"] for id in model.matching(query)}
+        for model in self.models.values():
+            self.positions |= {model.entry(id)["position"] for id in model.conversations}
 
 
 @pytest.mark.usefixtures("tables", "no_backoff")
@@ -206,10 +127,11 @@ def test_every_filter_limit_and_direction_pages_exactly(monkeypatch: pytest.Monk
         service.request("kevin", "update_inbox_entry", id=id, body={"is_unread": is_unread})
         # Four seconds, with many ties.
         service.clock.set_forward(is_muted and is_unread)
-    positions = sorted(service.matching("kevin", {}).values())
+    model = service.models["kevin"]
+    positions = sorted(model.entry(id)["position"] for id in model.conversations)
     assert len({position.partition(".")[0] for position in positions}) == 4
     for query in INBOX_COMBINATIONS:
-        matching = len(service.matching("kevin", query))
+        matching = len(model.matching(query))
         for cursor_name, limit in itertools.product(("starting_after", "ending_before"), {1, 3, matching or 1, 16}):
             cursor = {cursor_name: positions[len(positions) // 2]}
             service.page("kevin", "list_inbox", limit, cursor, **query)

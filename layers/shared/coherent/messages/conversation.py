@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 _PREVIEW_CHARACTERS = 100
 
 _IS_LATER = "(attribute_not_exists(last_message_id) OR last_message_id < :id)"
-_IS_ACTIVITY_LATER = "(attribute_not_exists(last_active_at) OR last_active_at <= :active_at)"
+# A new conversation's position is its creation time, which another clock has made.
+_IS_ACTIVITY_LATER = (
+    "created_at <= :active_at AND (attribute_not_exists(last_active_at) OR last_active_at <= :active_at)"
+)
 _IS_PREVIEW = "last_message.id = :id"
 _IS_NOT_PREVIEW = "(attribute_not_exists(last_message) OR last_message.id <> :id)"
 _IS_PINNED = "pinned_message_id = :id"

@@ -153,8 +153,8 @@ class MessageRepository:
             record = []
             if idempotency_key is not None:
                 record = [idempotency.put_record(user_id, idempotency_key, given, row, self._conversations_table_name)]
-            # Another clock may be ahead: `last_active_at` must not decrease.
-            active_at = max(created_at, rows.number(known, "last_active_at") or 0)
+            # Another clock may be ahead: the conversation must not move down.
+            active_at = max(created_at, *(rows.number(known, name) or 0 for name in ("last_active_at", "created_at")))
             arrival = conversation.arrival(self._conversations_table_name, row, known, active_at, self._unarchive)
             try:
                 transact(self._client, [put, arrival, *record])
