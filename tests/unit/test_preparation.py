@@ -1,6 +1,5 @@
 """The preparation of the rows of earlier releases, which have no inbox."""
 
-import itertools
 import json
 import time
 import uuid

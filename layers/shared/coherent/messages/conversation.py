@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 _PREVIEW_CHARACTERS = 100
 
 _IS_LATER = "(attribute_not_exists(last_message_id) OR last_message_id < :last_message_id)"
-_IS_ACTIVITY_LATER = "(attribute_not_exists(last_active_at) OR last_active_at <= :last_active_at)"
+# A new conversation's position is its creation time, which another clock has made.
+_IS_ACTIVITY_LATER = (
+    "created_at <= :last_active_at AND (attribute_not_exists(last_active_at) OR last_active_at <= :last_active_at)"
+)
 _IS_PREVIEW = "last_message.id = :id"
 _IS_NOT_PREVIEW = "(attribute_not_exists(last_message) OR last_message.id <> :id)"
 _IS_PINNED = "pinned_message_id = :id"
@@ -121,8 +124,10 @@ def is_pinned_in(conversation: "Attributes", message: "Attributes") -> bool:
 def _activity(message: "Attributes", conversation: "Attributes") -> dict[str, object]:
     """Returns the attributes of the conversation's row that tell of its last message."""
     id = message["id"]["S"]
-    # Not its creation time, which the sender may have given. Another clock may be ahead, but this must not decrease.
-    active_at = max(int(ids.created_at(id)), rows.number(conversation, "last_active_at") or 0)
+    # Not its creation time, which the sender may have given. Another clock may be ahead: the conversation must not move
+    # down.
+    known = (rows.number(conversation, name) or 0 for name in ("last_active_at", "created_at"))
+    active_at = max(int(ids.created_at(id)), *known)
     return {
         "last_active_at": active_at,
         "last_message_id": id,
