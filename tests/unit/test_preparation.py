@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ INBOX_CALLS = ("list_inbox", "retrieve_inbox_entry", "update_inbox_entry", "coun
 class Release:
     """The handlers of a release, called as `tests.handlers` calls those of this one."""
 
-    def __init__(self, handlers: dict[str, Handler]) -> None:
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
         """Calls *handlers*."""
         self._handlers = handlers
 
