@@ -199,7 +199,7 @@ def test_inbox_that_is_not_ready_has_an_example_of_its_own(endpoint: str) -> Non
     content = OPERATIONS[endpoint]["responses"]["503"]["content"][JSON]
     assert [example["message"] for example in examples(content)] == [
         str(errors.Unavailable()),
-        str(errors.InboxNotReady()),
+        str(errors.NotPrepared()),
     ]
 
 

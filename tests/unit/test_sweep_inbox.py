@@ -181,7 +181,7 @@ def make_old(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         tables.clear(is_inbox_prepared=False)
         tables.put_rows({"conversations": conversations, "messages": messages})
         for name in INBOX_ENDPOINTS:
-            monkeypatch.setattr(f"functions.{name}.app.inbox._preparation._is_finished", False)
+            monkeypatch.setattr(f"functions.{name}.app.inbox._progress._is_finished", False)
 
     return act
 
@@ -202,11 +202,11 @@ def test_inbox_that_is_not_prepared_returns_503_and_is_no_error(
     assert (response.status, response.headers["Retry-After"]) == (503, "60")
     assert response.body == {
         "type": "api_error",
-        "message": "The inbox is being prepared after an update of the service; try again in a minute",
+        "message": "The service is being prepared after an update; try again in a minute",
         "documentation_url": "https://protocol.chat/docs/errors/api_error",
     }
     line = json.loads(capsys.readouterr().out)
-    assert (line["status"], line["error"], "ApiError" in line) == (503, "InboxNotReady", False)
+    assert (line["status"], line["error"], "ApiError" in line) == (503, "NotPrepared", False)
     assert caplog.records == []
 
 

@@ -156,7 +156,7 @@ def _failure(route: Route, status: int) -> dict[str, Any]:
         }
     if status == 503 and route.tag == "Inbox":
         description += " After an update of the service the inbox may take an hour to be ready."
-        preparing = example | {"message": str(errors.InboxNotReady())}
+        preparing = example | {"message": str(errors.NotPrepared())}
         content = {
             "schema": content["schema"],
             "examples": {"busy": {"value": example}, "preparing": {"value": preparing}},

@@ -104,8 +104,8 @@ class Meter:
         status = invocation.status or 0
         counts = {
             "InvalidRequest": int(400 <= status < 500),
-            # The operator starts the preparation of the inbox by an update, so it is no error that alarms should count.
-            "ApiError": int(status >= 500 and invocation.error != "InboxNotReady"),
+            # The operator starts the preparation by an update, so it is no error that alarms should count.
+            "ApiError": int(status >= 500 and invocation.error != "NotPrepared"),
             "ReadUnits": sum(cost.read_units for cost in invocation.costs),
             "WriteUnits": sum(cost.write_units for cost in invocation.costs),
             "Retries": sum(cost.retries for cost in invocation.costs),

@@ -11,6 +11,7 @@ from coherent.conversations.row import new_row
 from coherent.preconditions import Preconditions
 from coherent.storage import idempotency, pairs, rows, tombstones
 from coherent.storage.dynamodb import back_off, query_all, transact, translate_errors
+from coherent.storage.progress import Progress
 from coherent.storage.rows import Creation, Page, Version
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class ConversationRepository:
         self._client = tables.client
         self._table_name = tables.conversations
         self._messages_table_name = tables.messages
+        self._progress = Progress(tables)
         self._threads = ThreadPoolExecutor(_THREADS)
 
     def list(self, user_id: str, query: "ListConversations") -> Page[Conversation]:
@@ -76,8 +78,12 @@ class ConversationRepository:
 
         With `distinct` the newest conversation with the same contact and group is returned instead, unless it was
         deleted. If the user sent *idempotency_key* in the last 24 hours, nothing is created and the first response is
-        returned. Raises `errors.IdempotencyKeyReused` if the attributes differ.
+        returned. Raises `errors.IdempotencyKeyReused` if the attributes differ, and `errors.NotPrepared` for `distinct`
+        until the rows of an earlier release are prepared.
         """
+        if new.distinct:
+            # Conversations of an earlier release get their pair rows later.
+            self._progress.require_finished()
         pair = pairs.key(user_id, new.contact_id, new.group_id)
         for attempt in range(1, _ATTEMPTS + 1):
             known, found = self._newest(user_id, pair) if new.distinct else (None, None)

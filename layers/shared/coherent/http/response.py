@@ -21,12 +21,12 @@ _STATUSES = {
     errors.UnsupportedMediaType: 415,
     errors.IdempotencyKeyReused: 422,
     errors.Unavailable: 503,
-    errors.InboxNotReady: 503,
+    errors.NotPrepared: 503,
 }
 _EXTRA_HEADERS: dict[type[Exception], dict[str, str]] = {
     errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
     errors.Unavailable: {"Retry-After": "1"},
-    errors.InboxNotReady: {"Retry-After": "60"},
+    errors.NotPrepared: {"Retry-After": "60"},
 }
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from coherent import errors, ids
 from coherent.conversations.repository import Conversation, conversation_of
 from coherent.inbox import mutes
-from coherent.inbox.preparation import Preparation
 from coherent.messages import unread
 from coherent.messages.repository import Contact
 from coherent.preconditions import Preconditions
 from coherent.storage import rows
 from coherent.storage.client import is_ambiguous
 from coherent.storage.dynamodb import back_off, batch_read, query_all, retry_conflicts, translate_errors
+from coherent.storage.progress import Progress
 from coherent.storage.rows import Clauses, Page, Version
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class UnreadCount(TypedDict):
 class InboxRepository:
     """The inboxes of all users. Each method reads and changes that of one user, the `sub` of their token.
 
-    Every method raises `errors.InboxNotReady` until the rows of an earlier release are prepared, and
+    Every method raises `errors.NotPrepared` until the rows of an earlier release are prepared, and
     `errors.Unavailable` if DynamoDB throttles or does not respond.
     """
 
@@ -70,7 +70,7 @@ class InboxRepository:
         self._tables = tables
         self._client = tables.client
         self._table_name = tables.conversations
-        self._preparation = Preparation(tables)
+        self._progress = Progress(tables)
         self._threads = ThreadPoolExecutor(_THREADS)
 
     def list(self, user_id: str, query: "ListInbox") -> Page[Entry]:
@@ -79,7 +79,7 @@ class InboxRepository:
         Queries one index partition for each combination of open filters, then reads the rows of the page: the indexes
         lag, and an entry must not show what was deleted.
         """
-        self._preparation.require_finished()
+        self._progress.require_finished()
         # Repeats only if no row of a page is there any more.
         until = time.monotonic() + _MAX_LIST_SECONDS
         while time.monotonic() < until:
@@ -99,7 +99,7 @@ class InboxRepository:
 
     def retrieve(self, user_id: str, conversation_id: str) -> Version[Entry]:
         """Returns the entry of the conversation. Raises `errors.NotFound`."""
-        self._preparation.require_finished()
+        self._progress.require_finished()
         return _version(self._row(user_id, conversation_id))
 
     def update(
@@ -111,7 +111,7 @@ class InboxRepository:
         marks everything as read. Raises `errors.NotFound`, `errors.PreconditionFailed`, and `errors.InvalidRequest` if
         the message to mark does not belong to the conversation.
         """
-        self._preparation.require_finished()
+        self._progress.require_finished()
         given = changes.model_dump(exclude_unset=True)
         for attempt in range(1, _ATTEMPTS + 1):
             row = self._row(user_id, conversation_id)
@@ -147,7 +147,7 @@ class InboxRepository:
 
     def count_unread(self, user_id: str, query: "ListInbox") -> UnreadCount:
         """Returns the badge over the first `limit` entries of *query*. Costs two queries, whatever the user owns."""
-        self._preparation.require_finished()
+        self._progress.require_finished()
         found = {row["id"]["S"]: row for row in self._indexed(user_id, query)}
         latest_first = sorted(found.values(), key=lambda row: row["activity"]["S"], reverse=True)
         counted = latest_first[: query.limit]
