@@ -1,5 +1,6 @@
 """The preparation of the rows of earlier releases, which have no inbox."""
 
+import importlib
 import json
 import time
 import uuid
@@ -8,11 +9,12 @@ from functools import partial
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from coherent.messages import unread
 
 from tests import earlier_releases, handlers, tables
 from tests.handlers import JSON, Context, call, create, entry, event, handler, list_messages, request, update
-from tests.wire import Wire
+from tests.wire import Wire, error_response
 
 pytestmark = pytest.mark.usefixtures("unprepared", "no_backoff")
 
@@ -54,18 +56,18 @@ def earlier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def unprepared(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def unprepared(tables: None) -> None:
     """Empty tables that no sweep has seen."""
     del tables
-    begin(monkeypatch)
+    begin()
 
 
-def begin(monkeypatch: pytest.MonkeyPatch) -> None:
+def begin() -> None:
     """Empties the tables, and makes the functions forget that the inbox was prepared."""
     tables.clear(is_inbox_prepared=False)
     for function in INBOX_CALLS:
-        monkeypatch.setattr(f"functions.{function}.app.inbox._progress._is_finished", False)
-    monkeypatch.setattr("functions.create_conversation.app.conversations._progress._is_finished", False)
+        importlib.import_module(f"functions.{function}.app").inbox._progress._is_finished = False
+    importlib.import_module("functions.create_conversation.app").conversations._progress._is_finished = False
 
 
 def sweep(seconds: float = 300) -> None:
@@ -387,4 +389,50 @@ def test_preparation_continues_where_its_time_was_up(
     sweep()
     assert is_finished()
     assert wire.requests.count("UpdateItem") <= 2 * (3 - len(prepared))
+    check_inbox()
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 500])
+def test_rows_of_other_kinds_are_skipped(page_size: int, monkeypatch: pytest.MonkeyPatch, earlier: Release) -> None:
+    monkeypatch.setattr("coherent.inbox.preparation._PAGE_SIZE", page_size)
+    for number in range(4):
+        earlier.call("delete_conversation", conversation_with_messages(earlier, 1))
+        call("create_conversation", body="contact_id=harry", headers={"Idempotency-Key": str(number)})
+    kept = conversation_with_messages(earlier, 1)
+    begin_preparation()
+    sweep()
+    assert entry({"id": kept})["unread_count"] == 1
+    check_inbox()
+
+
+def test_conversation_that_fails_is_the_first_of_the_next_sweep(earlier: Release, wire: Wire) -> None:
+    ids = sorted(conversation_with_messages(earlier, 1) for _ in range(3))
+    begin_preparation()
+    wire.fault = lambda request: (
+        error_response(request, 400, "AccessDeniedException") if f"kevin#{ids[1]}" in str(wire.bodies[-1]) else None
+    )
+    with pytest.raises(ClientError, match="AccessDenied"):
+        sweep()
+    wire.reset()
+    sweep()
+    assert f"kevin#{ids[0]}" not in str(wire.bodies)
+    check_inbox()
+
+
+def test_simultaneous_sweeps_prepare_each_row_and_only_one_continues(
+    monkeypatch: pytest.MonkeyPatch, earlier: Release, wire: Wire
+) -> None:
+    monkeypatch.setattr("coherent.inbox.preparation._PAGE_SIZE", 1)
+    for _ in range(4):
+        conversation_with_messages(earlier, 1)
+    begin_preparation()
+
+    def other_sweep() -> None:
+        sweep()
+        assert is_finished()
+        wire.reset()
+
+    wire.before("Scan", other_sweep)
+    sweep()
+    assert "Scan" not in wire.requests
     check_inbox()
