@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from tests.faults.fixtures import CLOCK
 from tests.faults.linear import Operation, is_linearizable
 from tests.model import Model, Resource
 
 _model = Model()
 CONVERSATION: Resource = copy.deepcopy(_model.create_conversation({"contact_id": "harry"}, "conversation", 0).body)
 _BODY = {"conversation_id": "conversation", "message": "hello"}
-MESSAGE: Resource = _model.create_message(_BODY, "message", 0).body
+MESSAGE: Resource = _model.create_message(_BODY, "message", CLOCK).body
 
 
 def update(opened: int, began: float, ended: float, etag: str, match: str | None = None) -> Operation:
