@@ -65,6 +65,18 @@ def age_preparation() -> None:
     _client().put_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Item=preparation() | rows.values(then))
 
 
+def run_out_mutes() -> None:
+    """Makes all timed mutes run out, in 1970."""
+    table_name = os.environ["CONVERSATIONS_TABLE_NAME"]
+    for row in [row for row in conversations() if "muted_until" in row]:
+        _client().put_item(TableName=table_name, Item=row | rows.values({"muted_until": 1}))
+    for row in _reserved_rows("unmute#"):
+        _client().delete_item(TableName=table_name, Key={name: row[name] for name in ("user_id", "id")})
+        _client().put_item(
+            TableName=table_name, Item=row | rows.values({"id": f"{1:012}#{row['id']['S'].partition('#')[2]}"})
+        )
+
+
 def all_rows() -> list[dict[str, Any]]:
     """Returns all rows of both tables, without the progress of the inbox's preparation."""
     found = _scanned(os.environ["CONVERSATIONS_TABLE_NAME"]) + messages()
@@ -77,12 +89,14 @@ def lasting_partitions() -> set[str]:
 
 
 def user_rows(user_id: str) -> dict[str, list[dict[str, Any]]]:
-    """Returns a user's rows: `conversations`, `messages` and `tombstones`."""
+    """Returns a user's rows: `conversations`, `messages`, `deletions` of messages, `tombstones` and timed `mutes`."""
     conversations_table, messages_table = os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]
     return {
         "conversations": _queried(conversations_table, "user_id = :user", {":user": user_id}),
         "messages": _queried(messages_table, "user_id = :user", {":user": user_id}, IndexName="by_user"),
+        "deletions": [row for row in _reserved_rows("deleted#") if row["user_id"]["S"].split("#")[1] == user_id],
         "tombstones": [row for row in _tombstone_rows() if row["id"]["S"].split("#")[1] == user_id],
+        "mutes": [row for row in _reserved_rows("unmute#") if row["id"]["S"].split("#")[1] == user_id],
     }
 
 
@@ -95,13 +109,14 @@ def put_rows(rows_by_kind: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def delete_user(user_id: str) -> None:
-    """Deletes all rows of a user, including idempotency records and tombstones."""
+    """Deletes all rows of a user, including idempotency records, tombstones and timed mutes."""
     for table in backend().tables.values():
         for partition in list(table.items):
             if user_id in partition.value.replace("idempotency#", "").split("#"):
                 del table.items[partition]
-    for tombstone in user_rows(user_id)["tombstones"]:
-        key = {name: tombstone[name] for name in ("user_id", "id")}
+    found = user_rows(user_id)
+    for row in found["tombstones"] + found["mutes"]:
+        key = {name: row[name] for name in ("user_id", "id")}
         _client().delete_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Key=key)
 
 
@@ -145,9 +160,13 @@ def clear(*, is_inbox_prepared: bool = True) -> None:
 
 
 def _tombstone_rows() -> list[dict[str, Any]]:
+    return _reserved_rows("purge#")
+
+
+def _reserved_rows(prefix: str) -> list[dict[str, Any]]:
     # From moto itself: a query of each partition would take longer than most tests.
     table = backend().tables[os.environ["CONVERSATIONS_TABLE_NAME"]]
-    partitions = [items for partition, items in table.items.items() if partition.value.startswith("purge#")]
+    partitions = [items for partition, items in table.items.items() if partition.value.startswith(prefix)]
     return [item.to_json()["Attributes"] for items in partitions for item in items.values()]
 
 

@@ -59,7 +59,7 @@ def _import_app(folder: str) -> Any:
 def _serve(connection: socket.socket, apps: dict[str, Any]) -> None:
     for app in apps.values():
         for value in vars(app).values():
-            client = getattr(value, "_client", value)
+            client = getattr(value, "_client", getattr(value, "client", value))
             if hasattr(client, "meta"):
                 client.meta.events.register("before-send", _name_environment)
     with connection, connection.makefile("rw") as stream:
