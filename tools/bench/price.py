@@ -41,7 +41,7 @@ def measure(run: report.Run) -> report.Section:
     rows = []
     shown = {name: cost for name, cost in calls.items() if "in a group" not in name}
     for name, cost in ({_LISTS[key]: lists[key] for key in _LISTS} | shown).items():
-        milliseconds = run.figures["threads"] if cost.requests == 8 else run.figures["runtime"][_endpoint(name)]
+        milliseconds = run.figures["threads"].get(cost.requests) or run.figures["runtime"][_endpoint(name)]
         if "message" in name:
             milliseconds *= cost.requests
         compute = prices["lambda"]["million_requests"] + gigabytes * milliseconds * 1000 * gb_second
