@@ -14,7 +14,7 @@ from tools.bench.targets import OURS
 TITLE = "Threads of a filtered list and of the inbox"
 
 # As in coherent.inbox.repository and template.yaml.
-_INBOX_THREADS, _INBOX_MB = 8, 1024
+_INBOX_THREADS, INBOX_MB = 8, 1024
 _COUNTS, _QUICK_COUNTS = (1, 4, 8, 16), (4, 8, 16)
 # After each of so many reconnections.
 _CALLS, _QUICK_CALLS = 6, 2
@@ -44,7 +44,7 @@ Built functions over TLS with the processor of their memory; DynamoDB responds a
 ms. A list of a group is eight Queries. The inbox is eight Queries with `archived=false` and sixteen without a filter,
 and then one BatchGetItem of ten rows. *Reconnecting* calls come after all connections were closed, as after a restore
 from a snapshot: each thread opens its own. botocore keeps at most ten connections. The layer uses 4 threads for lists,
-with {MEMORY_MB} MB, and {_INBOX_THREADS} for the inbox, with {_INBOX_MB:,} MB. Medians of {{calls}} warm calls and
+with {MEMORY_MB} MB, and {_INBOX_THREADS} for the inbox, with {INBOX_MB:,} MB. Medians of {{calls}} warm calls and
 {{reconnects}} that reconnect."""
 
 
@@ -55,12 +55,12 @@ def measure(run: report.Run) -> report.Section:
     )
     rows: list[list[object]] = []
     run.figures["threads"] = {}
-    for memory_mb, case in itertools.product((MEMORY_MB, _INBOX_MB), _CASES):
+    for memory_mb, case in itertools.product((MEMORY_MB, INBOX_MB), _CASES):
         warm, anew = _measure(run, case, memory_mb, list(itertools.product(range(reconnects), counts)), calls)
         medians = [*(f"{statistics.median(warm[count]):.0f}" for count in counts)]
         medians += [f"{statistics.median(anew[count]):.0f}" for count in counts]
         rows.append([case.name, memory_mb, *medians])
-        if memory_mb == (_INBOX_MB if case.endpoint == "list_inbox" else MEMORY_MB):
+        if memory_mb == (INBOX_MB if case.endpoint == "list_inbox" else MEMORY_MB):
             run.figures["threads"][case.requests] = statistics.fmean(warm[case.threads])
     header = ["page", "MB", *(f"{kind}, {count}" for kind in ("warm", "reconnecting") for count in counts)]
     text = [_TEXT.format(calls=reconnects * calls, reconnects=reconnects), report.table(header, rows)]
