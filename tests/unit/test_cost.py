@@ -20,8 +20,8 @@ def test_idle_stack_with_the_defaults_costs_at_most_three_dollars() -> None:
 def test_every_environment_has_its_own_price() -> None:
     default, _, production = (cost.idle(whole_stack(**cost.parameters(name))) for name in cost.ENVIRONMENTS)
     assert (default["SnapStart snapshots"], default["firewall"]) == (0, 0)
-    # Of 512 MB each, and an ACL with four rules.
-    assert production["SnapStart snapshots"] == pytest.approx(1.95 * len(USER_ENDPOINTS), abs=0.01)
+    # Of 512 MB each, one of twice as much, and an ACL with four rules.
+    assert production["SnapStart snapshots"] == pytest.approx(1.95 * (len(USER_ENDPOINTS) + 1), abs=0.01)
     assert production["firewall"] == 9
 
 
