@@ -75,6 +75,8 @@ class Model:
     conversations: dict[str, Resource] = field(default_factory=dict)
     messages: dict[str, Resource] = field(default_factory=dict)
     marks: dict[str, Marks] = field(default_factory=dict)
+    # The newest conversation of each contact and group, deleted or not.
+    pairs: dict[tuple[str | None, str | None], str] = field(default_factory=dict)
     # Every conversation and message that ever existed has a version, which each change increments.
     versions: dict[str, int] = field(default_factory=dict)
     deleted_conversations: list[str] = field(default_factory=list)
@@ -89,6 +91,7 @@ class Model:
         attributes = {"contact_id": None, "group_id": None} | dict(body)
         if replay := self._replay(key, attributes):
             return replay
+        self.pairs[attributes["contact_id"], attributes["group_id"]] = new_id
         self.conversations[new_id] = {
             "id": new_id,
             **attributes,
@@ -168,10 +171,28 @@ class Model:
         }
         return self._created("messages", self.messages[new_id], key, attributes)
 
-    def receive_message(self, detail: Mapping[str, Any], new_id: str, now: int, event_id: str) -> bool:
-        """The event `message.received`: False if it becomes a dead letter. A duplicate event changes nothing."""
-        body = {name: detail[name] for name in ("conversation_id", "message", "attachments") if name in detail}
-        return self.create_message(body, new_id, now, event_id, detail["contact_id"]).status == 201
+    def receive_message(
+        self, detail: Mapping[str, Any], new_id: str, now: int, event_id: str, new_conversation_id: str = ""
+    ) -> bool:
+        """The event `message.received`: False if it becomes a dead letter. A duplicate event changes nothing.
+
+        Without its conversation, the message goes to the newest one of the contact and the group, or begins another.
+        """
+        if replay := self._replay(event_id, dict(detail)):
+            return replay.status == 201
+        id, contact_id = self.conversation_for(detail), detail["contact_id"]
+        if id is None:
+            names = {"contact_id": contact_id, "group_id": detail.get("group_id")}
+            id = self.create_conversation(names, new_conversation_id, now).body["id"]
+            self.versions[id] -= 1
+        body = {name: detail[name] for name in ("message", "attachments") if name in detail} | {"conversation_id": id}
+        self.first_requests[event_id] = dict(detail), self.create_message(body, new_id, now, contact_id=contact_id)
+        return True
+
+    def conversation_for(self, detail: Mapping[str, Any]) -> str | None:
+        """Returns the id of the conversation of an event `message.received`, or None if it begins one."""
+        newest = self.pairs.get((detail["contact_id"], detail.get("group_id")))
+        return next((id for id in (detail.get("conversation_id"), newest) if id in self.conversations), None)
 
     def retrieve_message(self, id: str, if_none_match: str | None = None) -> Response:
         """GET /messages/{id}."""

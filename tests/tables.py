@@ -89,11 +89,12 @@ def lasting_partitions() -> set[str]:
 
 
 def user_rows(user_id: str) -> dict[str, list[dict[str, Any]]]:
-    """Returns a user's rows: `conversations`, `messages`, `deletions` of messages, `tombstones` and timed `mutes`."""
+    """Returns a user's rows: `conversations`, `messages`, and the reserved ones, by kind."""
     conversations_table, messages_table = os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]
     return {
         "conversations": _queried(conversations_table, "user_id = :user", {":user": user_id}),
         "messages": _queried(messages_table, "user_id = :user", {":user": user_id}, IndexName="by_user"),
+        "pairs": _queried(conversations_table, "user_id = :user", {":user": f"pair#{user_id}"}),
         "deletions": [row for row in _reserved_rows("deleted#") if row["user_id"]["S"].split("#")[1] == user_id],
         "tombstones": [row for row in _tombstone_rows() if row["id"]["S"].split("#")[1] == user_id],
         "mutes": [row for row in _reserved_rows("unmute#") if row["id"]["S"].split("#")[1] == user_id],

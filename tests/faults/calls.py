@@ -82,6 +82,7 @@ class Call(NamedTuple):
 _KATE = {"contact_id": "kate"}
 _TEXT = {"conversation_id": "$conversation", "message": "merry christmas"}
 _READ = {"read_at": _SECONDS}
+_FIRST = {"message": "merry christmas", "contact_id": "marv"}
 _RECEIVED = _TEXT | {"contact_id": "harry"}
 _CONVERSATION, _MESSAGE = {"id": "$conversation"}, {"id": "$message"}
 _IF_UNCHANGED, _IF_MESSAGE_UNCHANGED = {"if_match": '"$version"'}, {"if_match": '"1"'}
@@ -113,9 +114,13 @@ CALLS = [
     Call("delete a pinned message", "delete_message", {"id": "$pinned"}),
     Call("receive a message", "receive_message", {"detail": _RECEIVED, "event_id": "$user"}),
     Call(
-        "receive a message without a conversation",
+        "receive a message for the newest conversation",
         "receive_message",
         {"detail": _RECEIVED | {"conversation_id": "0" * 16}, "event_id": "$user"},
+    ),
+    Call("receive a first message", "receive_message", {"detail": _FIRST, "event_id": "$user"}),
+    Call(
+        "receive a message without a text", "receive_message", {"detail": _FIRST | {"message": ""}, "event_id": "$user"}
     ),
     Call("list the inbox", "list_inbox", {"query": {"unread": "true", "archived": "false"}}),
     Call(

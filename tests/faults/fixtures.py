@@ -15,7 +15,7 @@ from coherent.storage import rows
 
 from tests import handlers, tables
 from tests.faults.network import Network
-from tests.model import Marks, Model, Resource
+from tests.model import Marks, Model
 
 _UNPURGED = {f"unpurged {number}" for number in range(30)}
 _numbers = itertools.count()
@@ -35,9 +35,15 @@ class State(Model):
     unpurged: set[str] = field(default_factory=set)
     has_dead_letter: bool = False
 
-    def receive_message(self, detail: Mapping[str, Any], new_id: str, now: int, event_id: str) -> bool:
-        """Stores a message, or creates a dead letter."""
-        is_stored = super().receive_message(detail, new_id, now, event_id)
+    def receive_message(
+        self, detail: Mapping[str, Any], new_id: str, now: int, event_id: str, new_conversation_id: str = ""
+    ) -> bool:
+        """Stores a message, or creates a dead letter if it has no text."""
+        if self.conversation_for(detail) is None:
+            # The conversation is created before the message.
+            new_conversation_id, new_id = "new 0", "new 1"
+        is_stored = bool(detail["message"])
+        is_stored = is_stored and super().receive_message(detail, new_id, now, event_id, new_conversation_id)
         self.has_dead_letter = self.has_dead_letter or not is_stored
         return is_stored
 
@@ -165,7 +171,8 @@ def _template(is_deleted: bool, is_mute_over: bool) -> Fixture:
     user = new_user()
     conversation = handlers.create(user, contact_id="harry")
     message, removed = (handlers.send(conversation, text, user) for text in ("hello", "oops"))
-    received = _received(user, conversation["id"])
+    handlers.receive(conversation, "keep the change", user)
+    received = handlers.list_messages(user)[0]
     pinned, last = (handlers.send(conversation, text, user) for text in ("there", "bye"))
     handlers.update(conversation, user, pinned_message_id=pinned["id"])
     handlers.call("delete_message", user=user, id=removed["id"])
@@ -188,6 +195,7 @@ def _template(is_deleted: bool, is_mute_over: bool) -> Fixture:
     state.messages = {resource["id"]: resource for resource in handlers.list_messages(user)}
     state.versions = {row["id"]["S"]: rows.version(row) for row in found["conversations"] + found["messages"]}
     state.deleted_messages = [removed["id"]]
+    state.pairs = {("harry", None): conversation["id"], ("marv", "friends"): group["id"]}
     arrived = {each["id"] for each in (message, removed, received, pinned, last)}
     state.marks = {} if is_deleted else {conversation["id"]: Marks(message_ids=frozenset(arrived))}
     sent = {id for id, each in state.messages.items() if each["conversation_id"] == group["id"]}
@@ -201,11 +209,3 @@ def _template(is_deleted: bool, is_mute_over: bool) -> Fixture:
     return Fixture(
         user, state, json.dumps(found), {name: each["id"] for name, each in named.items()} | {"version": version}
     )
-
-
-def _received(user: str, conversation_id: str) -> Resource:
-    detail = {"user_id": user, "conversation_id": conversation_id, "contact_id": "harry", "message": "keep the change"}
-    handlers.handler("receive_message")(
-        handlers.event("receive_message") | {"id": user, "detail": detail}, handlers.Context(25)
-    )
-    return handlers.list_messages(user)[0]

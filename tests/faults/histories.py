@@ -20,6 +20,8 @@ from tests.handlers import event
 _LIKELIHOOD = 0.25
 # How often a client sends a request with an idempotency key.
 _ATTEMPTS = 4
+# Sends the events: no client creates a conversation with this contact.
+SENDER = "harry"
 _WEIGHTS = {
     "open": 20,
     "mute": 10,
@@ -192,7 +194,7 @@ class Client:
 
     def _receive(self, id: str, text: str) -> None:
         """Delivers an event as Lambda does, again if an attempt fails. Each attempt is an operation."""
-        detail = {"user_id": self._history.user, "conversation_id": id, "contact_id": "harry", "message": text}
+        detail = {"user_id": self._history.user, "conversation_id": id, "contact_id": SENDER, "message": text}
         given = {"detail": detail, "event_id": text}
         for _ in range(_ATTEMPTS):
             began = time.monotonic()

@@ -90,9 +90,11 @@ def _could_respond(model: Model, operation: Operation, ids: Mapping[str, str], o
     text = operation.given.get("detail", operation.given.get("body", {})).get("message", "")
     # An id that nobody has seen comes after those of all messages that have arrived.
     unknown = f"{max(model.versions)} {text}"
+    if operation.function == "receive_message" and model.conversation_for(operation.given["detail"]) is None:
+        # It begins another conversation.
+        return True
     response = execute(model, operation.function, operation.given, ids.get(text, unknown))
     if operation.function == "receive_message":
-        # Without a response, it has either stored the message or left a dead letter.
         return True
     if operation.status in (0, response.status):
         shown = (response.body, response.headers.get("ETag"))
