@@ -61,7 +61,7 @@ def _serve(connection: socket.socket, apps: dict[str, Any]) -> None:
         # The clients of tables, repositories and queues.
         for value in vars(app).values():
             for client in (getattr(value, name, None) for name in ("client", "_client", "_sqs")):
-                if hasattr(client, "meta"):
+                if client is not None and hasattr(client, "meta"):
                     client.meta.events.register("before-send", _name_environment)
     with connection, connection.makefile("rw") as stream:
         print(os.getpid(), file=stream, flush=True)

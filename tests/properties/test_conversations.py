@@ -55,10 +55,12 @@ class Conversations(Service):
         for user, group_id in itertools.product(("kevin", "harry"), groups):
             self.create(user, group_id)
 
-    @rule(user=USERS, group_id=GROUPS, key=st.none() | st.sampled_from(["a", "b", "c"]))
-    def create(self, user: str, group_id: str | None, key: str | None = None) -> None:
-        """Creates a conversation, or repeats an idempotency key with the same or other attributes."""
-        body = {"contact_id": "somebody"} | ({"group_id": group_id} if group_id else {})
+    @rule(user=USERS, group_id=GROUPS, key=st.none() | st.sampled_from(["a", "b", "c"]), is_distinct=st.booleans())
+    def create(self, user: str, group_id: str | None, key: str | None = None, *, is_distinct: bool = False) -> None:
+        """Creates or finds a conversation, or repeats an idempotency key with the same or other attributes."""
+        body: dict[str, Any] = {"contact_id": "somebody"} | ({"group_id": group_id} if group_id else {})
+        if is_distinct:
+            body["distinct"] = True
         self.request(user, "create_conversation", body=body, key=key)
 
     @rule(user=USERS, data=st.data(), if_none_match=ETAGS)
