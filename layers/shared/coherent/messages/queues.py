@@ -39,7 +39,7 @@ class Queues:
     def process(
         self, batch: dict[str, Any], receive: Callable[[dict[str, Any], str], None]
     ) -> "PartialItemFailureResponse":
-        """Calls *receive* with each message of *batch*, as an event `{"id", "detail"}`, and its idempotency key, in order.
+        """Calls *receive* with each message of *batch* in order: an event `{"id", "detail"}`, and its idempotency key.
 
         Returns the failed ones, and the later ones of their groups, to the queue: for 1 s, and twice as long each time.
         """
