@@ -17,8 +17,8 @@ logger = Logger()
 meter = metrics.Meter("receive_message")
 
 
-def receive(event: dict[str, Any]) -> None:
-    """Stores the message in the detail of *event*, or sends it to the dead-letter queue with the reason."""
+def receive(event: dict[str, Any], key: str) -> None:
+    """Stores the message in the detail of *event* once for each *key*, or sends it to the dead-letter queue."""
     with meter.measure() as invocation:
         invocation.request_id = event["id"]
         try:
@@ -28,7 +28,7 @@ def receive(event: dict[str, Any]) -> None:
             invocation.user_id = received.user_id
             if received.sent_at is None and event["detail"].get("sent_at") is not None:
                 logger.warning("sent_at is no time in the past: the present time is stored", extra=invocation.details)
-            messages.receive(received, event["id"])
+            messages.receive(received, key)
         except errors.Unavailable:
             # Lambda or the queue delivers the event again, and finally to a dead-letter queue.
             raise
@@ -41,5 +41,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
     with deadline.within(context):
         if "Records" in event:
             return queues.process(event, receive)
-        receive(event)
+        receive(event, event["id"])
         return None

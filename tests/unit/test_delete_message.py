@@ -3,7 +3,7 @@
 import pytest
 
 from tests import tables
-from tests.handlers import call, create, event, invoke, list_messages, send, update
+from tests.handlers import call, create, entry, event, invoke, list_messages, receive, send, update
 from tests.wire import Wire, cancelled_transaction
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
@@ -141,3 +141,20 @@ def test_persistent_transaction_conflict_returns_503(wire: Wire) -> None:
     assert call("delete_message", id=sent["id"]).status == 503
     wire.fault = None
     assert tables.messages()
+
+
+def test_conversation_that_is_read_without_its_messages_stays_unread(wire: Wire) -> None:
+    """BatchGetItem, which transactions do not isolate, can return a message, and its conversation as it was before."""
+    conversation = create()
+    before = tables.conversations()
+    deleted, *_ = (receive(conversation) for _ in range(3))
+    after = tables.conversations()
+
+    def read_before() -> None:
+        tables.put_rows({"conversations": before, "messages": []})
+        wire.before("TransactWriteItems", lambda: tables.put_rows({"conversations": after, "messages": []}))
+
+    wire.before("BatchGetItem", read_before)
+    assert call("delete_message", id=deleted).status == 204
+    assert wire.fault is None
+    assert (entry(conversation)["unread_count"], entry(conversation)["is_unread"]) == (2, True)

@@ -1,14 +1,17 @@
 """The inbound FIFO queue, whose batches `receive_message` takes."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from coherent import deadline
 
 from tests import tables
-from tests.handlers import Context, handler, list_conversations, list_messages
+from tests.handlers import JSON, Context, call, handler, list_conversations, list_messages
 from tests.wire import Wire, error_response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
@@ -159,3 +162,39 @@ def test_message_that_fails_for_an_unknown_reason_becomes_a_dead_letter(queues: 
     (dead_letter,) = dead_letters(letters)
     assert dead_letter["reason"] == "It failed 5 times; the log has the exception"
     assert tables.messages() == []
+
+
+def test_deduplication_id_is_one_of_its_group(queues: tuple[str, str]) -> None:
+    inbound, letters = queues
+    call("create_conversation", body='{"contact_id": "buzz"}', content_type=JSON, headers={"Idempotency-Key": "1"})
+    for contact in ("harry", "marv"):
+        send(inbound, contact, "hello")
+    given = batch(inbound)
+    for record in given["Records"]:
+        # moto would drop the second one: it has no DeduplicationScope.
+        record["attributes"]["MessageDeduplicationId"] = "1"
+    assert deliver(given, inbound) == []
+    assert dead_letters(letters) == []
+    assert texts("harry") == texts("marv") == ["hello"]
+
+
+@pytest.mark.parametrize("seconds", [9, 25])
+def test_failures_are_reported_if_the_queue_takes_no_shorter_wait(
+    queues: tuple[str, str], wire: Wire, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbound, _ = queues
+    send(inbound, "harry", "stored")
+    send(inbound, "marv", "failed")
+    given = batch(inbound)
+
+    def fail(request: AWSPreparedRequest) -> AWSResponse | None:
+        if "failed" not in str(request.body):
+            return None
+        # With 9 s left no request starts.
+        deadline._ends_at.set(time.monotonic() + seconds)
+        monkeypatch.setenv("INBOUND_QUEUE_URL", f"{inbound}-deleted")
+        return error_response(request, 500, "InternalServerError")
+
+    wire.fault = fail
+    assert deliver(given, inbound) == ["failed"]
+    assert texts("harry") == ["stored"]

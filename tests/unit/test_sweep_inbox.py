@@ -98,6 +98,7 @@ def test_mute_that_changes_is_not_lifted(
     sweep()
     assert wire.fault is None
     before = tables.conversations()
+    pass_time(60)
     sweep()
     assert tables.conversations() == before
     assert [bool(int(row["is_muted"]["N"])) for row in before] == ([] if is_muted is None else [is_muted])
@@ -115,10 +116,30 @@ def test_mute_that_is_lifted_while_it_is_prolonged_is_muted(pass_time: Callable[
     assert scheduled() == 1
 
 
+def test_mute_that_runs_out_before_it_is_stored_is_lifted(pass_time: Callable[[int], None], wire: Wire) -> None:
+    conversation = create()
+
+    def run_out() -> None:
+        pass_time(1)
+        sweep()
+
+    wire.before("UpdateItem", run_out)
+    put_entry(conversation, muted_until=int(time.time()) + 1)
+    pass_time(59)
+    sweep()
+    assert listed(muted="true") == set()
+    pass_time(60)
+    sweep()
+    assert scheduled() == 0
+
+
 def test_lost_response_lifts_once(pass_time: Callable[[int], None], wire: Wire) -> None:
     conversation = muted(60)
     pass_time(60)
     wire.before("UpdateItem", wire.lose_next_response)
+    sweep()
+    assert call("retrieve_inbox_entry", id=conversation["id"]).headers["ETag"] == '"4"'
+    pass_time(60)
     sweep()
     assert call("retrieve_inbox_entry", id=conversation["id"]).headers["ETag"] == '"4"'
     assert (listed(muted="true"), scheduled()) == (set(), 0)
@@ -144,6 +165,7 @@ def test_failed_lift_does_not_stop_the_others(
     wire.fault = None
     assert scheduled() == 1
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+    pass_time(60)
     sweep()
     assert (listed(muted="true"), scheduled()) == (set(), 0)
 
@@ -243,5 +265,6 @@ def test_rows_of_an_earlier_release_are_prepared_after_an_hour(
         assert entry(conversation) == expected[conversation["id"]] | counted
     assert len(listed()) == 3
     before = tables.conversations()
+    pass_time(60)
     sweep()
     assert tables.conversations() == before

@@ -13,14 +13,15 @@ from aws_lambda_powertools import Logger
 
 from coherent import deadline
 from coherent.storage import rows
+from coherent.storage.client import LAST_REQUESTS_SECONDS
 from coherent.storage.dynamodb import retry_conflicts, translate_errors
 
 if TYPE_CHECKING:
     from coherent.storage.dynamodb import Tables
 
 PARTITIONS = tuple(f"unmute#{number}" for number in range(4))
-# The longest that the last two requests can take, with the timeouts and waits of storage/client.py.
-_LAST_REQUESTS_SECONDS = 50
+# A request that mutes takes at most as long as its function's timeout, which is 25 s.
+_SETTLED_SECONDS = 60
 
 logger = Logger()
 
@@ -39,7 +40,7 @@ def lift(tables: "Tables", partition: str) -> int:
     """
     failed = 0
     for key in _due(tables, partition):
-        if deadline.seconds_left() < _LAST_REQUESTS_SECONDS:
+        if deadline.seconds_left() < LAST_REQUESTS_SECONDS:
             break
         try:
             _lift(tables, partition, key)
@@ -76,8 +77,10 @@ def _lift(tables: "Tables", partition: str, key: str) -> None:
             ExpressionAttributeValues=rows.values({":zero": 0, ":one": 1, ":until": int(until)}),
         )
     except tables.client.exceptions.ConditionalCheckFailedException:
-        # The mute was ended or prolonged, its conversation deleted, or a lost response had lifted it.
-        logger.debug("The mute has changed")
+        # The mute was ended or prolonged, its conversation deleted, or a lost response had lifted it. Or the request
+        # that mutes is still running: then the next sweep lifts it.
+        if int(until) > time.time() - _SETTLED_SECONDS:
+            return
     retry_conflicts(
         tables.client.delete_item, TableName=tables.conversations, Key=rows.values({"user_id": partition, "id": key})
     )

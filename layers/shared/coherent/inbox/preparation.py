@@ -15,6 +15,7 @@ from coherent import deadline, errors, ids, positions
 from coherent.messages import conversation as effects
 from coherent.messages import unread
 from coherent.storage import pairs, rows
+from coherent.storage.client import LAST_REQUESTS_SECONDS
 from coherent.storage.dynamodb import back_off, retry_conflicts, translate_errors
 from coherent.storage.progress import KEY, Progress
 from coherent.storage.rows import Clauses
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 _OLD_VERSIONS_SECONDS = 60 * 60
 # After a longer gap between two sweeps, the earlier release may have been deployed meanwhile.
 _MAX_GAP_SECONDS = 10 * 60
-_LAST_REQUESTS_SECONDS = 50
 _ATTEMPTS = 6
 _PAGE_SIZE = 500
 _AFTER_ALL_IDS = "~"
@@ -66,11 +66,11 @@ class Preparation:
         started_at = int(progress["started_at"]["N"])
         position = rows.text(progress, "position")
         is_finished = False
-        while progress and not is_finished and deadline.seconds_left() > _LAST_REQUESTS_SECONDS:
+        while progress and not is_finished and deadline.seconds_left() > LAST_REQUESTS_SECONDS:
             found, end = self._scan(position)
             try:
                 for row in found:
-                    if deadline.seconds_left() < _LAST_REQUESTS_SECONDS:
+                    if deadline.seconds_left() < LAST_REQUESTS_SECONDS:
                         return
                     self._prepare(row, started_at)
                     self._point_pair(row)

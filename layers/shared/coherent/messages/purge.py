@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger
 
 from coherent import deadline
 from coherent.storage import rows, tombstones
+from coherent.storage.client import LAST_REQUESTS_SECONDS
 from coherent.storage.dynamodb import count_retry, retry_conflicts, translate_errors
 from coherent.storage.tombstones import Tombstone
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 _BATCH_SIZE = 25
 _BACKOFF_SECONDS = 0.05
 _MAX_BACKOFF_SECONDS = 2.0
-# The longest that the last two requests can take, with the timeouts and waits of storage/client.py.
-_LAST_REQUESTS_SECONDS = 50
 # A send that was in flight may become visible shortly after the delete, so the sweep waits.
 _SETTLED_SECONDS = 10 * 60
 # The turn of a conversation in a sweep.
@@ -60,7 +59,7 @@ class Purge:
     def _sweep(self, pending: deque[Tombstone]) -> int:
         finished: list[Tombstone] = []
         failed = 0
-        while pending and deadline.seconds_left() > _LAST_REQUESTS_SECONDS:
+        while pending and deadline.seconds_left() > LAST_REQUESTS_SECONDS:
             tombstone = pending.popleft()
             try:
                 is_finished = self.delete_messages(tombstone.user_id, tombstone.conversation_id, _TURN_SECONDS)
@@ -98,7 +97,7 @@ class Purge:
         which includes that the conversation exists. No message can arrive meanwhile, since the transaction that writes
         one requires its conversation.
         """
-        until = time.monotonic() + min(seconds, deadline.seconds_left() - _LAST_REQUESTS_SECONDS)
+        until = time.monotonic() + min(seconds, deadline.seconds_left() - LAST_REQUESTS_SECONDS)
         partition = rows.user_conversation(user_id, conversation_id)
         while time.monotonic() < until:
             with translate_errors():

@@ -36,17 +36,22 @@ class Queues:
         """Sends *event* to the dead-letter queue."""
         self._sqs.send_message(QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=dead_letters.encode(reason, event))
 
-    def process(self, batch: dict[str, Any], receive: Callable[[dict[str, Any]], None]) -> "PartialItemFailureResponse":
-        """Calls *receive* with each message of *batch* as an event `{"id", "detail"}`, in order.
+    def process(
+        self, batch: dict[str, Any], receive: Callable[[dict[str, Any], str], None]
+    ) -> "PartialItemFailureResponse":
+        """Calls *receive* with each message of *batch* in order: an event `{"id", "detail"}`, and its idempotency key.
 
         Returns the failed ones, and the later ones of their groups, to the queue: for 1 s, and twice as long each time.
         """
 
         def receive_one(record: "SQSRecord") -> None:
-            # The sender's id of the message: the queue forgets it after five minutes, our record after 24 hours.
+            # The sender's id of the message, which is one of its group (DeduplicationScope). The queue forgets it after
+            # five minutes, our record after 24 hours.
             event = {"id": record.attributes.message_deduplication_id, "detail": _parse(record.body)}
+            # No Idempotency-Key of a client contains a line end.
+            key = f"{record.attributes.message_group_id}\n{event['id']}"
             try:
-                receive(event)
+                receive(event, key)
             except errors.Unavailable:
                 raise
             except Exception:
@@ -59,14 +64,21 @@ class Queues:
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
         for message in batch["Records"]:
             if message["messageId"] in failed:
-                # Without this the group waits for the queue's visibility timeout.
-                attempts = int(message["attributes"]["ApproximateReceiveCount"])
-                self._sqs.change_message_visibility(
-                    QueueUrl=os.environ["INBOUND_QUEUE_URL"],
-                    ReceiptHandle=message["receiptHandle"],
-                    VisibilityTimeout=min(2 ** (attempts - 1), _MAX_WAIT_SECONDS),
-                )
+                self._shorten_wait(message)
         return response
+
+    def _shorten_wait(self, message: dict[str, Any]) -> None:
+        """Makes the queue deliver *message* earlier than after its visibility timeout. Logs failures."""
+        attempts = int(message["attributes"]["ApproximateReceiveCount"])
+        try:
+            self._sqs.change_message_visibility(
+                QueueUrl=os.environ["INBOUND_QUEUE_URL"],
+                ReceiptHandle=message["receiptHandle"],
+                VisibilityTimeout=min(2 ** (attempts - 1), _MAX_WAIT_SECONDS),
+            )
+        except Exception:
+            # An error would make Lambda return the whole batch, also what was stored.
+            logger.warning("A message waits longer", exc_info=True, extra={"message_id": message["messageId"]})
 
 
 def _parse(body: str) -> object:

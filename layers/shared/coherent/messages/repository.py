@@ -134,12 +134,12 @@ class MessageRepository:
         given = new.model_dump()
         return self._add(user_id, new.conversation_id, given, idempotency_key, given)
 
-    def receive(self, received: "ReceiveMessage", event_id: str) -> Creation[Message]:
+    def receive(self, received: "ReceiveMessage", idempotency_key: str) -> Creation[Message]:
         """Stores a message of a contact: in its conversation, or in the newest one with the contact and the group.
 
         If that one does not exist either, the same transaction creates one. A deleted conversation is never revived.
-        An event that was stored in the last 24 hours is not stored again. Raises `errors.IdempotencyKeyReused` if its
-        attributes differ.
+        A message whose *idempotency_key* was stored in the last 24 hours is not stored again. Raises
+        `errors.IdempotencyKeyReused` if its attributes differ.
         """
         # Without `sent_at`, which is dropped while it is in the future.
         given = received.model_dump(exclude_none=True, exclude={"user_id", "sent_at"})
@@ -148,13 +148,13 @@ class MessageRepository:
             content["created_at"] = received.sent_at
         if received.conversation_id is not None:
             with suppress(errors.NotFound):
-                return self._add(received.user_id, received.conversation_id, content, event_id, given)
+                return self._add(received.user_id, received.conversation_id, content, idempotency_key, given)
         pair = pairs.key(received.user_id, received.contact_id, received.group_id)
         for attempt in range(1, _ATTEMPTS + 1):
             newest = pairs.newest(self._tables, pair)
             if newest is not None:
                 with suppress(errors.NotFound):
-                    return self._add(received.user_id, newest, content, event_id, given)
+                    return self._add(received.user_id, newest, content, idempotency_key, given)
             begin = new_row(received.user_id, received.contact_id, received.group_id)
             row = self._row(begin, ids.new(time.time_ns()), content)
             put: TransactWriteItemTypeDef = {
@@ -165,7 +165,7 @@ class MessageRepository:
                 }
             }
             point = pairs.point_if_unchanged(self._conversations_table_name, pair, begin["id"]["S"], newest)
-            stored, _ = self._store(row, [put, point], event_id, given)
+            stored, _ = self._store(row, [put, point], idempotency_key, given)
             if stored is not None:
                 return stored
             # Another conversation of the pair has been created meanwhile.

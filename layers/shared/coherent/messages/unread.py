@@ -73,8 +73,9 @@ def recount(conversation: "Attributes", counted: int, *, is_flagged: bool) -> Cl
     else:
         assignments.append("unread_count = unread_count + :difference")
         values |= {":difference": counted - known}
-    if counted == 0 and not is_flagged:
-        # A new message would make the conversation unread.
+    if counted <= 0 and not is_flagged:
+        # A new message would make the conversation unread. Below 0 one has: BatchGetItem, which transactions do not
+        # isolate, returned the deleted message, and the conversation as it was before.
         conditions.append("unread_count = :known")
         values |= {":known": known}
     return Clauses(assignments, (), conditions, values)

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
 ATTEMPTS = 3
-# These timeouts are also assumed by `_LAST_REQUESTS_SECONDS` in messages/purge.py, the functions' timeouts in
-# template.yaml, tests/faults/network.py, tests/unit/test_client.py and docs/architecture.md.
+# These timeouts are also assumed by the functions' timeouts in template.yaml, tests/faults/network.py,
+# tests/unit/test_client.py and docs/architecture.md.
 _CONNECT_SECONDS, _READ_SECONDS = 1, 2
 # botocore waits up to 1 s after the first throttled attempt and 2 s after the second, plus up to 5 s if the response
 # has x-amz-retry-after.
 _WAIT_SECONDS = 2 + 5
+# The longest that the last two requests of a long invocation can take.
+LAST_REQUESTS_SECONDS = 50
 _LAST_ATTEMPT_SECONDS = _CONNECT_SECONDS + _READ_SECONDS + _WAIT_SECONDS
 _IS_AMBIGUOUS = "IsAmbiguous"
 # Declares DynamoDB's items as documents, so botocore passes them through: a Query of 11 rows takes 45 % of the time.
