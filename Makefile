@@ -24,6 +24,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Parameters that enable every optional resource.
 EVERYTHING := Canary=true WebAcl=true AlarmEmail=alarms@example.com DomainName=api.example.com
 
+# Regions whose resource types and values cfn-lint knows and compares the template with.
+REGIONS := us-east-1 us-west-2 ca-central-1 sa-east-1 eu-west-1 eu-central-1 ap-northeast-1 ap-south-1 ap-southeast-2
+
 # Locks are for every platform and supported Python version, with hashes and without index URLs.
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--custom-compile-command "make lock"
@@ -73,10 +76,12 @@ lint: .tools/installed .tools/checks/installed $(NODE_TOOLS)
 	$(SAM) validate --lint
 	.tools/sam/bin/cfn-lint infra/*.yaml
 	@mkdir -p .local/lint && cp -R infra .local/lint/
-	@$(BIN)/python -m tools.lint.transformed > .local/lint/default.json
+	@for environment in default staging production; do \
+		$(BIN)/python -m tools.lint.transformed $$environment > .local/lint/$$environment.json || exit 1; done
 	@$(BIN)/python -m tools.lint.transformed $(EVERYTHING) > .local/lint/everything.json
 # W1028: fixed parameter values make some branches unreachable. W3002: sam uploads infra/ later.
-	.tools/sam/bin/cfn-lint --ignore-checks W1028 W3002 -- .local/lint/*.json
+	.tools/sam/bin/cfn-lint --ignore-checks W1028 W3002 --regions $(REGIONS) -- .local/lint/*.json
+	$(CHECKS)/python -m tools.lint.policies .local/lint/everything.json
 	$(CHECKS)/checkov --framework cloudformation --skip-download --quiet --compact \
 		--file template.yaml infra/*.yaml .local/lint/everything.json
 	$(CHECKS)/bandit --quiet --configfile pyproject.toml --recursive functions layers/shared tools/local

@@ -21,7 +21,7 @@ from tools.local import users
 from tools.local.environment import emulator_url, of_aws_client
 
 OTHER = "other"
-# A value that is not the default for each parameter, except those below.
+# A value that is not the default for each parameter.
 SETTINGS = {
     "AlarmEmail": "oncall@example.com",
     "AllowedOrigin": "https://chat.example.com",
@@ -36,8 +36,7 @@ SETTINGS = {
     "MaxReadUnits": "200",
     "MaxWriteUnits": "100",
     "MinimumTls": "1.3",
-    # The template's default; `make run` sets it to false.
-    "ProtectData": "true",
+    "ProtectData": "locked",
     "PublicUrl": "https://proxy.example.com/chat",
     "RecoveryDays": "7",
     "SetApiGatewayLogsRole": "false",
@@ -117,8 +116,7 @@ def test_settings_cover_every_parameter() -> None:
     covered = SETTINGS.keys() | ARNS | USER_POOL_SETTINGS.keys() | NOT_DEPLOYED
     assert covered == TEMPLATE["Parameters"].keys()
     for name, value in (SETTINGS | USER_POOL_SETTINGS).items():
-        if name != "ProtectData":
-            assert str(TEMPLATE["Parameters"][name]["Default"]) != value
+        assert str(TEMPLATE["Parameters"][name]["Default"]) != value
 
 
 def test_only_tokens_of_the_configured_user_pool_are_accepted(other: Other, stack: Stack) -> None:
@@ -141,7 +139,7 @@ def test_responses_use_configured_urls_and_origin(other: Other) -> None:
     assert other.outputs["DomainTarget"]
 
 
-def test_tables_are_protected_and_dead_letters_encrypted(other: Other, stack: Stack) -> None:
+def test_tables_are_locked_and_dead_letters_encrypted(other: Other, stack: Stack) -> None:
     # The emulator does not return a table's key, throughput limits or recovery period.
     for name in ("ConversationsTable", "MessagesTable"):
         table = stack.aws("dynamodb").describe_table(TableName=other.resources[name])["Table"]
@@ -229,9 +227,10 @@ def test_release_does_not_interrupt_requests(stack: Stack, kevin: Client, harry:
     assert int(service["UserPoolClient"]["AccessTokenValidity"]) == 5
 
 
-def versions(stack: Stack) -> dict[str, int]:
-    """Returns the version behind the alias of each function."""
-    functions = {name: stack.function_name(name) for name in FUNCTIONS if name != "ExerciseRelease"}
+def versions(stack: Stack, name: str = local_stack.NAME) -> dict[str, int]:
+    """Returns the version behind the alias of each function of the stack called *name*."""
+    resources = resources_of(stack, name)
+    functions = {function: resources[function] for function in FUNCTIONS if function in resources}
     aliases = {
         name: stack.aws("lambda").get_alias(FunctionName=function, Name="live") for name, function in functions.items()
     }

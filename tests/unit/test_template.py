@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.handlers import USER_ENDPOINTS
-from tests.template import FUNCTIONS, NESTED, ROOT, TABLES, TEMPLATE, logical_id, references
+from tests.template import FUNCTIONS, NESTED, ROOT, TABLES, TEMPLATE, logical_id, references, transform
 
 FLAGS = ["is_archived HASH", "is_pinned HASH", "is_muted HASH"]
 KEYS = {
@@ -89,6 +89,19 @@ def test_changed_parameters_publish_a_version_behind_the_alias(function: str) ->
     settings["Environment"] = [shared["Environment"], FUNCTIONS[function].get("Environment")]
     used = parameters([settings[key] for key in settings.keys() - UNVERSIONED])
     assert parameters(settings["VersionDescription"]) == used
+
+
+def test_edits_of_tags_and_reservations_publish_no_version() -> None:
+    # SAM would publish a version, although a version has neither, and CloudFormation would fail:
+    # https://github.com/aws/serverless-application-model/issues/3281. It does not look at the value of a parameter.
+    shared = TEMPLATE["Globals"]["Function"]
+    assert not [function for function in (shared, *FUNCTIONS.values()) if "Tags" in function]
+    reserved = [function.get("ReservedConcurrentExecutions") for function in (shared, *FUNCTIONS.values())]
+    assert set(map(json.dumps, filter(None, reserved))) == {
+        json.dumps({"Fn::If": ["HasEventConcurrency", {"Ref": "EventConcurrency"}, {"Ref": "AWS::NoValue"}]})
+    }
+    published = [transform(EventConcurrency=value)["Resources"].keys() for value in ("10", "20")]
+    assert published[0] == published[1]
 
 
 def parameters(part: Any) -> set[str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.template import (
     FUNCTIONS,
     NESTED,
     OTHERS,
+    ROOT,
     SETTINGS,
     TABLES,
     TEMPLATE,
@@ -271,21 +273,46 @@ def test_dead_letter_queue_is_encrypted() -> None:
     assert (other.get("SqsManagedSseEnabled"), other["KmsMasterKeyId"]) == (None, OTHERS["KmsKeyArn"])
 
 
-@pytest.mark.parametrize(("settings", "is_protected"), [("defaults", True), ("canary", False)])
-def test_user_data_outlives_the_stack_if_protected(settings: str, is_protected: bool) -> None:
-    data = {"ConversationsTable", "MessagesTable", "UserPool"}
-    # Users cannot sign in to the pool without them.
-    sign_in = {"UserPoolDomain", "ResourceServer", "MessagesResourceServer", "AppClient", "ServiceClient"}
-    # Other APIs of the account may use them.
-    shared = {"ApiGatewayAccount", "ApiGatewayLogsRole"}
-    retained = data | sign_in | shared if is_protected else shared
-    resources = whole_stack(**SETTINGS[settings])["Resources"].items()
-    for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
-        assert {name for name, resource in resources if resource.get(policy) == "Retain"} == retained
-    for table in of_type(settings, "DynamoDB::Table").values():
-        assert table["DeletionProtectionEnabled"] is is_protected
-    pool = the_only(settings, "Cognito::UserPool")
-    assert pool["DeletionProtection"] == ("ACTIVE" if is_protected else "INACTIVE")
+# Users cannot sign in to the pool without them.
+SIGN_IN = {"UserPoolDomain", "ResourceServer", "MessagesResourceServer", "AppClient", "ServiceClient"}
+DATA = {"ConversationsTable", "MessagesTable", "UserPool"} | SIGN_IN
+# Other APIs of the account may use them.
+SHARED = {"ApiGatewayAccount", "ApiGatewayLogsRole"}
+
+
+def policies(attribute: str, **parameters: str) -> dict[str, str]:
+    """Returns the resources whose `DeletionPolicy` or `UpdateReplacePolicy` is not to delete them."""
+    resources = whole_stack(**parameters)["Resources"].items()
+    given = {name: resource[attribute] for name, resource in resources if attribute in resource}
+    # SAM generates versions and layers.
+    return {name: policy for name, policy in given.items() if policy != "Delete"}
+
+
+@pytest.mark.parametrize(
+    ("protect_data", "outlives_the_stack", "is_locked"),
+    [("true", True, False), ("locked", True, True), ("false", False, False)],
+)
+def test_data_is_protected_as_configured(protect_data: str, outlives_the_stack: bool, is_locked: bool) -> None:
+    resources = whole_stack(ProtectData=protect_data)["Resources"]
+    data = DATA if outlives_the_stack else set()
+    # A first deployment that fails deletes what it created, unless that is locked.
+    deletion = dict.fromkeys(data, "RetainExceptOnCreate") | dict.fromkeys(SHARED, "Retain")
+    assert policies("DeletionPolicy", ProtectData=protect_data) == deletion
+    assert policies("UpdateReplacePolicy", ProtectData=protect_data) == dict.fromkeys(data | SHARED, "Retain")
+    tables = [resource for resource in resources.values() if resource["Type"] == "AWS::DynamoDB::Table"]
+    assert [table["Properties"]["DeletionProtectionEnabled"] for table in tables] == [is_locked, is_locked]
+    pool = resources["UserPool"]["Properties"]
+    assert pool["DeletionProtection"] == ("ACTIVE" if is_locked else "INACTIVE")
+
+
+def test_first_deployment_does_not_lock_data() -> None:
+    assert TEMPLATE["Parameters"]["ProtectData"]["Default"] == "true"
+    environments = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    for name in environments.keys() - {"version"}:
+        settings = environments[name]["deploy"]["parameters"]
+        # CloudFormation cannot update a stack whose first deployment has failed.
+        assert settings["on_failure"] == "DELETE"
+        assert "ProtectData=locked" not in settings.get("parameter_overrides", [])
 
 
 def test_only_idempotency_records_and_deletions_of_messages_expire(tables: None) -> None:

@@ -1,9 +1,10 @@
-"""Prints `template.yaml` after SAM's transform: `python -m tools.lint.transformed [NAME=VALUE ...]`."""
+"""Prints `template.yaml` after SAM's transform: `python -m tools.lint.transformed [ENVIRONMENT] [NAME=VALUE ...]`."""
 
 import json
 import logging
 import sys
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,20 @@ def transformed(parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
     return dict(json.loads(json.dumps(result)))
 
 
+def settings(arguments: Iterable[str]) -> dict[str, str]:
+    """Returns the parameters that *arguments* set, themselves or as names of environments in `samconfig.toml`."""
+    parameters: dict[str, str] = {}
+    for argument in arguments:
+        if "=" in argument:
+            name, value = argument.split("=", 1)
+            parameters[name] = value
+        else:
+            environment = tomllib.loads((ROOT / "samconfig.toml").read_text())[argument]["deploy"]["parameters"]
+            parameters |= settings(environment.get("parameter_overrides", []))
+    return parameters
+
+
 if __name__ == "__main__":
     # It warns that it cannot ask AWS for its feature flags.
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
-    json.dump(transformed(dict(argument.split("=", 1) for argument in sys.argv[1:])), sys.stdout, indent=2)
+    json.dump(transformed(settings(sys.argv[1:])), sys.stdout, indent=2)

@@ -41,11 +41,12 @@ def api_url(port: int) -> str:
     return f"{emulator_url(port)}/_aws/execute-api/{outputs(port)['ApiId']}/v1"
 
 
-def build(home: Path) -> None:
-    """Builds the layer and the functions for the emulator's Python version. Raises `Failure`."""
+def build(home: Path, project: Path = ROOT) -> None:
+    """Builds the layer and the functions of *project* for the emulator's Python version. Raises `Failure`."""
     variables = environment.of_build()
     variables |= {"PATH": f"{UV.parent}{os.pathsep}{variables.get('PATH', '')}", "LAYER_PYTHON": str(MINISTACK_PYTHON)}
-    _sam(["build", "--build-dir", home / "build", "--cache-dir", home / "cache"], variables, home / "build.log")
+    folders: list[str | Path] = ["--build-dir", home / "build", "--cache-dir", home / "cache"]
+    _sam(["build", "--template-file", project / "template.yaml", *folders], variables, home / "build.log")
 
 
 def deploy(home: Path, port: int) -> None:
@@ -60,13 +61,14 @@ def deploy(home: Path, port: int) -> None:
         apply(home, port, PublicUrl=api_url(port))
 
 
-def apply(home: Path, port: int, name: str = NAME, **parameters: str) -> None:
-    """Creates or updates the stack called *name* from the build, with these *parameters*. Raises `Failure`."""
+def apply(home: Path, port: int, name: str = NAME, tags: str = "", **parameters: str) -> None:
+    """Creates or updates the stack called *name* from the build, with *parameters* and *tags*. Raises `Failure`."""
     template = home / "build" / "template.yaml"
     command: list[str | Path] = ["deploy", "--template-file", template, "--stack-name", name, "--no-progressbar"]
     # Parameters on the command line replace all those of samconfig.toml.
     command += ["--parameter-overrides", *_PARAMETERS]
     command += [f"{parameter}={value}" for parameter, value in parameters.items() if value]
+    command += ["--tags", tags] if tags else []
     _sam(command, environment.of_aws_client(port), home / "deploy.log")
 
 
