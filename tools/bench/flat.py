@@ -8,20 +8,25 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from unittest.mock import patch
 
 from botocore.config import Config
 from coherent import ids
 from coherent.conversations.models import CreateConversation, ListConversations, UpdateConversation
 from coherent.conversations.repository import ConversationRepository
+from coherent.inbox.models import CountUnread, ListInbox, UpdateInboxEntry
+from coherent.inbox.repository import InboxRepository
 from coherent.messages.models import CreateMessage, ListMessages, UpdateMessage
 from coherent.messages.repository import MessageRepository
+from coherent.positions import new as new_position
 from coherent.preconditions import ANY
 from coherent.storage.dynamodb import Tables
+from coherent.storage.rows import values
 from samtranslator.yaml_helper import yaml_parse
 
 from tools.bench import processes, report
@@ -41,17 +46,29 @@ _SIZES, _QUICK_SIZES = (10, 100, 1_000, 10_000, 100_000), (10, 100, 1_000)
 _GROUP = "friends"
 # The share of conversations that have each flag, independently of each other and of their age.
 _SHARES = {"muted": 0.15, "archived": 0.10, "pinned": 0.05}
+_INBOX_SHARES = _SHARES | {"unread": 0.30}
 _GROUP_SHARE = 0.02
-_COMBINATIONS: list[dict[str, str]] = [
-    {name: value for name, value in zip((*_SHARES, "group_id"), values, strict=True) if value}
-    for values in itertools.product(*[(None, "true", "false")] * 3, (None, _GROUP))
-]
+
+
+def _combinations(flags: Iterable[str]) -> list[dict[str, str]]:
+    names = list(flags)
+    return [
+        {name: value for name, value in zip((*names, "group_id"), values, strict=True) if value}
+        for values in itertools.product(*[(None, "true", "false")] * len(names), (None, _GROUP))
+    ]
+
+
+_COMBINATIONS, _INBOX_COMBINATIONS = _combinations(_SHARES), _combinations(_INBOX_SHARES)
+_UNREAD = 3
 # Requests of the calls that need more than one, besides lists of conversations.
 _REQUESTS = {
     **dict.fromkeys(("list the messages of a conversation", "list all messages", "retrieve a message"), 2),
     **dict.fromkeys(("update a message", "delete a message", "delete a pinned message in a group"), 3),
     "pin a message in a group": 2,
+    **dict.fromkeys(("mark as read", "mark as read in a group"), 2),
+    **dict.fromkeys(("mute for an hour", "mute for an hour in a group"), 3),
 }
+_HEADER = ["conversations", "rows, median", "most rows", "most read units", "most requests"]
 _FIRST_SECOND, _SECONDS_APART = 1_400_000_000, 3_600
 
 _TEXT = """\
@@ -59,6 +76,9 @@ A user's first page of {limit} with each of the {filters} combinations of filter
 MiniStack emulator. 15 % of the conversations are muted, 10 % archived, 5 % pinned and 2 % in the group of the filter. A
 filter is one Query of limit + 1 rows for each combination of the flags that it leaves open, so at most 8. Read units
 are computed from the bytes read, by the rule in DynamoDB's documentation. The next section has the other calls."""
+_INBOX_TEXT = """\
+The same for the inbox with its {filters} combinations, where 30 % of the conversations are unread: at most 16 Queries,
+and one BatchGetItem of the rows of the page."""
 
 
 @dataclass
@@ -132,8 +152,13 @@ def measure(run: report.Run) -> report.Section:
     with tempfile.TemporaryDirectory() as folder, _dynamodb(Path(folder)) as client:
         meter = _Meter(client)
         tables = Tables(client, "conversations", "messages")
-        conversations = ConversationRepository(tables)
+        conversations, inbox = ConversationRepository(tables), InboxRepository(tables)
+        _finish_preparation(client)
+        inbox.count_unread(USER_ID, CountUnread.parse({}, text=True).entries)
+        inbox_pages: dict[int, list[_Cost]] = {}
         rows = _rows()
+        # Messages one minute apart: in the same second, a conversation would keep its position, and its index rows.
+        clock = itertools.count(time.time_ns() - 3_600 * 1_000_000_000, 60 * 1_000_000_000)
         for size in sizes:
             missing = itertools.islice(rows, size - max(pages, default=0))
             # DynamoDB takes 25 at once.
@@ -143,18 +168,19 @@ def measure(run: report.Run) -> report.Section:
                 run.progress.advance(task, len(puts))
             queries = [ListConversations.parse(query | {"limit": str(_LIMIT)}, text=True) for query in _COMBINATIONS]
             pages[size] = [meter.measure(conversations.list, USER_ID, query)[1] for query in queries]
+            entries = [ListInbox.parse(query | {"limit": str(_LIMIT)}, text=True) for query in _INBOX_COMBINATIONS]
+            inbox_pages[size] = [meter.measure(inbox.list, USER_ID, query)[1] for query in entries]
+            badge = meter.measure(inbox.count_unread, USER_ID, CountUnread.parse({}, text=True).entries)[1]
             if size in (sizes[0], sizes[-1]):
-                calls[size] = _calls(conversations, MessageRepository(tables), meter)
+                calls[size] = _calls(conversations, MessageRepository(tables), inbox, meter, clock)
     few, many = calls.values()
-    run.figures["flat"] = dict(zip(map(", ".join, _COMBINATIONS), pages[sizes[-1]], strict=True)), many
-    growth = [
-        (
-            f"{size:,}",
-            statistics.median_low(page.rows for page in costs),
-            *(max(getattr(page, figure) for page in costs) for figure in ("rows", "read_units", "requests")),
-        )
-        for size, costs in pages.items()
-    ]
+    shown = {
+        "list the inbox": inbox_pages[sizes[-1]][0],
+        "list the inbox, `archived=false`": inbox_pages[sizes[-1]][_INBOX_COMBINATIONS.index({"archived": "false"})],
+        "count unread": badge,
+    }
+    run.figures["flat"] = dict(zip(map(", ".join, _COMBINATIONS), pages[sizes[-1]], strict=True)), many | shown
+    growth, inbox_growth = _growth(pages), _growth(inbox_pages)
     plot = {
         name: {row[0]: row[column] for row in growth} for column, name in ((1, "median filter"), (2, "worst filter"))
     }
@@ -162,18 +188,51 @@ def measure(run: report.Run) -> report.Section:
     most = max(page.rows for costs in pages.values() for page in costs)
     partitions = [2 ** len(_SHARES.keys() - query.keys()) if query else 1 for query in _COMBINATIONS]
     are_lists_planned = all([page.requests for page in costs] == partitions for costs in pages.values())
+    most_entries = max(page.rows for costs in inbox_pages.values() for page in costs)
+    inbox_bound = 16 * (_LIMIT + 1) + _LIMIT
+    # One more for the rows of the page, if it has any.
+    is_inbox_planned = all(
+        page.requests in {queries := 2 ** len(_INBOX_SHARES.keys() - query.keys()), queries + 1}
+        for costs in inbox_pages.values()
+        for page, query in zip(costs, _INBOX_COMBINATIONS, strict=True)
+    )
     are_calls_planned = all(cost.requests == _REQUESTS.get(name, 1) for name, cost in many.items())
     goals = [
         report.Goal("rows read for a page", f"{condition}, worst filter", f"≤ {bound}", f"{most}", most <= bound),
-        report.holds("requests of each call", condition, "as designed", are_lists_planned and are_calls_planned),
+        report.Goal(
+            "rows read for an inbox page",
+            f"{condition}, worst filter",
+            f"≤ {inbox_bound}",
+            f"{most_entries}",
+            most_entries <= inbox_bound,
+        ),
+        report.holds(
+            "requests of each call",
+            condition,
+            "as designed",
+            are_lists_planned and is_inbox_planned and are_calls_planned,
+        ),
         report.holds("capacity units of calls that are no lists", condition, "constant", few == many),
     ]
     text = [
         _TEXT.format(limit=_LIMIT, filters=len(_COMBINATIONS)),
-        report.table(["conversations", "rows, median", "most rows", "most read units", "most requests"], growth),
+        report.table(_HEADER, growth),
+        _INBOX_TEXT.format(filters=len(_INBOX_COMBINATIONS)),
+        report.table(_HEADER, inbox_growth),
         report.bars({"Rows read for a page, by conversations of the user": plot}, "rows", run.folder / "flat.png"),
     ]
     return "\n\n".join(text), goals
+
+
+def _growth(pages: dict[int, list[_Cost]]) -> list[tuple[Any, ...]]:
+    return [
+        (
+            f"{size:,}",
+            statistics.median_low(page.rows for page in costs),
+            *(max(getattr(page, figure) for page in costs) for figure in ("rows", "read_units", "requests")),
+        )
+        for size, costs in pages.items()
+    ]
 
 
 @contextmanager
@@ -197,21 +256,34 @@ def _dynamodb(folder: Path) -> Iterator["DynamoDBClient"]:
         process.kill()
 
 
+def _finish_preparation(client: "DynamoDBClient") -> None:
+    row = {"user_id": "inbox#preparation", "id": "progress", "finished_at": _FIRST_SECOND}
+    client.put_item(TableName="conversations", Item=values(row))
+
+
 def _rows() -> Iterator[dict[str, Any]]:
     """Yields the conversations of the user, oldest first: one each hour, as they are after some use."""
     chance = random.Random(0)  # noqa: S311 - the same rows in each run
     for second in itertools.count(_FIRST_SECOND, _SECONDS_APART):
         times = {"created_at": second, "last_active_at": second + 3_601, "last_opened_at": second + 3_672}
-        flags = {f"is_{name}": int(chance.random() < share) for name, share in _SHARES.items()}
+        flags = {f"is_{name}": int(chance.random() < share) for name, share in _INBOX_SHARES.items()}
         id = ids.new(second * 1_000_000_000)
         texts = {"user_id": USER_ID, "id": id, "contact_id": "5d0e2b1c-6021-70d1-5b2f", "written_by": id}
+        texts |= {"last_message_id": id, "read_up_to": id, "activity": new_position(second + 3_601, id)}
         if chance.random() < _GROUP_SHARE:
             texts |= {"group_id": _GROUP, "owner_group": f"{USER_ID}#{_GROUP}"}
-        numbers = {name: {"N": str(number)} for name, number in (times | flags | {"version": 5}).items()}
-        yield numbers | {name: {"S": text} for name, text in texts.items()}
+        preview = {"id": id, "contact_id": texts["contact_id"], "message": "x" * 100, "created_at": second + 3_601}
+        counts = {"unread_count": _UNREAD * flags["is_unread"], "unread_revision": 2, "version": 5}
+        yield values(times | flags | counts | texts | {"last_message": preview})
 
 
-def _calls(conversations: ConversationRepository, messages: MessageRepository, meter: _Meter) -> dict[str, _Cost]:
+def _calls(
+    conversations: ConversationRepository,
+    messages: MessageRepository,
+    inbox: InboxRepository,
+    meter: _Meter,
+    clock: Iterator[int],
+) -> dict[str, _Cost]:
     """Returns the cost of each call that does not list conversations. Leaves no conversation behind."""
     costs: dict[str, _Cost] = {}
 
@@ -233,7 +305,14 @@ def _calls(conversations: ConversationRepository, messages: MessageRepository, m
         muted = UpdateConversation.parse({"is_muted": True}, text=False)
         metered(f"pin, mute or archive{where}", conversations.update, id, muted, ANY)
         new = CreateMessage.parse({"conversation_id": id, "message": "Merry Christmas, you filthy animal!"}, text=False)
-        sent = [metered(f"send a message{where}", messages.create, new, None, None) for _ in range(_LIMIT + 1)]
+        with patch("time.time_ns", lambda: next(clock)):
+            sent = [metered(f"send a message{where}", messages.create, new, None, None) for _ in range(_LIMIT + 1)]
+            metered(f"receive a message{where}", messages.create, new, "harry", None)
+        metered("retrieve an inbox entry", inbox.retrieve, id)
+        read = UpdateInboxEntry.parse({"is_unread": False}, text=False)
+        metered(f"mark as read{where}", inbox.update, id, read, ANY)
+        until = UpdateInboxEntry.parse({"muted_until": now + 3600}, text=False)
+        metered(f"mute for an hour{where}", inbox.update, id, until, ANY)
     message_id, pinned_id, *_ = [creation.version.resource["id"] for creation in sent]
     of_one = ListMessages.parse({"conversation_id": grouped}, text=True)
     metered("list the messages of a conversation", messages.list, of_one)

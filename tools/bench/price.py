@@ -6,6 +6,7 @@ from pathlib import Path
 from tools.bench import report
 from tools.bench.runtime import MEMORY_MB
 from tools.bench.samples import ENDPOINTS
+from tools.bench.threads import INBOX_MB
 
 TITLE = "Price of a million calls"
 PARTS = "runtime threads flat price"
@@ -39,12 +40,14 @@ def measure(run: report.Run) -> report.Section:
     gateway, logs = prices["api_gateway"]["million_requests"], _LOGGED_GB * 1_000_000 * prices["logs"]["gb"]
     lists, calls = run.figures["flat"]
     rows = []
+    inbox_gigabytes = INBOX_MB / 1024
     shown = {name: cost for name, cost in calls.items() if "in a group" not in name}
     for name, cost in ({_LISTS[key]: lists[key] for key in _LISTS} | shown).items():
-        milliseconds = run.figures["threads"] if cost.requests == 8 else run.figures["runtime"][_endpoint(name)]
+        milliseconds = run.figures["threads"].get(cost.requests) or run.figures["runtime"][_endpoint(name)]
         if "message" in name:
             milliseconds *= cost.requests
-        compute = prices["lambda"]["million_requests"] + gigabytes * milliseconds * 1000 * gb_second
+        size = inbox_gigabytes if name.startswith("list the inbox") else gigabytes
+        compute = prices["lambda"]["million_requests"] + size * milliseconds * 1000 * gb_second
         units = cost.read_units * dynamodb["million_read_units"] + cost.write_units * dynamodb["million_write_units"]
         cells = [cost.requests, f"{cost.read_units:g}", f"{cost.write_units:g}", f"{milliseconds:.0f}"]
         rows.append([name, *cells, f"{compute:.2f}", f"{units:.3f}", f"**{gateway + logs + compute + units:.2f}**"])

@@ -43,6 +43,20 @@ _ROW = {
     **{name: {"N": str(value)} for name, value in (("is_archived", 0), ("is_pinned", 1), ("is_muted", 0))},
     "version": {"N": "3"},
     "written_by": {"S": "xgQQXh0AcLWc0f3Q"},
+    "last_message_id": {"S": "xgQQXgqpZIq7cJ1f"},
+    "read_up_to": {"S": "xgQQXgqpZIq7cJ1f"},
+    "activity": {"S": f"{_CONVERSATION['last_active_at']}.{_CONVERSATION_ID}"},
+    **{name: {"N": str(value)} for name, value in (("is_unread", 0), ("unread_count", 0), ("unread_revision", 2))},
+    "last_message": {
+        "M": {
+            "id": {"S": "xgQQXgqpZIq7cJ1f"},
+            "contact_id": {"S": "harry"},
+            "message": {
+                "S": "Merry Christmas, you filthy animal! And a happy New Year. I keep the change; you keep this text."
+            },
+            "created_at": {"N": str(_CONVERSATION["last_active_at"])},
+        }
+    },
 }
 
 
@@ -62,7 +76,9 @@ def dynamodb() -> dict[str, tuple[dict[str, str], str]]:
     """Returns the headers and body that DynamoDB responds with, by operation. A Query finds ten rows."""
     page = [_ROW | {"id": {"S": id}} for id in _page_ids()]
     responses: dict[str, dict[str, Any]] = {
-        "GetItem": {"Item": _ROW},
+        "BatchGetItem": {"Responses": {"conversations": page}, "UnprocessedKeys": {}},
+        # The inbox also reads whether it is prepared.
+        "GetItem": {"Item": _ROW | {"finished_at": {"N": "1795374369"}}},
         "PutItem": {},
         "UpdateItem": {"Attributes": _ROW},
         "DeleteItem": {},
@@ -84,6 +100,8 @@ def is_expected(endpoint: str, response: dict[str, Any]) -> bool:
     expected: dict[str, Any] = _CONVERSATION
     if endpoint == "list_conversations":
         expected = {"has_more": False, "data": [_CONVERSATION | {"id": id} for id in _page_ids()]}
+    if endpoint == "list_inbox":
+        return {entry["conversation"]["id"] for entry in body["data"]} == set(_page_ids())
     if endpoint == "create_conversation":
         generated = {name: body[name] for name in ("id", "created_at")}
         expected = _CONVERSATION | {"is_pinned": False, "last_active_at": None, "last_opened_at": None} | generated

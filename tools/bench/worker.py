@@ -72,10 +72,11 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if "threads" in request:
-            conversations = importlib.import_module("app").conversations
-            conversations._threads = type(conversations._threads)(request["threads"])  # noqa: SLF001
+            app = importlib.import_module("app")
+            repository = app.inbox if hasattr(app, "inbox") else app.conversations
+            repository._threads = type(repository._threads)(request["threads"])  # noqa: SLF001
         if request.get("reconnect"):
-            conversations._client.close()  # noqa: SLF001
+            repository._client.close()  # noqa: SLF001
         output.write(json.dumps(_call(setup["event"], request["calls"])) + "\n")
         output.flush()
 
