@@ -5,6 +5,7 @@ CONVERSATIONS ?= 30
 MESSAGES ?= 20
 SECONDS ?= 300
 USERS ?= 12
+ENVIRONMENT ?= production
 # The shell's USER is not a demo user.
 DEMO_USER = $(if $(filter command,$(origin USER)),$(USER),kevin)
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
@@ -31,19 +32,21 @@ REGIONS := us-east-1 us-west-2 ca-central-1 sa-east-1 eu-west-1 eu-central-1 ap-
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help run token sample-data clean test unit lint bench faults load fuzz openapi lock
+.PHONY: help run token sample-data clean preflight test unit lint bench cost faults load fuzz openapi lock
 help:
 	@echo "Use"
 	@echo "  make run          build the stack and serve it on this machine (PORT=$(PORT))"
 	@echo "  make token        print an access token of a demo user (USER=kevin or USER=harry)"
 	@echo "  make sample-data  create conversations for kevin (CONVERSATIONS=$(CONVERSATIONS) MESSAGES=$(MESSAGES) USER=kevin)"
 	@echo "  make clean        delete the conversations of make run, and all builds"
+	@echo "  make preflight    ask your AWS account whether it can deploy ENVIRONMENT=$(ENVIRONMENT)"
 	@echo "Check"
 	@echo "  make unit         run the unit tests, in seconds"
 	@echo "  make test         run all tests, in minutes"
 	@echo "  make lint         check style, types, imports, the template, workflows and dependencies"
 	@echo "Measure"
 	@echo "  make bench        measure speed and cost, in four minutes (PARTS=cold for a part, QUICK=1 to try it)"
+	@echo "  make cost         calculate what a stack costs in a month"
 	@echo "  make faults       inject faults and try attacks, in 25 minutes (QUICK=1 to try it)"
 	@echo "  make load         run USERS=$(USERS) for SECONDS=$(SECONDS), then look for lost writes"
 	@echo "For maintainers: make openapi, make lock, make fuzz (docs/development.md)"
@@ -62,6 +65,9 @@ clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tools.local clean; else rm -rf .local; fi
 	@rm -rf .aws-sam
 
+preflight: .tools/installed
+	@$(BIN)/python -m tools.preflight $(ENVIRONMENT)
+
 unit: .tools/installed
 	@$(BIN)/python -m pytest tests/unit
 
@@ -77,8 +83,8 @@ lint: .tools/installed .tools/checks/installed $(NODE_TOOLS)
 	.tools/sam/bin/cfn-lint infra/*.yaml
 	@mkdir -p .local/lint && cp -R infra .local/lint/
 	@for environment in default staging production; do \
-		$(BIN)/python -m tools.lint.transformed $$environment > .local/lint/$$environment.json || exit 1; done
-	@$(BIN)/python -m tools.lint.transformed $(EVERYTHING) > .local/lint/everything.json
+		.tools/sam/bin/python -m tools.lint.transformed $$environment > .local/lint/$$environment.json || exit 1; done
+	@.tools/sam/bin/python -m tools.lint.transformed $(EVERYTHING) > .local/lint/everything.json
 # W1028: fixed parameter values make some branches unreachable. W3002: sam uploads infra/ later.
 	.tools/sam/bin/cfn-lint --ignore-checks W1028 W3002 --regions $(REGIONS) -- .local/lint/*.json
 	$(CHECKS)/python -m tools.lint.policies .local/lint/everything.json
@@ -93,6 +99,9 @@ lint: .tools/installed .tools/checks/installed $(NODE_TOOLS)
 
 bench: .tools/installed .tools/bench/installed
 	@$(BENCH) -m tools.bench $(if $(QUICK),--quick) $(PARTS)
+
+cost: .tools/installed
+	@$(BIN)/python -m tools.bench.cost
 
 faults: .tools/installed .tools/bench/installed
 	@$(BENCH) -m tools.results faults $(if $(QUICK),--quick --out .local/reliability)

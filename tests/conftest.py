@@ -2,7 +2,9 @@
 
 import importlib
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +75,21 @@ def tables(_dynamodb: "DynamoDBClient") -> Iterator[None]:
     contents.clear()
 
 
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Stops the clock. Calling it moves the clock forward by seconds."""
+    now = time.time()
+
+    def move(seconds: int) -> None:
+        nonlocal now
+        now += seconds
+        monkeypatch.setattr("time.time", lambda: now)
+        monkeypatch.setattr("time.time_ns", lambda: int(now * 10**9))
+
+    move(0)
+    return move
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the built layer and functions, for the emulator's Python version."""
@@ -88,6 +105,20 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coherent.storage.dynamodb._WAIT_SECONDS", 0)
     monkeypatch.setattr("coherent.messages.purge._BACKOFF_SECONDS", 0)
     monkeypatch.setattr("coherent.messages.repository._INDEX_WAITS", (0, 0, 0))
+
+
+@pytest.fixture
+def isolated_transactions(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes transactions of several threads wait for each other: a failed one restores moto's tables as they were."""
+    del tables
+    backend, lock = contents.backend(), threading.Lock()
+    transact = backend.transact_write_items
+
+    def transact_alone(items: list[dict[str, object]]) -> None:
+        with lock:
+            transact(items)
+
+    monkeypatch.setattr(backend, "transact_write_items", transact_alone)
 
 
 @pytest.fixture(scope="session")

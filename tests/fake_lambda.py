@@ -1,5 +1,6 @@
-"""A fake of Lambda and CodeDeploy over HTTP, for the release hook: invocations run our handlers."""
+"""A fake of Lambda, CodeDeploy and SQS over HTTP, for the release hook: invocations run our handlers."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,11 @@ Fault = Literal["connection reset", "response lost", "truncated response"]
 FAULTS = get_args(Fault)
 
 
+def versions(number: int) -> dict[str, str]:
+    """Returns the hook's environment variables for a release with this version *number* of every function."""
+    return {f"VERSION_{function.upper()}": f"{_ACCOUNT}:{function}:{number}" for function in RELEASED}
+
+
 class FakeLambda:
     """The fake services: what they do, and the requests that they got."""
 
@@ -35,13 +41,28 @@ class FakeLambda:
         # The functions invoked, with their events.
         self.invoked: list[tuple[str, dict[str, Any]]] = []
         self.reported: list[dict[str, str]] = []
+        self.has_report = threading.Condition()
+        # The bodies of the messages sent to SQS.
+        self.sent: list[str] = []
+        # The account's concurrent executions.
+        self.slots = threading.Semaphore(1000)
         self.has_ended = threading.Event()
         self._one_at_a_time = threading.Lock()
 
     def environment(self, url: str) -> dict[str, str]:
         """Returns the hook's environment variables for a fake at *url*."""
-        versions = {function.upper(): f"{_ACCOUNT}:{function}:7" for function in RELEASED}
-        return versions | {"AWS_ENDPOINT_URL_LAMBDA": url, "AWS_ENDPOINT_URL_CODEDEPLOY": url}
+        services = {f"AWS_ENDPOINT_URL_{service}": url for service in ("LAMBDA", "CODEDEPLOY", "SQS")}
+        return versions(7) | services | {"RELEASE_HOOKS_URL": f"{url}/123456789012/release-hooks.fifo"}
+
+    @property
+    def statuses(self) -> list[str]:
+        """The reported statuses."""
+        return [report["status"] for report in self.reported]
+
+    def wait_for_reports(self, count: int, timeout: float) -> bool:
+        """Waits until there are *count* reports. Returns whether there are."""
+        with self.has_report:
+            return self.has_report.wait_for(lambda: len(self.reported) >= count, timeout)
 
     def good(self, function: str, event: dict[str, Any]) -> Any:
         """Returns the response of our handler."""
@@ -72,18 +93,27 @@ def serving() -> Iterator[tuple[FakeLambda, str]]:
             request = self.read_json()
             # The client may have closed the connection.
             with suppress(ConnectionError):
-                if "X-Amz-Target" in self.headers:
-                    self._report(request)
-                else:
-                    self._invoke(unquote(self.path.split("/")[3]), request)
+                match self.headers["X-Amz-Target"]:
+                    case None:
+                        self._invoke(unquote(self.path.split("/")[3]), request)
+                    case "AmazonSQS.SendMessage":
+                        fake.sent.append(request["MessageBody"])
+                        digest = hashlib.md5(request["MessageBody"].encode(), usedforsecurity=False).hexdigest()
+                        self.respond(json_response(200, {"MessageId": "1", "MD5OfMessageBody": digest}))
+                    case "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus":
+                        self._report(request)
 
         def _report(self, report: dict[str, str]) -> None:
-            assert self.headers["X-Amz-Target"] == "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus"
+            execution = report["lifecycleEventHookExecutionId"]
+            if execution in [completed["lifecycleEventHookExecutionId"] for completed in fake.reported]:
+                fake.codedeploy_errors.append((400, "LifecycleEventAlreadyCompletedException"))
             if fake.codedeploy_errors:
                 status, code = fake.codedeploy_errors.pop(0)
                 self.respond(json_response(status, {"__type": code, "message": "because"}))
             else:
-                fake.reported.append(report)
+                with fake.has_report:
+                    fake.reported.append(report)
+                    fake.has_report.notify_all()
                 self.respond(json_response(200, {}))
 
         def _invoke(self, arn: str, event: dict[str, Any]) -> None:
@@ -91,12 +121,21 @@ def serving() -> Iterator[tuple[FakeLambda, str]]:
             fault = fake.faults.get(fake.requests)
             if fault == "connection reset":
                 self.reset()
-                return
-            if fake.lambda_errors:
-                status, code = fake.lambda_errors.pop(0)
-                body = {"Type": "User", "Message": "because"}
-                self.respond(json_response(status, body), {"X-Amzn-ErrorType": code})
-                return
+            elif fake.lambda_errors:
+                self._reject(*fake.lambda_errors.pop(0))
+            elif not fake.slots.acquire(blocking=False):
+                self._reject(429, "TooManyRequestsException")
+            else:
+                try:
+                    self._run(arn, event, fault)
+                finally:
+                    fake.slots.release()
+
+        def _reject(self, status: int, code: str) -> None:
+            body = {"Type": "User", "Message": "because"}
+            self.respond(json_response(status, body), {"X-Amzn-ErrorType": code})
+
+        def _run(self, arn: str, event: dict[str, Any], fault: Fault | None) -> None:
             try:
                 payload = json.dumps(fake.invoke(arn, event)).encode()
             except Exception as error:  # noqa: BLE001 - Lambda reports any exception of a function

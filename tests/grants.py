@@ -13,11 +13,14 @@ DEPLOYMENT_GROUPS = (
     "arn:AWS::Partition:codedeploy:AWS::Region:AWS::AccountId:deploymentgroup:"
     "AWS::StackName-ServerlessDeploymentApplication-*/*"
 )
+INBOUND, RELEASE_HOOKS = "InboundQueue.Arn", "ReleaseHooks.Arn"
+# Each released function with its versions and its alias.
+ANY_VERSION = {f"{function}.Arn*" for function in RELEASED}
 STREAM = f"{CONVERSATIONS}/stream/*"
 
 GRANTS: dict[str, dict[str, set[str]]] = {
     "CountUnread": {"dynamodb:GetItem": {CONVERSATIONS}, "dynamodb:Query": BY_ACTIVITY},
-    "CreateConversation": {"dynamodb:PutItem": {CONVERSATIONS}},
+    "CreateConversation": {f"dynamodb:{action}Item": {CONVERSATIONS} for action in ("ConditionCheck", "Get", "Put")},
     "CreateMessage": {"dynamodb:PutItem": {CONVERSATIONS, MESSAGES}, "dynamodb:UpdateItem": {CONVERSATIONS}},
     "DeleteConversation": {"dynamodb:DeleteItem": {CONVERSATIONS}, "dynamodb:PutItem": {CONVERSATIONS}},
     "DeleteMessage": {
@@ -30,11 +33,14 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     },
     HOOK: {
         "codedeploy:PutLifecycleEventHookExecutionStatus": {DEPLOYMENT_GROUPS},
-        # It cleans up after a bad version through the live aliases.
-        "lambda:InvokeFunction": {
-            *(f"{function}.Version" for function in RELEASED),
-            *("ListConversations.Arn:live", "DeleteConversation.Arn:live"),
-        },
+        "dynamodb:GetItem": {CONVERSATIONS},
+        "dynamodb:PutItem": {CONVERSATIONS},
+        "lambda:InvokeFunction": ANY_VERSION,
+        "sqs:SendMessage": {RELEASE_HOOKS},
+        # Lambda requires these three before it creates the mapping.
+        "sqs:DeleteMessage": {RELEASE_HOOKS},
+        "sqs:GetQueueAttributes": {RELEASE_HOOKS},
+        "sqs:ReceiveMessage": {RELEASE_HOOKS},
     },
     "ListConversations": {
         "dynamodb:Query": {CONVERSATIONS, f"{CONVERSATIONS}/index/by_flags", f"{CONVERSATIONS}/index/by_group"}
@@ -58,8 +64,14 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     },
     "ReceiveMessage": {
         "dynamodb:PutItem": {CONVERSATIONS, MESSAGES},
+        "dynamodb:GetItem": {CONVERSATIONS},
         "dynamodb:UpdateItem": {CONVERSATIONS},
         "sqs:SendMessage": {DEAD_LETTERS},
+        "sqs:ChangeMessageVisibility": {INBOUND},
+        # Lambda requires these three before it creates the mapping.
+        "sqs:DeleteMessage": {INBOUND},
+        "sqs:GetQueueAttributes": {INBOUND},
+        "sqs:ReceiveMessage": {INBOUND},
     },
     "RetrieveConversation": {"dynamodb:GetItem": {CONVERSATIONS}},
     "RetrieveDocs": {},
@@ -107,10 +119,10 @@ KEY_GRANTS = {
     for action in ("Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo")
 }
 CODEDEPLOY_GRANTS = {
-    # Lambda checks these two on the function: they are denied if the resource names the alias.
-    "lambda:GetAlias": {f"{function}.Arn" for function in RELEASED},
-    "lambda:UpdateAlias": {f"{function}.Arn" for function in RELEASED},
-    "lambda:GetProvisionedConcurrencyConfig": {f"{function}.Arn:live" for function in RELEASED},
+    # Lambda checks the first two on the function: they are denied if the resource names only the alias.
+    "lambda:GetAlias": ANY_VERSION,
+    "lambda:UpdateAlias": ANY_VERSION,
+    "lambda:GetProvisionedConcurrencyConfig": ANY_VERSION,
     "lambda:InvokeFunction": {f"{HOOK}.Arn"},
     "cloudwatch:DescribeAlarms": {"*"},
 }
@@ -122,6 +134,10 @@ WILDCARDS = {
     "dynamodb:GetRecords": "the same",
     "dynamodb:GetShardIterator": "the same",
     "dynamodb:ListStreams": "the same",
+    "lambda:GetAlias": "a function, its versions and its alias",
+    "lambda:GetProvisionedConcurrencyConfig": "the same",
+    "lambda:InvokeFunction": "the same; a grant for one new version may take effect too late",
+    "lambda:UpdateAlias": "the same",
     "xray:PutTelemetryRecords": "X-Ray actions do not support resource-level permissions",
     "xray:PutTraceSegments": "the same",
 }

@@ -20,7 +20,10 @@ _REQUEST_HEADERS = {"key": "Idempotency-Key", "if_match": "If-Match", "if_none_m
 # How far the service's clock may differ from ours.
 _CLOCK_SECONDS = 60
 
-# A conversation or a message, as the API shows it.
+_MAX_UNREAD, _MAX_COUNTED_CONVERSATIONS = 1000, 100
+_PREVIEW_CHARACTERS = 100
+
+# A conversation, a message or an inbox entry, as the API shows it.
 Resource = dict[str, Any]
 
 
@@ -38,6 +41,26 @@ def error(status: int, message: str) -> Response:
     return Response(status, {"type": kind, "message": message, "documentation_url": f"{DOCUMENTATION_URL}/{kind}"})
 
 
+NO_CONVERSATION = error(404, "conversation_id: no such conversation")
+
+
+class Marks(NamedTuple):
+    """What the inbox knows of a conversation, besides the conversation and its messages."""
+
+    read_up_to: str | None = None
+    is_flagged: bool = False
+    muted_until: int | None = None
+    # The mute has run out, but no sweep has lifted it: filters still find the conversation muted.
+    is_mute_over: bool = False
+    # The messages that the conversation ever had.
+    message_ids: frozenset[str] = frozenset()
+
+    @property
+    def newest(self) -> str | None:
+        """The last message that arrived, deleted or not."""
+        return max(self.message_ids, default=None)
+
+
 @dataclass
 class Model:
     """The data of one user. Users share nothing, so another user's id is like one that never existed.
@@ -47,8 +70,13 @@ class Model:
 
     # The base URL of the API, for links.
     url: str = ""
+    # Which incoming messages restore archived conversations: those of `unmuted` ones, `always` or `never`.
+    unarchive: str = "unmuted"
     conversations: dict[str, Resource] = field(default_factory=dict)
     messages: dict[str, Resource] = field(default_factory=dict)
+    marks: dict[str, Marks] = field(default_factory=dict)
+    # The newest conversation of each contact and group, deleted or not.
+    pairs: dict[tuple[str | None, str | None], str] = field(default_factory=dict)
     # Every conversation and message that ever existed has a version, which each change increments.
     versions: dict[str, int] = field(default_factory=dict)
     deleted_conversations: list[str] = field(default_factory=list)
@@ -63,6 +91,7 @@ class Model:
         attributes = {"contact_id": None, "group_id": None} | dict(body)
         if replay := self._replay(key, attributes):
             return replay
+        self.pairs[attributes["contact_id"], attributes["group_id"]] = new_id
         self.conversations[new_id] = {
             "id": new_id,
             **attributes,
@@ -82,8 +111,7 @@ class Model:
 
     def list_conversations(self, query: Mapping[str, str] = {}) -> Response:
         """GET /conversations."""
-        found = [conversation for conversation in self.conversations.values() if matches(conversation, query)]
-        return self._page("conversations", found, query)
+        return self._page("conversations", [self.conversations[id] for id in self.matching(query)], query)
 
     def update_conversation(
         self, id: str, body: Mapping[str, Any], if_match: str | None = None, if_none_match: str | None = None
@@ -94,6 +122,8 @@ class Model:
         pinned = body.get("pinned_message_id")
         if pinned is not None and self.messages.get(pinned, {}).get("conversation_id") != id:
             return error(400, "pinned_message_id: must be the id of a message of this conversation, or null")
+        if "is_muted" in body:
+            self._mute(id, None)
         return self._change(self.conversations[id], **body)
 
     def delete_conversation(self, id: str, if_match: str | None = None) -> Response:
@@ -104,6 +134,7 @@ class Model:
             del self.messages[message["id"]]
             self.deleted_messages.append(message["id"])
         del self.conversations[id]
+        self.marks.pop(id, None)
         self.deleted_conversations.append(id)
         return Response(204)
 
@@ -118,8 +149,15 @@ class Model:
             return replay
         conversation = self.conversations.get(attributes["conversation_id"])
         if conversation is None:
-            return error(404, "conversation_id: no such conversation")
-        self._change(conversation, last_active_at=max(now, conversation["last_active_at"] or 0))
+            return NO_CONVERSATION
+        self._let_mutes_run_out()
+        changes: Resource = {"last_active_at": max(now, conversation["last_active_at"] or conversation["created_at"])}
+        is_restored = contact_id is None or self.unarchive == "always" or not conversation["is_muted"]
+        if is_restored and self.unarchive != "never":
+            changes["archived_at"] = None
+        self._change(conversation, **changes)
+        marks = self.marks_of(conversation["id"])
+        self.marks[conversation["id"]] = marks._replace(message_ids=marks.message_ids | {new_id})
         self.messages[new_id] = {
             "id": new_id,
             "conversation_id": conversation["id"],
@@ -133,10 +171,28 @@ class Model:
         }
         return self._created("messages", self.messages[new_id], key, attributes)
 
-    def receive_message(self, detail: Mapping[str, Any], new_id: str, now: int, event_id: str) -> bool:
-        """The event `message.received`: False if it becomes a dead letter. A duplicate event changes nothing."""
-        body = {name: detail[name] for name in ("conversation_id", "message", "attachments") if name in detail}
-        return self.create_message(body, new_id, now, event_id, detail["contact_id"]).status == 201
+    def receive_message(
+        self, detail: Mapping[str, Any], new_id: str, now: int, event_id: str, new_conversation_id: str = ""
+    ) -> bool:
+        """The event `message.received`: False if it becomes a dead letter. A duplicate event changes nothing.
+
+        Without its conversation, the message goes to the newest one of the contact and the group, or begins another.
+        """
+        if replay := self._replay(event_id, dict(detail)):
+            return replay.status == 201
+        id, contact_id = self.conversation_for(detail), detail["contact_id"]
+        if id is None:
+            names = {"contact_id": contact_id, "group_id": detail.get("group_id")}
+            id = self.create_conversation(names, new_conversation_id, now).body["id"]
+            self.versions[id] -= 1
+        body = {name: detail[name] for name in ("message", "attachments") if name in detail} | {"conversation_id": id}
+        self.first_requests[event_id] = dict(detail), self.create_message(body, new_id, now, contact_id=contact_id)
+        return True
+
+    def conversation_for(self, detail: Mapping[str, Any]) -> str | None:
+        """Returns the id of the conversation of an event `message.received`, or None if it begins one."""
+        newest = self.pairs.get((detail["contact_id"], detail.get("group_id")))
+        return next((id for id in (detail.get("conversation_id"), newest) if id in self.conversations), None)
 
     def retrieve_message(self, id: str, if_none_match: str | None = None) -> Response:
         """GET /messages/{id}."""
@@ -148,7 +204,7 @@ class Model:
         if conversation_id is None:
             return self._page("messages", self.messages.values(), query)
         if conversation_id not in self.conversations:
-            return error(404, "conversation_id: no such conversation")
+            return NO_CONVERSATION
         return self._page("messages", self.messages_of(conversation_id), query)
 
     def update_message(
@@ -174,23 +230,144 @@ class Model:
         changed = message | changes
         if not changed["message"] and not changed["attachments"]:
             return error(400, "message: must not be empty without attachments")
+        if "message" in changes and self._newest(message["conversation_id"]) is message:
+            # The preview changes.
+            self._change(self.conversations[message["conversation_id"]])
         return self._change(message, **changes)
 
     def delete_message(self, id: str, if_match: str | None = None) -> Response:
-        """DELETE /messages/{id}: a pinned message is unpinned."""
+        """DELETE /messages/{id}: a pinned message is unpinned. Preview and unread count follow."""
         if rejection := self._reject("message", self.messages, id, if_match):
             return rejection
-        conversation = self.conversations[self.messages.pop(id)["conversation_id"]]
+        message = self.messages[id]
+        conversation = self.conversations[message["conversation_id"]]
+        is_pinned, is_newest = conversation["pinned_message_id"] == id, self._newest(conversation["id"]) is message
+        del self.messages[id]
         self.deleted_messages.append(id)
-        if conversation["pinned_message_id"] == id:
-            self._change(conversation, pinned_message_id=None)
+        if is_pinned:
+            conversation["pinned_message_id"] = None
+        if is_pinned or is_newest or message["contact"]:
+            self._change(conversation)
         return Response(204)
 
     def messages_of(self, conversation_id: str) -> list[Resource]:
         """Returns the messages of one conversation."""
         return [message for message in self.messages.values() if message["conversation_id"] == conversation_id]
 
-    # Rules of both
+    def _newest(self, conversation_id: str) -> Resource | None:
+        return max(self.messages_of(conversation_id), key=lambda message: str(message["id"]), default=None)
+
+    # The inbox
+
+    def list_inbox(self, query: Mapping[str, str] = {}) -> Response:
+        """GET /inbox: latest activity first."""
+        return self._page("inbox", self._entries(query), query, "position")
+
+    def retrieve_inbox_entry(self, id: str, if_none_match: str | None = None) -> Response:
+        """GET /inbox/{conversation_id}."""
+        if id not in self.conversations:
+            return NO_CONVERSATION
+        response = self._retrieve("conversation", self.conversations, id, if_none_match)
+        return response._replace(body=self.entry(id)) if response.status == 200 else response
+
+    def update_inbox_entry(
+        self,
+        id: str,
+        body: Mapping[str, Any],
+        now: int,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> Response:
+        """PUT /inbox/{conversation_id}: marks the conversation as read or unread, or mutes it until a time."""
+        if id not in self.conversations:
+            return NO_CONVERSATION
+        if rejection := self._reject("conversation", self.conversations, id, if_match, if_none_match):
+            return rejection
+        conversation, marks, changes = self.conversations[id], self.marks_of(id), Resource()
+        if "read_up_to" in body or body.get("is_unread") is False:
+            # Without a message, all is read.
+            read_up_to = body.get("read_up_to", marks.newest)
+            if read_up_to is not None:
+                if read_up_to not in marks.message_ids:
+                    return error(
+                        400, "read_up_to: must be the id of a message of this conversation, or null if nothing is read"
+                    )
+                changes["last_opened_at"] = max(now, conversation["last_opened_at"] or 0)
+            is_flagged = body.get("is_unread", marks.is_flagged and read_up_to is None)
+            self.marks[id] = marks._replace(read_up_to=read_up_to, is_flagged=is_flagged)
+        elif "is_unread" in body:
+            self.marks[id] = marks._replace(is_flagged=True)
+        if "muted_until" in body:
+            until = body["muted_until"]
+            if until is not None or marks.muted_until is not None or marks.is_mute_over:
+                self._mute(id, until)
+                changes["is_muted"] = until is not None
+        return self._change(conversation, **changes)._replace(body=self.entry(id))
+
+    def count_unread(self, query: Mapping[str, str] = {}) -> Response:
+        """GET /unread: the badge, over the first hundred unread conversations."""
+        entries = self._entries({"muted": "false", "archived": "false", "unread": "true"} | dict(query))
+        counted = sorted(entries, key=lambda entry: str(entry["position"]))[-_MAX_COUNTED_CONVERSATIONS:]
+        body = {
+            "conversations": len(counted),
+            "messages": sum(entry["unread_count"] for entry in counted),
+            "has_more": len(entries) > len(counted),
+        }
+        return Response(200, body)
+
+    def sweep_inbox(self) -> None:
+        """The schedule: lifts mutes that have run out, so that filters no longer find them."""
+        self._let_mutes_run_out()
+        for id, marks in self.marks.items():
+            self.marks[id] = marks._replace(is_mute_over=False)
+
+    def entry(self, id: str) -> Resource:
+        """Returns the inbox entry of a conversation."""
+        conversation, marks, newest = self.conversations[id], self.marks_of(id), self._newest(id)
+        unread = [each for each in self.messages_of(id) if each["contact"] and each["id"] > (marks.read_up_to or "")]
+        preview = newest and {name: newest[name] for name in ("id", "contact", "message", "created_at")}
+        return {
+            "position": f"{conversation['last_active_at'] or conversation['created_at']:010}.{id}",
+            "conversation": dict(conversation),
+            "last_message": preview and preview | {"message": preview["message"][:_PREVIEW_CHARACTERS]},
+            "unread_count": min(len(unread), _MAX_UNREAD),
+            "is_unread": bool(unread) or marks.is_flagged,
+            "read_up_to": marks.read_up_to,
+            "muted_until": marks.muted_until,
+        }
+
+    def marks_of(self, id: str) -> Marks:
+        """Returns what the inbox knows of a conversation."""
+        return self.marks.get(id, Marks())
+
+    def matching(self, query: Mapping[str, str]) -> list[str]:
+        """Returns the ids of the conversations that pass the filters of *query*."""
+        self._let_mutes_run_out()
+        found = []
+        for id, conversation in self.conversations.items():
+            stored = conversation | {"is_muted": conversation["is_muted"] or self.marks_of(id).is_mute_over}
+            is_unread = query.get("unread") in (None, str(self.entry(id)["is_unread"]).lower())
+            if is_unread and matches(stored, query):
+                found.append(id)
+        return found
+
+    def _entries(self, query: Mapping[str, str]) -> list[Resource]:
+        return [self.entry(id) for id in self.matching(query)]
+
+    def _let_mutes_run_out(self) -> None:
+        """A mute that runs out changes the conversation, and so its version."""
+        for id, marks in self.marks.items():
+            if marks.muted_until is not None and marks.muted_until <= time.time():
+                self.marks[id] = marks._replace(muted_until=None, is_mute_over=True)
+                self._change(self.conversations[id], is_muted=False)
+
+    def _mute(self, id: str, until: int | None) -> None:
+        """Replaces a timed mute. That counts as two changes, unless one of them, running out, was counted."""
+        marks = self.marks_of(id)
+        self.versions[id] += not marks.is_mute_over
+        self.marks[id] = marks._replace(muted_until=until, is_mute_over=False)
+
+    # Rules of all
 
     def _replay(self, key: str | None, attributes: Resource) -> Response | None:
         """A key that was used with the same attributes returns the first response; with others it is an error."""
@@ -226,6 +403,7 @@ class Model:
         if_match: str | None,
         if_none_match: str | None = None,
     ) -> Response | None:
+        self._let_mutes_run_out()
         if id not in resources:
             return error(404, f"id: no such {noun}")
         if if_match is not None and not is_named(etag(self.versions[id]), if_match):
@@ -239,27 +417,29 @@ class Model:
         self.versions[resource["id"]] += 1
         return Response(200, dict(resource), {"ETag": etag(self.versions[resource["id"]])})
 
-    def _page(self, kind: str, resources: Collection[Resource], query: Mapping[str, str]) -> Response:
-        """Newest first. A cursor is a position: it need not exist any more."""
+    def _page(
+        self, path: str, resources: Collection[Resource], query: Mapping[str, str], order: str = "id"
+    ) -> Response:
+        """The greatest of the attribute *order* first. A cursor is a position: it need not exist any more."""
         limit, after, before = int(query.get("limit", 10)), query.get("starting_after"), query.get("ending_before")
-        newest_first = sorted(resources, key=lambda resource: str(resource["id"]), reverse=True)
+        greatest_first = sorted(resources, key=lambda resource: str(resource[order]), reverse=True)
         if before is not None:
-            candidates = [resource for resource in newest_first if resource["id"] > before]
+            candidates = [resource for resource in greatest_first if resource[order] > before]
             data = candidates[-limit:]
         else:
-            candidates = [resource for resource in newest_first if after is None or resource["id"] < after]
+            candidates = [resource for resource in greatest_first if after is None or resource[order] < after]
             data = candidates[:limit]
         has_more = len(candidates) > limit
         cursors = {}
         if data and (has_more or before is not None):
-            cursors["next"] = {"starting_after": data[-1]["id"]}
+            cursors["next"] = {"starting_after": data[-1][order]}
         if data and (has_more if before is not None else after is not None):
-            cursors["prev"] = {"ending_before": data[0]["id"]}
+            cursors["prev"] = {"ending_before": data[0][order]}
         if not data and (before or after):
             cursors["prev"] = {"ending_before": before or after}
         kept = {name: value for name, value in query.items() if name not in ("starting_after", "ending_before")}
         links = [
-            f'<{self.url}/{kind}?{urlencode(kept | cursor)}>; rel="{relation}"' for relation, cursor in cursors.items()
+            f'<{self.url}/{path}?{urlencode(kept | cursor)}>; rel="{relation}"' for relation, cursor in cursors.items()
         ]
         body = {"has_more": has_more, "data": [dict(resource) for resource in data]}
         return Response(200, body, {"Link": ", ".join(links)} if links else {})
@@ -301,20 +481,43 @@ def check(model: Model, send: Callable[..., Any], function: str, **given: Any) -
     response = Response(
         response.status, response.body, {name: response.headers[name] for name in HEADERS if name in response.headers}
     )
-    chosen: dict[str, Any] = {}
     shown = response.body if response.status in (200, 201) else {}
-    newest = max(model.versions, default="")
-    sets_time = True
-    if function.startswith("create"):
-        chosen = {"new_id": shown.get("id", ""), "now": shown.get("created_at", 0)}
-    elif function == "update_message":
-        chosen = {"now": shown.get("updated_at", 0)}
-        sets_time = bool({"message", "attachments"} & set(given["body"]))
+    chosen = _chosen(function, given, shown)
+    known = _known(model, given, chosen)
     expected = getattr(model, function)(**given, **chosen)
     assert response == expected, f"{function} {given}: expected {expected}, received {response}"
     if chosen and shown and "Idempotent-Replayed" not in response.headers:
-        assert not sets_time or abs(chosen["now"] - time.time()) < _CLOCK_SECONDS, (
-            f"{function}: the time is wrong in {response}"
-        )
-        assert chosen.get("new_id", "~") > newest, f"{function}: the new id does not sort last in {response}"
+        earliest, latest = time.time() - _CLOCK_SECONDS, max(time.time(), known.time) + _CLOCK_SECONDS
+        is_set = function.startswith("create") or chosen["now"]
+        assert not is_set or earliest < chosen["now"] < latest, f"{function}: the time is wrong in {response}"
+        assert chosen.get("new_id", "~") > known.id, f"{function}: the new id does not sort last in {response}"
     return response
+
+
+class _Known(NamedTuple):
+    """The latest time and the last id of what a request changes or adds to, before the request."""
+
+    time: int
+    id: str
+
+
+def _chosen(function: str, given: Mapping[str, Any], shown: Resource) -> dict[str, Any]:
+    """Returns the ids and times that the service chose, as arguments of the model's method."""
+    if function.startswith("create"):
+        return {"new_id": shown.get("id", ""), "now": shown.get("created_at", 0)}
+    if function == "update_message":
+        return {"now": shown.get("updated_at", 0) if EDITS & given["body"].keys() else 0}
+    if function == "update_inbox_entry":
+        is_marked = given["body"].get("read_up_to") or given["body"].get("is_unread") is False
+        return {"now": shown["conversation"]["last_opened_at"] or 0 if shown and is_marked else 0}
+    return {}
+
+
+def _known(model: Model, given: Mapping[str, Any], chosen: Mapping[str, Any]) -> _Known:
+    id = given.get("id") or given.get("body", {}).get("conversation_id")
+    if id in model.conversations:
+        conversation, newest = model.conversations[id], model.marks_of(id).newest
+        return _Known(max(conversation["last_active_at"] or 0, conversation["last_opened_at"] or 0), newest or "")
+    # The clock may have been set back.
+    before = [id for id, each in model.conversations.items() if each["created_at"] <= chosen.get("now", 0)]
+    return _Known(0, max(before, default=""))

@@ -34,6 +34,10 @@ CALLS = [
     ("GET", "/messages/xgQQXg3hrtjh7AvZ", "messages/read"),
     ("PUT", "/messages/xgQQXg3hrtjh7AvZ", "messages/write"),
     ("DELETE", "/messages/xgQQXg3hrtjh7AvZ", "messages/write"),
+    ("GET", "/inbox", "conversations/read"),
+    ("GET", "/inbox/xgQQXg3hrtjh7AvZ", "conversations/read"),
+    ("PUT", "/inbox/xgQQXg3hrtjh7AvZ", "conversations/write"),
+    ("GET", "/unread", "conversations/read"),
 ]
 
 
@@ -89,6 +93,18 @@ class Client:
     def messages(self, **query: object) -> dict[str, Any]:
         """Returns a page of messages."""
         return self._call(200, "GET", "/messages", params=query)
+
+    def inbox(self, **query: object) -> dict[str, Any]:
+        """Returns a page of the inbox."""
+        return self._call(200, "GET", "/inbox", params=query)
+
+    def mark(self, conversation: dict[str, Any], **changes: object) -> dict[str, Any]:
+        """Updates the inbox entry of *conversation* and returns it."""
+        return self._call(200, "PUT", f"/inbox/{conversation['id']}", json=changes)
+
+    def unread(self, **query: object) -> dict[str, Any]:
+        """Returns the badge."""
+        return self._call(200, "GET", "/unread", params=query)
 
     def _call(self, expected: int, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         response = self.send(method, path, **arguments)

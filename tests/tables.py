@@ -9,12 +9,17 @@ import boto3
 from coherent import ids
 from coherent.storage import rows
 from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _FINISHED = rows.values({"user_id": "inbox#preparation", "id": "progress", "started_at": 0, "finished_at": 0})
+
+
+def backend() -> DynamoDBBackend:
+    """Returns moto's DynamoDB of the region."""
+    return dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]]
 
 
 def messages() -> list[dict[str, Any]]:
@@ -60,19 +65,39 @@ def age_preparation() -> None:
     _client().put_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Item=preparation() | rows.values(then))
 
 
+def run_out_mutes() -> None:
+    """Makes all timed mutes run out, in 1970."""
+    table_name = os.environ["CONVERSATIONS_TABLE_NAME"]
+    for row in [row for row in conversations() if "muted_until" in row]:
+        _client().put_item(TableName=table_name, Item=row | rows.values({"muted_until": 1}))
+    for row in _reserved_rows("unmute#"):
+        _client().delete_item(TableName=table_name, Key={name: row[name] for name in ("user_id", "id")})
+        _client().put_item(
+            TableName=table_name, Item=row | rows.values({"id": f"{1:012}#{row['id']['S'].partition('#')[2]}"})
+        )
+
+
 def all_rows() -> list[dict[str, Any]]:
     """Returns all rows of both tables, without the progress of the inbox's preparation."""
     found = _scanned(os.environ["CONVERSATIONS_TABLE_NAME"]) + messages()
     return [row for row in found if row.get("user_id") != _FINISHED["user_id"]]
 
 
+def lasting_partitions() -> set[str]:
+    """Returns the partitions with rows that TTL does not delete."""
+    return {row["user_id"]["S"] for row in all_rows() if "expires_at" not in row}
+
+
 def user_rows(user_id: str) -> dict[str, list[dict[str, Any]]]:
-    """Returns a user's rows: `conversations`, `messages` and `tombstones`."""
+    """Returns a user's rows: `conversations`, `messages`, and the reserved ones, by kind."""
     conversations_table, messages_table = os.environ["CONVERSATIONS_TABLE_NAME"], os.environ["MESSAGES_TABLE_NAME"]
     return {
         "conversations": _queried(conversations_table, "user_id = :user", {":user": user_id}),
         "messages": _queried(messages_table, "user_id = :user", {":user": user_id}, IndexName="by_user"),
+        "pairs": _queried(conversations_table, "user_id = :user", {":user": f"pair#{user_id}"}),
+        "deletions": [row for row in _reserved_rows("deleted#") if row["user_id"]["S"].split("#")[1] == user_id],
         "tombstones": [row for row in _tombstone_rows() if row["id"]["S"].split("#")[1] == user_id],
+        "mutes": [row for row in _reserved_rows("unmute#") if row["id"]["S"].split("#")[1] == user_id],
     }
 
 
@@ -85,14 +110,20 @@ def put_rows(rows_by_kind: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def delete_user(user_id: str) -> None:
-    """Deletes all rows of a user, including idempotency records and tombstones."""
-    for table in dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables.values():
+    """Deletes all rows of a user, including idempotency records, tombstones and timed mutes."""
+    for table in backend().tables.values():
         for partition in list(table.items):
             if user_id in partition.value.replace("idempotency#", "").split("#"):
                 del table.items[partition]
-    for tombstone in user_rows(user_id)["tombstones"]:
-        key = {name: tombstone[name] for name in ("user_id", "id")}
+    found = user_rows(user_id)
+    for row in found["tombstones"] + found["mutes"]:
+        key = {name: row[name] for name in ("user_id", "id")}
         _client().delete_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Key=key)
+
+
+def put_row(row: dict[str, Any]) -> None:
+    """Writes a row of the conversations table."""
+    _client().put_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Item=row)
 
 
 def put_conversation(user_id: str) -> str:
@@ -123,18 +154,20 @@ def put_message(user_id: str, conversation_id: str, message: str = "hello", atta
 def clear(*, is_inbox_prepared: bool = True) -> None:
     """Deletes all rows of both tables, and prepares the inbox unless *is_inbox_prepared* is False."""
     # Directly in moto: deleting row by row would take longer than most tests.
-    for table in dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables.values():
+    for table in backend().tables.values():
         table.items.clear()
     if is_inbox_prepared:
         _client().put_item(TableName=os.environ["CONVERSATIONS_TABLE_NAME"], Item=_FINISHED)
 
 
 def _tombstone_rows() -> list[dict[str, Any]]:
+    return _reserved_rows("purge#")
+
+
+def _reserved_rows(prefix: str) -> list[dict[str, Any]]:
     # From moto itself: a query of each partition would take longer than most tests.
-    table = dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables[
-        os.environ["CONVERSATIONS_TABLE_NAME"]
-    ]
-    partitions = [items for partition, items in table.items.items() if partition.value.startswith("purge#")]
+    table = backend().tables[os.environ["CONVERSATIONS_TABLE_NAME"]]
+    partitions = [items for partition, items in table.items.items() if partition.value.startswith(prefix)]
     return [item.to_json()["Attributes"] for items in partitions for item in items.values()]
 
 

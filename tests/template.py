@@ -1,8 +1,10 @@
 """`template.yaml` and its nested templates: as written, transformed by SAM, and as a stack with given parameters."""
 
 import functools
+import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ OTHERS = {
     "BasePath": "chat",
     "Canary": "true",
     "DocumentationUrl": "https://docs.example.com/errors",
+    "EmailFrom": "no-reply@example.com",
     "EventBusName": "delivery",
     "EventConcurrency": "20",
     "KmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1",
@@ -46,7 +49,9 @@ OTHERS = {
     "ProtectData": "false",
     "PublicUrl": "https://proxy.example.com/chat",
     "RecoveryDays": "7",
-    "SetApiGatewayLogsRole": "false",
+    "SesIdentityArn": "arn:aws:ses:eu-west-1:123456789012:identity/example.com",
+    "SetApiGatewayLogsRole": "true",
+    "SnapStart": "PublishedVersions",
     "ThrottleBurst": "20",
     "ThrottleRate": "10",
     "Unarchive": "always",
@@ -57,7 +62,7 @@ OTHERS = {
 # Unlike "others", "canary" creates a user pool and has TLS 1.2 on its domain.
 SETTINGS: dict[str, dict[str, str]] = {
     "defaults": {},
-    "canary": {"Canary": "true", "ProtectData": "false", **DOMAIN},
+    "canary": {"Canary": "true", "ProtectData": "false", "SetApiGatewayLogsRole": "true", **DOMAIN},
     "others": OTHERS,
 }
 _NO_VALUE = {"Ref": "AWS::NoValue"}
@@ -85,8 +90,15 @@ def create_tables(client: "DynamoDBClient") -> None:
 
 @functools.cache
 def transform(**parameters: str) -> dict[str, Any]:
-    """Returns `template.yaml` after SAM's transform, with these *parameters*."""
-    return lint.transformed(parameters)
+    """Returns `template.yaml` after the transform of the SAM that deploys, with these *parameters*."""
+    # In SAM's own environment: its transform excludes the layer's version of Pydantic, which .venv has.
+    arguments = [f"{name}={value}" for name, value in parameters.items()]
+    python = ROOT / ".tools/sam/bin/python"
+    done = subprocess.run(
+        [python, "-m", "tools.lint.transformed", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 @functools.cache

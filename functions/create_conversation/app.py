@@ -1,4 +1,4 @@
-"""POST /v1/conversations: creates a conversation with a contact, a group, or a contact in a group."""
+"""POST /v1/conversations: creates or finds a conversation with a contact, a group, or a contact in a group."""
 
 from coherent.conversations.models import CreateConversation
 from coherent.conversations.repository import ConversationRepository
@@ -13,5 +13,5 @@ conversations = ConversationRepository(dynamodb.connect())
 @endpoint("create_conversation", takes_body=True)
 def handler(request: Request) -> Response:
     body = request.body(CreateConversation)
-    (conversation, version), is_replay = conversations.create(request.user_id, body, request.idempotency_key)
-    return created(request, conversation, version, is_replay=is_replay)
+    (conversation, version), is_replay, is_found = conversations.create(request.user_id, body, request.idempotency_key)
+    return created(request, conversation, version, is_replay=is_replay, is_found=is_found)

@@ -13,5 +13,5 @@ messages = MessageRepository(dynamodb.connect())
 @endpoint("create_message", takes_body=True)
 def handler(request: Request) -> Response:
     body = request.body(CreateMessage)
-    (message, version), is_replay = messages.create(request.user_id, body, None, request.idempotency_key)
+    (message, version), is_replay, _ = messages.create(request.user_id, body, request.idempotency_key)
     return created(request, message, version, is_replay=is_replay)

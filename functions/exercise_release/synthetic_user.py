@@ -11,11 +11,11 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-_METHODS = {"list": "GET", "create": "POST", "retrieve": "GET", "update": "PUT", "delete": "DELETE"}
+_METHODS = {"list": "GET", "count": "GET", "create": "POST", "retrieve": "GET", "update": "PUT", "delete": "DELETE"}
 _JSON = "application/json"
 # The function was not invoked, and a retry may succeed: no concurrency is left, or a version's snapshot is not ready.
 _RETRYABLE = {"ResourceConflictException", "SnapStartNotReadyException", "TooManyRequestsException"}
-# The role's policy names each new version, and IAM is eventually consistent.
+# The role's policy names each new function, and IAM is eventually consistent.
 _DENIED = "AccessDeniedException"
 _GRANT_SECONDS = 60
 # How long to wait for a GSI, and between two attempts.
@@ -33,7 +33,7 @@ class BadVersion(Exception):
 class SyntheticUser:
     """A user who invokes functions for at most *seconds*.
 
-    Invokes the version ARN in the environment variable named after the function; *alias* overrides the version.
+    Invokes the version ARN in the environment variable VERSION_<function>; *alias* overrides the version.
     """
 
     def __init__(self, id: str, seconds: float, alias: str | None = None) -> None:
@@ -48,7 +48,7 @@ class SyntheticUser:
         """Returns the response of *function* to *event*. Raises `BadVersion` if it fails, and as botocore does."""
         if function not in self.called[-1:]:
             self.called = [*self.called[-2:], function]
-        arn = os.environ[function.upper()]
+        arn = os.environ[f"VERSION_{function.upper()}"]
         if self._alias is not None:
             arn = f"{arn.rpartition(':')[0]}:{self._alias}"
         while (seconds_left := self._until - time.monotonic()) > 0:
@@ -85,19 +85,15 @@ class SyntheticUser:
 
         Raises `BadVersion` unless the response has *status*, and its body and headers contain *expected*.
         """
-        verb, noun = endpoint.split("_")
-        resource = f"/{noun.removesuffix('s')}s"
-        # Lists and creations have no id in their path.
-        path_parameters = None if noun.endswith("s") or verb == "create" else {"id": id}
-        path = resource
-        if path_parameters:
-            resource, path = f"{resource}/{{id}}", f"{resource}/{id}"
+        resource, parameter = _resource(endpoint)
+        path = resource if parameter is None else resource.replace(f"{{{parameter}}}", id)
+        path_parameters = None if parameter is None else {parameter: id}
         headers = {"Content-Type": _JSON} | ({"Idempotency-Key": key} if key else {})
         claims = {} if is_anonymous else {"authorizer": {"claims": {"sub": self.id}}}
         event = {
             "resource": resource,
             "path": path,
-            "httpMethod": _METHODS[verb],
+            "httpMethod": _METHODS[endpoint.partition("_")[0]],
             "headers": headers,
             "multiValueHeaders": {name: [value] for name, value in headers.items()},
             "queryStringParameters": query,
@@ -124,6 +120,18 @@ class SyntheticUser:
         while (found := [row[attribute] for row in self.call(endpoint, 200, query=query)["data"]]) != values:
             expect(time.monotonic() < until, f"list {found}, not {values}")
             time.sleep(_PAUSE_SECONDS)
+
+
+def _resource(endpoint: str) -> tuple[str, str | None]:
+    """Returns the path of *endpoint* and the name of the parameter in it."""
+    verb, _, noun = endpoint.partition("_")
+    if noun in ("inbox", "unread"):
+        return f"/{noun}", None
+    if noun == "inbox_entry":
+        return "/inbox/{conversation_id}", "conversation_id"
+    # Lists and creations have no id in their path.
+    is_collection = noun.endswith("s") or verb == "create"
+    return f"/{noun.removesuffix('s')}s" + ("" if is_collection else "/{id}"), None if is_collection else "id"
 
 
 def expect(condition: bool, message: str) -> None:

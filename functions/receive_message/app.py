@@ -1,32 +1,45 @@
-"""EventBridge `message.received`: stores a message from a contact."""
+"""Stores messages from contacts: EventBridge events `message.received`, and the same details from the inbound queue."""
 
-import os
 from typing import Any
 
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from coherent import deadline, errors, metrics
-from coherent.messages import dead_letters
 from coherent.messages.models import ReceiveMessage
+from coherent.messages.queues import Queues
 from coherent.messages.repository import MessageRepository
-from coherent.storage import client, dynamodb
+from coherent.storage import dynamodb
 
 messages = MessageRepository(dynamodb.connect())
-sqs: Any = client.connect("sqs")
+queues = Queues()
+logger = Logger()
 meter = metrics.Meter("receive_message")
 
 
-def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    with meter.measure() as invocation, deadline.within(context):
+def receive(event: dict[str, Any]) -> None:
+    """Stores the message in the detail of *event*, or sends it to the dead-letter queue with the reason."""
+    with meter.measure() as invocation:
         invocation.request_id = event["id"]
         try:
+            if not isinstance(event["detail"], dict):
+                raise errors.InvalidRequest("detail: must be a JSON object")
             received = ReceiveMessage.parse(event["detail"], text=False)
             invocation.user_id = received.user_id
-            messages.create(received.user_id, received, received.contact_id, idempotency_key=event["id"])
+            if received.sent_at is None and event["detail"].get("sent_at") is not None:
+                logger.warning("sent_at is no time in the past: the present time is stored", extra=invocation.details)
+            messages.receive(received, event["id"])
         except errors.Unavailable:
-            # Lambda retries the event and finally sends it to the same queue.
+            # Lambda or the queue delivers the event again, and finally to a dead-letter queue.
             raise
         except errors.CoherentError as error:
             invocation.error = type(error).__name__
-            sqs.send_message(
-                QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=dead_letters.encode(str(error), event)
-            )
+            queues.bury(str(error), event)
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse | None:
+    with deadline.within(context):
+        if "Records" in event:
+            return queues.process(event, receive)
+        receive(event)
+        return None

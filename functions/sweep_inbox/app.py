@@ -18,7 +18,7 @@ meter = metrics.Meter("sweep_inbox")
 
 def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes the event
     partitions = mutes.PARTITIONS
-    with meter.measure(), deadline.within(context), ThreadPoolExecutor(len(partitions)) as threads:
+    with meter.measure() as invocation, deadline.within(context), ThreadPoolExecutor(len(partitions)) as threads:
         running = [
             threads.submit(contextvars.copy_context().run, partial(mutes.lift, tables, partition))
             for partition in partitions
@@ -27,3 +27,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG
         failed = sum(sweep.result() for sweep in running)
         if failed:
             raise RuntimeError(f"{failed} mutes were not lifted and wait for the next sweep")
+        invocation.is_idle = invocation.is_read_only

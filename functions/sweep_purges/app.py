@@ -23,9 +23,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     with meter.measure() as invocation, deadline.within(context), ThreadPoolExecutor(len(partitions)) as threads:
         running = [threads.submit(contextvars.copy_context().run, purge.sweep, partition) for partition in partitions]
         failed = sum(sweep.result() for sweep in running)
-        # Covers all partitions, so that a quarter whose schedule is disabled raises the alarm as well. Set only after
-        # all queries succeeded; otherwise the alarm sees missing data.
+        # Covers all partitions, so that a quarter whose schedule is disabled raises the alarm as well.
         oldest = purge.oldest()
-        invocation.purge_age = time.time() - oldest if oldest else 0
+        if oldest is not None:
+            invocation.purge_age = time.time() - oldest
         if failed:
             raise RuntimeError(f"{failed} purges failed and wait for the next sweep")
+        invocation.is_idle = oldest is None and invocation.is_read_only

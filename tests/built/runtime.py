@@ -58,10 +58,11 @@ def _import_app(folder: str) -> Any:
 
 def _serve(connection: socket.socket, apps: dict[str, Any]) -> None:
     for app in apps.values():
+        # The clients of tables, repositories and queues.
         for value in vars(app).values():
-            client = getattr(value, "_client", value)
-            if hasattr(client, "meta"):
-                client.meta.events.register("before-send", _name_environment)
+            for client in (getattr(value, name, None) for name in ("client", "_client", "_sqs")):
+                if hasattr(client, "meta"):
+                    client.meta.events.register("before-send", _name_environment)
     with connection, connection.makefile("rw") as stream:
         print(os.getpid(), file=stream, flush=True)
         for line in stream:

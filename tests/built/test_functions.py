@@ -87,8 +87,10 @@ def test_release_hook_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_lambda.serving() as (fake, url):
         for name, value in fake.environment(url).items():
             monkeypatch.setenv(name, value)
-        handlers.handler(fake_lambda.HOOK)(event(fake_lambda.HOOK), Context())
-    assert [report["status"] for report in fake.reported] == ["Succeeded"]
+        hook = handlers.handler(fake_lambda.HOOK)
+        hook(event(fake_lambda.HOOK), Context())
+        hook({"Records": [{"body": body} for body in fake.sent]}, Context())
+    assert fake.statuses == ["Succeeded"]
 
 
 def test_reference_page_has_its_files() -> None:

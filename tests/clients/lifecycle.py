@@ -11,6 +11,7 @@ from conversations_client.api.conversations import (
     retrieve_conversation,
     update_conversation,
 )
+from conversations_client.api.inbox import count_unread, list_inbox, retrieve_inbox_entry, update_inbox_entry
 from conversations_client.api.messages import (
     create_message,
     delete_message,
@@ -27,11 +28,17 @@ from conversations_client.models import (
     CreateConversationForm,
     CreateMessage,
     CreateMessageForm,
+    Inbox,
+    InboxEntry,
+    LastMessage,
     Message,
     Messages,
     Reaction,
+    UnreadCount,
     UpdateConversation,
     UpdateConversationForm,
+    UpdateInboxEntry,
+    UpdateInboxEntryForm,
     UpdateMessage,
 )
 from conversations_client.types import Response
@@ -63,6 +70,7 @@ def drive(client: AuthenticatedClient) -> None:
     filters_and_pages(client, id)
     changes(client, id)
     messages(client, id)
+    inbox(client, id)
     etag = retrieve_conversation.sync_detailed(id, client=client).headers["ETag"]
     assert delete_conversation.sync_detailed(id, client=client, if_match=etag).status_code == 204
     assert rejected(retrieve_conversation.sync_detailed(id, client=client), 404) == "id: no such conversation"
@@ -169,6 +177,47 @@ def messages(client: AuthenticatedClient, id: str) -> None:
     conversation = parsed(retrieve_conversation.sync_detailed(id, client=client), 200, Conversation)
     assert conversation.pinned_message_id is None
     assert conversation.last_active_at is not None
+
+
+def inbox(client: AuthenticatedClient, id: str) -> None:
+    """Pages through the inbox, marks its first entry, and mutes it until a time."""
+    created = create_conversation.sync_detailed(client=client, body=CreateConversation(contact_id="marv"))
+    other = parsed(created, 201, Conversation)
+    page = parsed(list_inbox.sync_detailed(client=client, limit=1), 200, Inbox)
+    walked = page.data
+    while page.has_more:
+        listed = list_inbox.sync_detailed(client=client, limit=1, starting_after=walked[-1].position)
+        page = parsed(listed, 200, Inbox)
+        walked += page.data
+    assert sorted(entry.conversation.id for entry in walked) == sorted([id, other.id])
+    listed = list_inbox.sync_detailed(client=client, group_id="friends", unread=False, archived=False)
+    (entry,) = parsed(listed, 200, Inbox).data
+    assert (entry.conversation.id, entry.unread_count, entry.is_unread) == (id, 0, False)
+    assert (entry.read_up_to, entry.muted_until) == (None, None)
+    assert isinstance(entry.last_message, LastMessage)
+    last = entry.last_message
+    assert (last.contact, last.message) == (None, "Tännchen & Kugeln")
+    listed = list_inbox.sync_detailed(client=client, starting_after=id)
+    assert rejected(listed, 400).startswith("starting_after: must be the position of an inbox entry")
+
+    mark = UpdateInboxEntry(read_up_to=last.id, is_unread=True, muted_until=YEAR_2100)
+    marked = parsed(update_inbox_entry.sync_detailed(id, client=client, body=mark), 200, InboxEntry)
+    assert (marked.read_up_to, marked.is_unread, marked.muted_until) == (last.id, True, YEAR_2100)
+    assert marked.conversation.is_muted
+    count = parsed(count_unread.sync_detailed(client=client, muted=True), 200, UnreadCount)
+    assert (count.conversations, count.messages, count.has_more) == (1, 0, False)
+    form = UpdateInboxEntryForm(is_unread=False)
+    read = parsed(update_inbox_entry.sync_detailed(id, client=client, body=form), 200, InboxEntry)
+    assert (read.is_unread, read.muted_until) == (False, YEAR_2100)
+    unmute = UpdateInboxEntry(muted_until=None)
+    response = update_inbox_entry.sync_detailed(id, client=client, body=unmute)
+    assert parsed(response, 200, InboxEntry).muted_until is None
+    etag = response.headers["ETag"]
+    unchanged = retrieve_inbox_entry.sync_detailed(id, client=client, if_none_match=etag)
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert delete_conversation.sync_detailed(other.id, client=client).status_code == 204
+    absent = retrieve_inbox_entry.sync_detailed(other.id, client=client)
+    assert rejected(absent, 404) == "conversation_id: no such conversation"
 
 
 if __name__ == "__main__":

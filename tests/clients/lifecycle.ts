@@ -142,10 +142,45 @@ async function exchangeMessages(id: string): Promise<void> {
   assert.equal(typeof conversation.last_active_at, "number");
 }
 
+/** Pages through the inbox, marks an entry, and mutes it until a time. */
+async function readInbox(id: string): Promise<void> {
+  const other = parsed(await client.POST("/conversations", { body: { contact_id: "marv" } }), 201);
+  const list = (query: NonNullable<paths["/inbox"]["get"]["parameters"]["query"]>) =>
+    client.GET("/inbox", { params: { query } });
+  let page = parsed(await list({ limit: 1 }), 200);
+  const walked = [...page.data];
+  while (page.has_more) {
+    page = parsed(await list({ limit: 1, starting_after: walked.at(-1)?.position ?? "" }), 200);
+    walked.push(...page.data);
+  }
+  assert.deepEqual(walked.map((entry) => entry.conversation.id).sort(), [id, other.id].sort());
+  const [entry] = parsed(await list({ group_id: "friends", unread: false, archived: false }), 200).data;
+  assert(entry?.last_message);
+  assert.deepEqual([entry.conversation.id, entry.unread_count, entry.is_unread], [id, 0, false]);
+  assert.deepEqual([entry.last_message.contact, entry.read_up_to, entry.muted_until], [null, null, null]);
+  assert.match(rejected(await list({ starting_after: id }), 400), /^starting_after: must be the position/);
+
+  const of = { params: { path: { conversation_id: id } } };
+  const body = { read_up_to: entry.last_message.id, is_unread: true, muted_until: YEAR_2100 };
+  const marked = parsed(await client.PUT("/inbox/{conversation_id}", { ...of, body }), 200);
+  assert.deepEqual([marked.read_up_to, marked.is_unread, marked.muted_until], [body.read_up_to, true, YEAR_2100]);
+  assert.equal(marked.conversation.is_muted, true);
+  const count = parsed(await client.GET("/unread", { params: { query: { muted: true } } }), 200);
+  assert.deepEqual(count, { conversations: 1, messages: 0, has_more: false });
+  const unmute = { is_unread: false, muted_until: null };
+  const read = parsed(await client.PUT("/inbox/{conversation_id}", { ...of, body: unmute }), 200);
+  assert.deepEqual([read.is_unread, read.muted_until], [false, null]);
+  assert.deepEqual(parsed(await client.GET("/inbox/{conversation_id}", of), 200), read);
+  // @ts-expect-error: a time as text
+  rejected(await client.PUT("/inbox/{conversation_id}", { ...of, body: { muted_until: "tomorrow" } }), 400);
+  assert.equal((await client.DELETE("/conversations/{id}", at(other.id))).response.status, 204);
+}
+
 const id = await create();
 await filterAndPage(id);
 await change(id);
 await exchangeMessages(id);
+await readInbox(id);
 const etag = (await client.GET("/conversations/{id}", at(id))).response.headers.get("ETag") ?? "";
 assert.equal((await client.DELETE("/conversations/{id}", atVersion(id, etag))).response.status, 204);
 assert.equal(rejected(await client.GET("/conversations/{id}", at(id)), 404), "id: no such conversation");

@@ -22,7 +22,7 @@ def versions(stack: Stack) -> dict[str, str]:
     found = {}
     for function in RELEASED:
         alias = functions.get_alias(FunctionName=names[logical_id(function)], Name="live")
-        found[function.upper()] = f"{alias['AliasArn'].removesuffix(':live')}:{alias['FunctionVersion']}"
+        found[f"VERSION_{function.upper()}"] = f"{alias['AliasArn'].removesuffix(':live')}:{alias['FunctionVersion']}"
     return found
 
 
@@ -34,12 +34,17 @@ def reported(stack: Stack, versions: dict[str, str]) -> list[str]:
             | versions
             | {
                 "AWS_ENDPOINT_URL_CODEDEPLOY": url,
+                "AWS_ENDPOINT_URL_DYNAMODB": emulator_url(stack.port),
                 "AWS_ENDPOINT_URL_LAMBDA": emulator_url(stack.port),
+                "AWS_ENDPOINT_URL_SQS": url,
+                "CONVERSATIONS_TABLE_NAME": stack.outputs()["ConversationsTableName"],
+                "RELEASE_HOOKS_URL": f"{url}/1/hooks.fifo",
                 "DOCUMENTATION_URL": TEMPLATE["Parameters"]["DocumentationUrl"]["Default"],
             }
         )
         run(stack.home / "build", HOOK, CALL, event(HOOK), **settings)
-    return [report["status"] for report in fake.reported]
+        run(stack.home / "build", HOOK, CALL, {"Records": [{"body": body} for body in fake.sent]}, **settings)
+    return fake.statuses
 
 
 def synthetic_rows(stack: Stack, *tables: str) -> list[dict[str, Any]]:
@@ -50,7 +55,7 @@ def synthetic_rows(stack: Stack, *tables: str) -> list[dict[str, Any]]:
         found += client.scan(
             TableName=outputs[f"{table}TableName"],
             FilterExpression="begins_with(user_id, :synthetic)",
-            ExpressionAttributeValues={":synthetic": {"S": "release-test-"}},
+            ExpressionAttributeValues={":synthetic": {"S": "release-test"}},
             ConsistentRead=True,
         )["Items"]
     return found
@@ -62,7 +67,7 @@ def test_good_versions_pass_and_leave_no_rows(stack: Stack, versions: dict[str, 
 
 
 def test_bad_version_stops_the_release_and_leaves_no_rows(stack: Stack, versions: dict[str, str]) -> None:
-    assert reported(stack, versions | {"UPDATE_MESSAGE": versions["RETRIEVE_MESSAGE"]}) == ["Failed"]
+    assert reported(stack, versions | {"VERSION_UPDATE_MESSAGE": versions["VERSION_RETRIEVE_MESSAGE"]}) == ["Failed"]
     assert synthetic_rows(stack, "Conversations") == []
     # The stream purges them after their conversation was deleted.
     assert wait_until(lambda: synthetic_rows(stack, "Messages") == [])

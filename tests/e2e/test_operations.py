@@ -39,10 +39,11 @@ SETTINGS = {
     "ProtectData": "locked",
     "PublicUrl": "https://proxy.example.com/chat",
     "RecoveryDays": "7",
-    "SetApiGatewayLogsRole": "false",
-    "SnapStart": "None",
+    "SetApiGatewayLogsRole": "true",
+    "SnapStart": "PublishedVersions",
     "ThrottleBurst": "20",
     "ThrottleRate": "10",
+    "Unarchive": "always",
     "WebAcl": "true",
     "WebAclRate": "100",
 }
@@ -52,7 +53,9 @@ ARNS = {"CertificateArn", "KmsKeyArn", "UserPoolArn"}
 USER_POOL_SETTINGS = {
     "AccessTokenMinutes": "5",
     "CallbackUrl": "https://chat.example.com/callback",
+    "EmailFrom": "no-reply@example.com",
     "RefreshTokenDays": "1",
+    "SesIdentityArn": "arn:aws:ses:us-east-1:000000000000:identity/example.com",
 }
 # The emulator has no CodeDeploy.
 NOT_DEPLOYED = {"Canary"}
@@ -168,15 +171,16 @@ def test_logs_alarms_and_events_use_configured_values(other: Other, stack: Stack
     for name in ("AccessLogs", "FunctionLogs"):
         (group,) = stack.aws("logs").describe_log_groups(logGroupNamePrefix=other.resources[name])["logGroups"]
         assert group["retentionInDays"] == 14
-    (subscription,) = stack.aws("sns").list_subscriptions_by_topic(TopicArn=other.outputs["AlarmsArn"])["Subscriptions"]
-    assert subscription["Endpoint"] == SETTINGS["AlarmEmail"]
+    for topic in ("PagesArn", "NoticesArn"):
+        (subscription,) = stack.aws("sns").list_subscriptions_by_topic(TopicArn=other.outputs[topic])["Subscriptions"]
+        assert subscription["Endpoint"] == SETTINGS["AlarmEmail"]
     (alarm,) = stack.aws("cloudwatch").describe_alarms(AlarmNames=[other.resources["Concurrency"]])["MetricAlarms"]
     assert alarm["Threshold"] == 80
     assert stack.aws("events").list_rules(EventBusName=SETTINGS["EventBusName"])["Rules"]
     function = stack.aws("lambda").get_function(FunctionName=other.resources["ReceiveMessage"])
     assert function["Configuration"]["Architectures"] == ["x86_64"]
     endpoint = stack.aws("lambda").get_function(FunctionName=other.resources["ListConversations"])
-    assert endpoint["Configuration"]["SnapStart"]["ApplyOn"] == "None"
+    assert endpoint["Configuration"]["SnapStart"]["ApplyOn"] == "PublishedVersions"
 
 
 def test_deleting_the_stack_keeps_its_tables(other: Other, stack: Stack) -> None:

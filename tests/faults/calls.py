@@ -6,7 +6,7 @@ from string import Template
 from typing import Any, NamedTuple
 
 from tests import handlers
-from tests.faults.fixtures import Fixture, State, execute
+from tests.faults.fixtures import MUTED_UNTIL, Fixture, State, execute
 
 _SECONDS = 1_795_374_369
 
@@ -53,12 +53,17 @@ class Call(NamedTuple):
         """Whether it starts from a deleted conversation, and may do its work in part."""
         return self.function in ("purge_messages", "sweep_purges")
 
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it changes the data of all users."""
+        return self.function.startswith("sweep_")
+
     def event(self, fixture: Fixture) -> Any:
         """Returns the event."""
         given = self._given(fixture)
         if self.function == "purge_messages":
             return handlers.deletions((fixture.user, fixture.ids["conversation"]))
-        if self.function == "sweep_purges":
+        if self.is_sweep:
             return {}
         if not self.is_http:
             detail = {"user_id": fixture.user, **given.get("detail", {})}
@@ -77,6 +82,7 @@ class Call(NamedTuple):
 _KATE = {"contact_id": "kate"}
 _TEXT = {"conversation_id": "$conversation", "message": "merry christmas"}
 _READ = {"read_at": _SECONDS}
+_FIRST = {"message": "merry christmas", "contact_id": "marv"}
 _RECEIVED = _TEXT | {"contact_id": "harry"}
 _CONVERSATION, _MESSAGE = {"id": "$conversation"}, {"id": "$message"}
 _IF_UNCHANGED, _IF_MESSAGE_UNCHANGED = {"if_match": '"$version"'}, {"if_match": '"1"'}
@@ -108,10 +114,32 @@ CALLS = [
     Call("delete a pinned message", "delete_message", {"id": "$pinned"}),
     Call("receive a message", "receive_message", {"detail": _RECEIVED, "event_id": "$user"}),
     Call(
-        "receive a message without a conversation",
+        "receive a message for the newest conversation",
         "receive_message",
         {"detail": _RECEIVED | {"conversation_id": "0" * 16}, "event_id": "$user"},
     ),
+    Call("receive a first message", "receive_message", {"detail": _FIRST, "event_id": "$user"}),
+    Call(
+        "receive a message without a text", "receive_message", {"detail": _FIRST | {"message": ""}, "event_id": "$user"}
+    ),
+    Call("list the inbox", "list_inbox", {"query": {"unread": "true", "archived": "false"}}),
+    Call(
+        "list the inbox of a group",
+        "list_inbox",
+        {"query": {"unread": "false", "muted": "true", "group_id": "friends"}},
+    ),
+    Call("count what is unread", "count_unread", {}),
+    Call("retrieve an inbox entry", "retrieve_inbox_entry", _CONVERSATION),
+    Call("read up to a message", "update_inbox_entry", _CONVERSATION | {"body": {"read_up_to": "$message"}}),
+    Call("read up to a deleted message", "update_inbox_entry", _CONVERSATION | {"body": {"read_up_to": "$removed"}}),
+    Call("read all if unchanged", "update_inbox_entry", _CONVERSATION | {"body": {"is_unread": False}} | _IF_UNCHANGED),
+    Call("flag as unread", "update_inbox_entry", _CONVERSATION | {"body": {"is_unread": True}}),
+    Call("mute for a time", "update_inbox_entry", _CONVERSATION | {"body": {"muted_until": MUTED_UNTIL}}),
+    Call("end a timed mute", "update_inbox_entry", {"id": "$group", "body": {"muted_until": None}}),
+    Call("edit the last message", "update_message", {"id": "$last", "body": {"message": "goodbye"}}),
+    Call("delete the last message", "delete_message", {"id": "$last"}),
+    Call("delete a received message", "delete_message", {"id": "$received"}),
+    Call("sweep the inbox", "sweep_inbox", {}),
     Call("purge", "purge_messages", {}),
     Call("sweep", "sweep_purges", {}),
 ]
@@ -120,5 +148,6 @@ CONCURRENT_CHANGES = [
     Call("another device archives", "update_conversation", _CONVERSATION | {"body": {"archived_at": _SECONDS}}),
     Call("another device deletes the conversation", "delete_conversation", _CONVERSATION),
     Call("another device deletes the message", "delete_message", _MESSAGE),
+    Call("another device reads all", "update_inbox_entry", _CONVERSATION | {"body": {"is_unread": False}}),
     Call("another device marks the message as read", "update_message", _MESSAGE | {"body": {"read_at": 1}}),
 ]

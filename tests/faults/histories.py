@@ -1,6 +1,7 @@
 """Clients of one user who work at the same time, on a network with faults, and record all that they see."""
 
 import json
+import math
 import random
 import threading
 import time
@@ -14,21 +15,27 @@ from tests.faults.faulty import FaultyEnvironment
 from tests.faults.fixtures import without_times
 from tests.faults.linear import Operation
 from tests.faults.network import Network
+from tests.handlers import event
 
 _LIKELIHOOD = 0.25
 # How often a client sends a request with an idempotency key.
 _ATTEMPTS = 4
+# Sends the events: no client creates a conversation with this contact.
+SENDER = "harry"
 _WEIGHTS = {
     "open": 20,
     "mute": 10,
-    "send": 20,
+    "send": 12,
+    "receive": 12,
+    "flag": 4,
+    "retrieve entry": 15,
     "retrieve": 15,
     "list messages": 12,
     "walk": 6,
     "create": 4,
     "delete": 2,
 }
-_MESSAGE_WEIGHTS = {"pin": 8, "mark": 8, "delete message": 6}
+_MESSAGE_WEIGHTS = {"pin": 8, "mark": 8, "edit": 6, "read": 12, "delete message": 6}
 
 
 class Walk(NamedTuple):
@@ -64,7 +71,7 @@ class History:
             list(pool.map(lambda number: self._run_client(number, steps), range(clients)))
         with closing(self._client("last", likelihood=0)) as client:
             for id in self.created:
-                client.operate(id, "retrieve_conversation", id=id)
+                client.operate(id, "retrieve_inbox_entry", id=id)
                 client.list_messages(id)
             client.walk()
 
@@ -82,7 +89,7 @@ class History:
         """Records an operation on a conversation."""
         with self._lock:
             self.operations[id].append(operation)
-            if operation.etag and operation.function.endswith("conversation"):
+            if operation.etag and operation.function.endswith(("conversation", "inbox_entry")):
                 self.etags[id] = operation.etag
 
 
@@ -104,31 +111,49 @@ class Client:
         is_conditional = id in history.etags and chance.random() < 0.5
         condition: dict[str, Any] = {"if_match": history.etags[id]} if is_conditional else {}
         messages = sorted(history.messages[id])
-        message = chance.choice(messages) if messages else ""
         weights = _WEIGHTS | (_MESSAGE_WEIGHTS if messages else {})
-        match chance.choices(list(weights), list(weights.values()))[0]:
-            case "open":
-                self._update(id, {"last_opened_at": number}, condition)
-            case "mute":
-                self._update(id, {"is_muted": number % 2 == 0}, condition)
-            case "pin":
-                self._update(id, {"pinned_message_id": message}, condition)
+        (action,) = chance.choices(list(weights), list(weights.values()))
+        if action in _MESSAGE_WEIGHTS:
+            self._act_on_message(action, id, chance.choice(messages), name, condition)
+            return
+        match action:
+            case "open" | "mute":
+                changes: dict[str, dict[str, Any]] = {
+                    "open": {"last_opened_at": number},
+                    "mute": {"is_muted": number % 2 == 0},
+                }
+                self._update(id, changes[action], condition)
+            case "flag":
+                self._mark(id, {"is_unread": True}, condition)
             case "send":
                 self._send(id, name)
-            case "mark":
-                self.operate(id, "update_message", id=message, body={"read_at": number})
+            case "receive":
+                self._receive(id, name)
             case "retrieve":
                 self.operate(id, "retrieve_conversation", id=id)
+            case "retrieve entry":
+                self._retrieve_entry(id)
             case "list messages":
                 self.list_messages(id)
             case "walk":
                 self.walk()
             case "create":
                 self.create(name)
-            case "delete message":
-                self.operate(id, "delete_message", id=message)
             case "delete":
                 self.operate(id, "delete_conversation", id=id, **condition)
+
+    def _act_on_message(self, action: str, id: str, message: str, name: str, condition: dict[str, Any]) -> None:
+        match action:
+            case "pin":
+                self._update(id, {"pinned_message_id": message}, condition)
+            case "mark":
+                self.operate(id, "update_message", id=message, body={"read_at": self._chance.randrange(1_000_000)})
+            case "edit":
+                self.operate(id, "update_message", id=message, body={"message": f"{name} instead"})
+            case "read":
+                self._mark(id, {"read_up_to": self._chance.choice([None, message, message])}, condition)
+            case "delete message":
+                self.operate(id, "delete_message", id=message)
 
     def create(self, key: str) -> None:
         """Creates a conversation, and retries until there is a response."""
@@ -166,6 +191,32 @@ class Client:
             if sent.status:
                 return
         self._history.unanswered.add(text)
+
+    def _receive(self, id: str, text: str) -> None:
+        """Delivers an event as Lambda does, again if an attempt fails. Each attempt is an operation."""
+        detail = {"user_id": self._history.user, "conversation_id": id, "contact_id": SENDER, "message": text}
+        given = {"detail": detail, "event_id": text}
+        for _ in range(_ATTEMPTS):
+            began = time.monotonic()
+            result = self._environment.invoke(
+                "receive_message", event("receive_message") | {"id": text, "detail": detail}
+            )
+            ended = math.inf if result.has_failed else time.monotonic()
+            self._history.record(id, Operation("receive_message", given, began, ended, 0 if result.has_failed else 200))
+            if not result.has_failed:
+                return
+
+    def _retrieve_entry(self, id: str) -> None:
+        entry = self.operate(id, "retrieve_inbox_entry", id=id)
+        if (
+            entry.status == 200
+            and (last := entry.body["last_message"])
+            and last["id"] not in self._history.messages[id]
+        ):
+            self._history.messages[id].append(last["id"])
+
+    def _mark(self, id: str, body: dict[str, Any], condition: dict[str, Any]) -> None:
+        self.operate(id, "update_inbox_entry", id=id, body=body, **condition)
 
     def _update(self, id: str, body: dict[str, Any], condition: dict[str, Any]) -> None:
         self.operate(id, "update_conversation", id=id, body=body, **condition)

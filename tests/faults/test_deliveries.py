@@ -17,7 +17,7 @@ from tests.built.environments import Environment
 from tests.faults.faulty import FaultyEnvironment
 from tests.faults.fixtures import new_user
 from tests.faults.network import Network
-from tests.handlers import call, create, deletions, event, list_messages, send
+from tests.handlers import call, create, deletions, event, list_conversations, list_messages, send
 
 _SEEDS = int(os.environ.get("FAULTS_DELIVERIES", "2"))
 _PARALLEL, _EVENTS = 4, 6
@@ -66,6 +66,7 @@ def test_event_is_stored_once_or_becomes_a_dead_letter(
     with network.lock:
         kept, deleted = create(user)["id"], create(user)["id"]
     events = [_received(user, id, f"{id} {number}") for id in (kept, deleted) for number in range(_EVENTS)]
+    invalid = [_received(user, kept, "") | {"id": f"invalid {user} {number}"} for number in range(_EVENTS)]
     deliverer = Deliverer(network, runtime, seed)
     early, late = events[::2], events[1::2]
     chance.shuffle(early)
@@ -73,21 +74,28 @@ def test_event_is_stored_once_or_becomes_a_dead_letter(
     with network.lock:
         call("delete_conversation", user=user, id=deleted)
     chance.shuffle(late)
-    failed += deliverer.deliver("receive_message", late + early + late)
+    failed += deliverer.deliver("receive_message", late + early + late + invalid)
     # Lambda puts these into the dead letter queue, from which people redrive them.
     with closing(Environment(runtime)) as environment:
         assert not any(environment.invoke("receive_message", event).has_failed for event in failed)
     with network.lock:
         found = list_messages(user)
-        conversation = call("retrieve_conversation", user=user, id=kept).body
-    expected = {text for each in events if (text := each["detail"]["message"]).startswith(kept)}
-    assert Counter(message["message"] for message in found) == dict.fromkeys(expected, 1)
+        conversations = list_conversations(user)
+        entries = [call("retrieve_inbox_entry", user=user, id=each["id"]).body for each in conversations]
+    # Events for the deleted conversation begin one, together.
+    assert len(conversations) == 2
+    texts = Counter(message["message"] for message in found)
+    assert set(texts.values()) == {1}
+    expected = {
+        each["detail"]["message"] for each in events if each in late or each["detail"]["conversation_id"] == kept
+    }
+    assert expected <= set(texts) <= {each["detail"]["message"] for each in events}
     assert {message["contact"]["id"] for message in found} == {"harry"}
-    assert conversation["last_active_at"] == max(message["created_at"] for message in found)
-    rejected = [json.loads(letter)["event"]["detail"] for letter in network.dead_letters if user in letter]
-    dead_letters = {detail["message"] for detail in rejected}
-    assert {each["detail"]["message"] for each in late} - expected <= dead_letters
-    assert not dead_letters & expected
+    assert sum(entry["unread_count"] for entry in entries) == len(found)
+    last = {entry["conversation"]["id"]: entry["conversation"]["last_active_at"] for entry in entries}
+    assert last == {message["conversation_id"]: message["created_at"] for message in reversed(found)}
+    rejected = {json.loads(letter)["event"]["id"] for letter in network.dead_letters if user in letter}
+    assert rejected == {each["id"] for each in invalid}
     record_property("deliveries", json.dumps({"function": "receive_message", **deliverer.counts}))
 
 

@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -77,18 +77,22 @@ def test_fault_loses_nothing_and_leaves_nothing_half_done(
             trials.append([case.call.function, case.call.name, fault, case.is_lasting, case.number, outcome])
 
     cases = [case for call in CALLS for case in _cases(call, _requests_without_fault(call, network, runtime))]
-    # A sweep purges the conversations of all users, so no other call may run at the same time.
+    # A sweep changes the data of all users, so no other call may run at the same time.
     for threads, is_sweep in ((_PARALLEL, False), (1, True)):
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(run, [case for case in cases if (case.call.function == "sweep_purges") == is_sweep]))
+            list(pool.map(run, [case for case in cases if case.call.is_sweep == is_sweep]))
     record_property("trials", json.dumps(trials))
     assert not failures, "\n\n".join(failures)
     assert {call for _, call, *_ in trials} == {call.name for call in CALLS}
 
 
+def _seeded_user(network: Network, call: Call) -> AbstractContextManager[Fixture]:
+    return seeded_user(network, is_deleted=call.is_purge, is_mute_over=call.function == "sweep_inbox")
+
+
 def _requests_without_fault(call: Call, network: Network, port: int) -> list[str]:
     """Returns the operations that *call* requests. Fails unless it does what the model says."""
-    with seeded_user(network, is_deleted=call.is_purge) as fixture, closing(Environment(port)) as environment:
+    with _seeded_user(network, call) as fixture, closing(Environment(port)) as environment:
         state, route = copy.deepcopy(fixture.state), Route()
         network.routes[environment.pid] = route
         result = environment.invoke(call.function, call.event(fixture))
@@ -105,8 +109,8 @@ def _cases(call: Call, requests: list[str]) -> list[Case]:
     """Returns the cases of *call*: all, or one for each fault."""
     cases: dict[str, list[Case]] = {}
     for number, operation in enumerate(requests, start=1):
-        # A sweep queries each partition, which takes minutes if each query fails in each way.
-        if call.function == "sweep_purges" and requests[number - 2 : number + 1] == [operation] * 3:
+        # These query several partitions, which takes minutes if each query fails in each way.
+        if (call.is_sweep or call.function == "list_inbox") and requests[number - 2 : number + 1] == [operation] * 3:
             continue
         for fault in faults_of(operation):
             cases.setdefault(fault, []).extend(Case(call, fault, number, is_lasting) for is_lasting in (False, True))
@@ -135,7 +139,7 @@ def _cases(call: Call, requests: list[str]) -> list[Case]:
 def _run(case: Case, network: Network, port: int) -> str:
     """Runs the call with its fault, and again without it. Returns what the caller noticed."""
     call = case.call
-    with seeded_user(network, is_deleted=call.is_purge) as fixture, closing(Environment(port)) as environment:
+    with _seeded_user(network, call) as fixture, closing(Environment(port)) as environment:
         changes = case.concurrent_changes
         change_fault = partial(_apply_concurrently, changes[0], fixture) if changes else no_fault
         fault, second = FAULTS.get(case.fault, change_fault), FAULTS.get(case.second, change_fault)

@@ -83,7 +83,7 @@ class Load:
             "users": self._count,
             "seconds": round(self._seconds),
             "requests": len(self._requests),
-            "writes": sum(not each.function.startswith(("list", "retrieve")) for each in writes),
+            "writes": sum(not each.function.startswith(("list", "retrieve", "count")) for each in writes),
             "replays": sum(each.is_replay for each in self._requests),
             "events": sum(user.events for user in self._users),
             "failures": self.failures,

@@ -5,7 +5,7 @@ from tests.stack import Stack
 
 FUNCTIONS = {
     f"{verb}_{noun}" for noun in ("conversation", "message") for verb in ("create", "retrieve", "update", "delete")
-} | {"list_conversations", "list_messages"}
+} | {"list_conversations", "list_messages", "list_inbox", "retrieve_inbox_entry", "update_inbox_entry", "count_unread"}
 
 
 def test_load_keeps_all_acknowledged_writes(stack: Stack) -> None:

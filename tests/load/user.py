@@ -6,12 +6,15 @@ import time
 import uuid
 from typing import Any, NamedTuple
 
-from tests.filters import COMBINATIONS
+from tests.filters import COMBINATIONS, INBOX_COMBINATIONS
 from tests.model import Model, Response, check, etag
 from tests.stack import Client, Stack
 from tools.local import users
 
-_METHODS = {"list": "GET", "retrieve": "GET", "create": "POST", "update": "PUT", "delete": "DELETE"}
+_METHODS = {"list": "GET", "retrieve": "GET", "count": "GET", "create": "POST", "update": "PUT", "delete": "DELETE"}
+_PATHS = {"inbox": "inbox", "inbox_entry": "inbox", "unread": "unread"}
+# No mute runs out during a load.
+_MUTED_UNTIL = 4_000_000_000
 _CONTACTS = ("harry", "marv", "kate", "buzz")
 # Events sent at once to one conversation, and how long they may take.
 _EVENTS, _EVENT_SECONDS, _POLL_SECONDS = 3, 60, 0.2
@@ -22,6 +25,10 @@ _DELETED, _REPLAYED, _CONDITIONAL, _REJECTED = 6, 15, 40, 10
 _ACTIONS = {
     "list_conversations": 19,
     "list_messages": 14,
+    "list_inbox": 14,
+    "update_inbox_entry": 10,
+    "retrieve_inbox_entry": 5,
+    "count_unread": 3,
     "create_message": 19,
     "update_conversation": 12,
     "retrieve_conversation": 9,
@@ -66,7 +73,7 @@ class User:
             action = self._first_actions.pop(0)
         else:
             (action,) = self._random.choices(list(_ACTIONS), list(_ACTIONS.values()))
-        verb, noun = action.removesuffix("s").split("_")
+        verb, noun = action.removesuffix("s").split("_", 1)
         if not self.model.conversations:
             verb, noun = "create", "conversation"
         elif noun == "message" and not self.model.messages:
@@ -75,6 +82,8 @@ class User:
 
     def verify(self) -> None:
         """Walks all lists to their ends, and looks for what was deleted. Raises AssertionError."""
+        for query in INBOX_COMBINATIONS:
+            self._walk("list_inbox", query, "position")
         for query in COMBINATIONS:
             self._walk("list_conversations", query)
         for query in [{}, *({"conversation_id": id} for id in self.model.conversations)]:
@@ -85,14 +94,21 @@ class User:
 
     def _list(self, noun: str) -> None:
         existing, deleted = self._ids(noun)
+        if noun == "inbox":
+            existing, deleted = [self.model.entry(id)["position"] for id in existing], []
         cursor = self._random.choice((None, "starting_after", "ending_before"))
         query = {"limit": str(self._random.randint(1, 30))}
         query |= {cursor: self._random.choice([*existing, *deleted])} if cursor else {}
         if noun == "conversation" and self._chance(35):
             query |= self._random.choice(COMBINATIONS)
+        elif noun == "inbox" and self._chance(35):
+            query |= self._random.choice(INBOX_COMBINATIONS)
         elif noun == "message" and self._chance(65):
             query["conversation_id"] = self._id("conversation")
-        self._check(f"list_{noun}s", query=query)
+        self._check("list_inbox" if noun == "inbox" else f"list_{noun}s", query=query)
+
+    def _count(self, _noun: str) -> None:
+        self._check("count_unread", query=self._random.choice(({}, {"muted": "true"}, {"group_id": "family"})))
 
     def _create(self, noun: str) -> None:
         """Creates a resource, or repeats an earlier creation with the same or other attributes."""
@@ -116,6 +132,7 @@ class User:
 
     def _update(self, noun: str) -> None:
         id, now = self._id(noun), int(time.time())
+        up_to = self._random.choice([None, *self.model.marks_of(id).message_ids])
         reaction = {"reaction": "heart", "contact_id": self._random.choice((None, *_CONTACTS))}
         pin = self._random.choice([None, *(message["id"] for message in self.model.messages_of(id))])
         changes: dict[str, list[dict[str, Any]]] = {
@@ -124,6 +141,11 @@ class User:
                 {"is_muted": self._chance(50), "last_opened_at": now},
                 {"archived_at": self._random.choice((None, now))},
                 {"pinned_message_id": pin},
+            ],
+            "inbox_entry": [
+                {"read_up_to": up_to},
+                {"is_unread": self._chance(50)},
+                {"muted_until": self._random.choice((None, _MUTED_UNTIL))},
             ],
             "message": [
                 {"read_at": now},
@@ -157,11 +179,12 @@ class User:
             detail, event_id = events.pop(message["message"])
             assert self.model.receive_message(detail, message["id"], message["created_at"], event_id)
         self._check("list_messages", query=query)
-        self._check("retrieve_conversation", id=id)
+        self._check("retrieve_inbox_entry", id=id)
 
     def _ids(self, noun: str) -> tuple[list[str], list[str]]:
         """Returns the ids of what exists, and of what was deleted."""
-        return list(getattr(self.model, f"{noun}s")), getattr(self.model, f"deleted_{noun}s")
+        nouns = "messages" if noun == "message" else "conversations"
+        return list(getattr(self.model, nouns)), getattr(self.model, f"deleted_{nouns}")
 
     def _id(self, noun: str) -> str:
         existing, deleted = self._ids(noun)
@@ -175,13 +198,13 @@ class User:
     def _chance(self, percent: int) -> bool:
         return self._random.randrange(100) < percent
 
-    def _walk(self, function: str, query: dict[str, str]) -> None:
+    def _walk(self, function: str, query: dict[str, str], order: str = "id") -> None:
         page = {"has_more": True}
         query = query | {"limit": "50"}
         while page["has_more"]:
             page = self._check(function, query=query).body
             if page["data"]:
-                query["starting_after"] = page["data"][-1]["id"]
+                query["starting_after"] = page["data"][-1][order]
 
     def _check(self, function: str, **given: Any) -> Response:
         return check(self.model, self._send, function, **given)
@@ -191,8 +214,9 @@ class User:
             self.client.close()
             self.client = Client(self.model.url, users.token(self._stack.port, self._name))
             self._sign_in_at = time.time() + 600
-        verb, noun = function.split("_")
-        path = f"/{noun.removesuffix('s')}s{f'/{id}' if id else ''}"
+        verb, noun = function.split("_", 1)
+        plural = noun.removesuffix("s") + "s"
+        path = f"/{_PATHS.get(noun, plural)}{f'/{id}' if id else ''}"
         started, status, received, content = time.perf_counter(), 0, {}, ""
         try:
             response = self.client.send(_METHODS[verb], path, params=query, json=body, headers=headers)

@@ -13,7 +13,7 @@ from tests import handlers, model, tables
 from tests.model import Model
 
 _EVENT = handlers.event("create_conversation")["requestContext"]
-_URL = f"https://{_EVENT['domainName']}/{_EVENT['stage']}"
+URL = f"https://{_EVENT['domainName']}/{_EVENT['stage']}"
 
 USERS = st.sampled_from(["kevin", "harry"])
 CURSORS = st.sampled_from(["starting_after", "ending_before"])
@@ -30,7 +30,7 @@ class Service(RuleBasedStateMachine):
         """Starts with empty tables."""
         super().__init__()
         tables.clear()
-        self.models = {user: Model(_URL) for user in ("kevin", "harry")}
+        self.models = {user: Model(URL) for user in ("kevin", "harry")}
 
     @property
     def ids(self) -> list[str]:
@@ -47,14 +47,15 @@ class Service(RuleBasedStateMachine):
 
     def request(self, user: str, function: str, **given: Any) -> model.Response:
         """Sends a request of *user* to *function*. Fails unless the response is the model's."""
-        return model.check(self.models[user], partial(_send, user), function, **given)
+        return model.check(self.models[user], partial(send, user), function, **given)
 
     def page(self, user: str, function: str, limit: int, cursor: dict[str, str], **filters: str) -> model.Response:
         """Requests a page of a list."""
         return self.request(user, function, query=filters | {"limit": str(limit)} | cursor)
 
 
-def _send(user: str, function: str, **given: Any) -> handlers.Response:
+def send(user: str, function: str, **given: Any) -> handlers.Response:
+    """Calls *function* with arguments as the model takes them, for `model.check`."""
     if "query" in given:
         given["query"] = {name: [value] for name, value in given["query"].items()}
     if "body" in given:

@@ -124,10 +124,10 @@ class Messages(Service):
 
     @invariant()
     def conversations_follow_their_messages(self) -> None:
-        """Activity, pin and version are the model's."""
+        """Activity, pin, preview, unread count and version are the model's."""
         for user, model in self.models.items():
             for id in model.conversations:
-                self.request(user, "retrieve_conversation", id=id)
+                self.request(user, "retrieve_inbox_entry", id=id)
 
     def draw_conversation(self, user: str, data: st.DataObject) -> str:
         """Draws mostly a conversation of the user."""

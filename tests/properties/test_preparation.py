@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from tests import tables
 from tests.handlers import list_messages
-from tests.unit.test_preparation import (
+from tests.release.test_preparation import (
     THIS,
     Release,
     begin,

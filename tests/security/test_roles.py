@@ -22,6 +22,7 @@ from tests.grants import (
     HOOK,
     KEY_GRANTS,
     MESSAGES,
+    RELEASE_HOOKS,
 )
 from tests.security.attacks import FUNCTION_AUTHORIZATION, RecordAttack
 from tests.stack import Stack
@@ -68,7 +69,7 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
             *("SendMessage", "ReceiveMessage", "DeleteMessage", "PurgeQueue", "DeleteQueue", "CreateQueue"),
             *("SetQueueAttributes", "GetQueueAttributes", "AddPermission", "StartMessageMoveTask", "ListQueues"),
         ],
-        [DEAD_LETTERS, "OtherQueue.Arn", "*"],
+        [DEAD_LETTERS, RELEASE_HOOKS, "OtherQueue.Arn", "*"],
     ),
     "lambda": (
         [
@@ -176,7 +177,7 @@ def arn_of(name: str) -> str:
         return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{logical}{rest}"
     if logical.endswith("Logs"):
         return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{logical}:*"
-    if logical in ("DeadLetters", "OtherQueue"):
+    if logical in ("DeadLetters", "OtherQueue", "ReleaseHooks"):
         return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{logical}"
     return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{logical}{rest}"
 

@@ -110,7 +110,7 @@ def test_overlay_does_not_change_requests(wire: Wire) -> None:
     sweep()
     recorded = wire.serialized
     assert {operation for operation, _, _ in recorded} == {
-        *("BatchGetItem", "BatchWriteItem", "GetItem", "Query", "TransactWriteItems", "UpdateItem"),
+        *("BatchGetItem", "BatchWriteItem", "GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem"),
     }
     plain = connect_without_overlay()
     sent = respond_with(plain)

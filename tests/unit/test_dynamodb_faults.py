@@ -14,6 +14,14 @@ from tests.wire import Wire, error_response
 
 pytestmark = pytest.mark.usefixtures("no_backoff", "tables")
 
+
+def mark_between(conversation: str, message: str) -> dict[str, Any]:
+    """Returns the parameters that mark a message before the last one."""
+    (user,) = [row["user_id"]["S"] for row in tables.conversations() if row["id"]["S"] == conversation]
+    send({"id": conversation}, user=user)
+    return {"id": conversation, "body": f"read_up_to={message}"}
+
+
 # Every code path to DynamoDB: the parameters of the call, given the ids of a conversation and of a message in it.
 CALLS: dict[str, Callable[[str, str], dict[str, Any]]] = {
     "list_conversations": lambda _, __: {"query": {"muted": ["false"], "pinned": ["false"]}},
@@ -39,7 +47,14 @@ CALLS: dict[str, Callable[[str, str], dict[str, Any]]] = {
     },
     "retrieve_message": lambda _, message: {"id": message},
     "update_message": lambda _, message: {"id": message, "body": "message=ho"},
+    "update_message to mark as read": lambda _, message: {"id": message, "body": "read_at=1"},
     "delete_message": lambda _, message: {"id": message},
+    "list_inbox": lambda _, __: {"query": {"muted": ["false"], "pinned": ["false"], "archived": ["false"]}},
+    "retrieve_inbox_entry": lambda conversation, _: {"id": conversation},
+    "update_inbox_entry to flag": lambda conversation, _: {"id": conversation, "body": "is_unread=true"},
+    "update_inbox_entry to mark": mark_between,
+    "update_inbox_entry to mute": lambda conversation, _: {"id": conversation, "body": f"muted_until={2**32}"},
+    "count_unread": lambda _, __: {"query": {}},
 }
 
 
@@ -111,10 +126,15 @@ def test_single_fault_at_any_request_is_retried(name: str, fault: Any, wire: Wir
         before, requests = before + 1, len(wire.requests) - 1
 
 
+def stored() -> list[dict[str, Any]]:
+    """Returns all rows but those that say when to lift a mute, which do nothing if the mute itself fails."""
+    return [row for row in tables.all_rows() if not row.get("user_id", {"S": ""})["S"].startswith("unmute#")]
+
+
 def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture) -> Iterator[Response]:
     """Yields the responses if *fault* starts at request 1, 2, … and persists. Checks that no row changes."""
     make_call = prepared(name)
-    rows = tables.all_rows()
+    rows = stored()
     for before in itertools.count():
         caplog.clear()
         passing = [None] * before
@@ -124,7 +144,7 @@ def failures(name: str, fault: Any, wire: Wire, caplog: pytest.LogCaptureFixture
             # All requests of the call passed.
             assert before >= 1
             return
-        assert tables.all_rows() == rows
+        assert stored() == rows
         yield response
 
 

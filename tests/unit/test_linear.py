@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from tests.faults.fixtures import CLOCK
 from tests.faults.linear import Operation, is_linearizable
 from tests.model import Model, Resource
 
 _model = Model()
 CONVERSATION: Resource = copy.deepcopy(_model.create_conversation({"contact_id": "harry"}, "conversation", 0).body)
 _BODY = {"conversation_id": "conversation", "message": "hello"}
-MESSAGE: Resource = _model.create_message(_BODY, "message", 0).body
+MESSAGE: Resource = _model.create_message(_BODY, "message", CLOCK).body
 
 
 def update(opened: int, began: float, ended: float, etag: str, match: str | None = None) -> Operation:
@@ -43,6 +44,24 @@ def delete_message(began: float, ended: float) -> Operation:
     return Operation("delete_message", {"id": "message"}, began, ended, 204)
 
 
+def receive(began: float, ended: float, status: int = 200) -> Operation:
+    detail = {"conversation_id": "conversation", "contact_id": "harry", "message": "keep the change"}
+    return Operation("receive_message", {"detail": detail, "event_id": "once"}, began, ended, status)
+
+
+def entry(began: float, ended: float, unread: int, *, version: int, **changes: object) -> Operation:
+    """Returns a request for the entry after one event, or its update if there are *changes*."""
+    model = Model()
+    model.create_conversation({"contact_id": "harry"}, "conversation", 0)
+    detail = receive(0, 0).given["detail"]
+    model.receive_message(detail, "received", CLOCK, "once")
+    shown = model.update_inbox_entry("conversation", changes, CLOCK).body | {"unread_count": unread}
+    given: dict[str, Any] = {"id": "conversation"} | ({"body": changes} if changes else {})
+    function = "update_inbox_entry" if changes else "retrieve_inbox_entry"
+    return Operation(function, given, began, ended, 200, shown, f'"{version}"')
+
+
+READ = {"read_up_to": "received"}
 NOT_FOUND = Model().retrieve_conversation("conversation")
 UNANSWERED = Operation("create_message", {"body": _BODY, "key": "once"}, 0, math.inf)
 POSSIBLE = {
@@ -58,8 +77,15 @@ POSSIBLE = {
     "concurrent_deletions_of_a_message": [send(0, 1), delete_message(2, 5), delete_message(3, 4)],
     "concurrent_deletions": [delete(0, 3), delete(1, 2)._replace(status=404, body=NOT_FOUND.body)],
     "condition_met": [update(1, 0, 1, '"2"'), update(2, 2, 3, '"3"', '"2"')],
+    "event_counted": [receive(0, 1), entry(2, 3, 1, version=2)],
+    "event_of_unknown_outcome_counted": [receive(0, math.inf, 0), entry(2, 3, 1, version=2)],
+    "event_read": [receive(0, 1), entry(2, 3, 1, version=2), entry(4, 5, 0, version=3, **READ)],
 }
 IMPOSSIBLE = {
+    "event_not_counted": [receive(0, 1), entry(2, 3, 0, version=2)],
+    "event_counted_twice": [receive(0, 1), receive(2, 3), entry(4, 5, 2, version=2)],
+    "event_read_and_unread": [receive(0, 1), entry(2, 3, 0, version=3, **READ), entry(4, 5, 1, version=3)],
+    "mark_with_a_stale_etag": [receive(0, 1), entry(2, 3, 0, version=2, **READ)],
     "lost_update": [update(1, 0, 1, '"2"'), retrieve(None, 2, 3, '"1"')],
     "condition_not_met": [update(1, 0, 3, '"2"', '"1"'), update(2, 0, 3, '"3"', '"1"')],
     "stale_etag": [update(1, 0, 1, '"2"'), update(2, 2, 3, '"2"')],

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ReadTimeoutError
+from coherent.storage import rows
 
 from tests import tables as contents
 from tests.handlers import (
@@ -22,6 +23,7 @@ from tests.handlers import (
     handler,
     invoke,
     list_conversations,
+    sweep,
     update,
 )
 from tests.wire import Wire, cancelled_transaction, error_response
@@ -216,6 +218,9 @@ def test_concurrent_invocations_do_not_share_costs(
 def test_event_functions_write_metrics(function: str, tables: None, capsys: pytest.CaptureFixture[str]) -> None:
     del tables
     conversation = create()
+    # Gives the sweeps something to report.
+    call("delete_conversation", id=create()["id"])
+    contents.put_row(rows.values({"user_id": "unmute#0", "id": "000000000001#kevin#xgQQXg3hrtjh7AvZ"}))
     log_lines(capsys)
     given = event(function)
     if function == "receive_message":
@@ -234,7 +239,7 @@ def test_failed_invocation_writes_metrics(wire: Wire, capsys: pytest.CaptureFixt
         handler("sweep_purges")(event("sweep_purges"), Context())
     (line,) = log_lines(capsys)
     assert (line["status"], line["error"], line["ApiError"]) == (500, "ClientError", 1)
-    # The alarm must see missing data, not an age of 0.
+    # The age is unknown.
     assert "PurgeAge" not in line
 
 
@@ -243,12 +248,26 @@ def test_sweep_of_every_quarter_reports_the_oldest_tombstone_of_all(
     quarter: int, tables: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del tables
-    handler("sweep_purges")({"quarter": quarter}, Context())
     call("delete_conversation", id=create()["id"])
     contents.age_tombstones()
     call("delete_conversation", id=create()["id"])
+    log_lines(capsys)
     # No time is left to purge anything.
     handler("sweep_purges")({"quarter": quarter}, Context(seconds=11))
-    without, oldest = [values(line)["PurgeAge"] for line in log_lines(capsys) if line["endpoint"] == "sweep_purges"]
-    assert without == 0
-    assert 600 <= oldest < 700
+    (line,) = log_lines(capsys)
+    assert 600 <= values(line)["PurgeAge"] < 700
+
+
+def test_sweep_writes_metrics_only_if_there_was_something_to_do(
+    tables: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del tables
+    call("delete_conversation", id=create()["id"])
+    contents.age_tombstones()
+    log_lines(capsys)
+    sweep()
+    assert [values(line)["WriteUnits"] > 0 for line in log_lines(capsys)] == [True]
+    sweep()
+    (idle,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (idle["endpoint"], idle["Requests"]) == ("sweep_purges", 1)
+    assert "_aws" not in idle

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.handlers import USER_ENDPOINTS, call, create, list_conversations, sweep, update
-from tests.template import FUNCTIONS, OTHERS, ROOT, named, of_type, the_only
+from tests.template import FUNCTIONS, OTHERS, ROOT, named, of_type, root_stack, the_only, transform
 from tests.wire import Wire, error_response
 
+OPERATIONS = (ROOT / "docs/operations/index.md").read_text()
+# The alarms that should wake somebody.
+PAGING = {"LateEvents", "LateInbound", "LostDeadLetters", "ServerErrors", "SlowRequests"}
 ALARMS = sorted(of_type("defaults", "CloudWatch::Alarm"))
 # Namespace, name, and the names of the dimensions.
 Kind = tuple[str, str, frozenset[str]]
@@ -20,23 +23,26 @@ AWS_METRICS: set[Kind] = {
     *(("AWS/ApiGateway", name, frozenset({"ApiName", "Stage"})) for name in ("4XXError", "5XXError", "Latency")),
     *(
         ("AWS/Lambda", name, frozenset({"FunctionName"}))
-        for name in ("AsyncEventAge", "DestinationDeliveryFailures", "Errors", "IteratorAge")
+        for name in ("AsyncEventAge", "DestinationDeliveryFailures", "Errors", "Invocations", "IteratorAge")
     ),
     # Without dimensions: of all functions in the account and region.
     *(("AWS/Lambda", name, frozenset[str]()) for name in ("ConcurrentExecutions", "Throttles")),
-    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", frozenset({"QueueName"})),
+    *(
+        ("AWS/SQS", f"Approximate{name}", frozenset({"QueueName"}))
+        for name in ("AgeOfOldestMessage", "NumberOfMessagesVisible")
+    ),
 }
 DIMENSION_VALUES = {
     # The API is named after the stack.
     "ApiName": {"AWS::StackName"},
     "endpoint": set(USER_ENDPOINTS),
     "FunctionName": set(FUNCTIONS),
-    "QueueName": {"DeadLetters.QueueName"},
+    "QueueName": {"DeadLetters.QueueName", "InboundDeadLetters.QueueName", "InboundQueue.QueueName"},
     "service": {"AWS::StackName"},
     "Stage": {"v1"},
 }
-# Every sweep reports its metric, so missing data means that sweeps have stopped.
-ALARMS_ON_MISSING_DATA = {"LatePurges"}
+# Lambda counts every sweep, so missing data means that sweeps have stopped.
+ALARMS_ON_MISSING_DATA = {"StoppedSweeps"}
 
 
 class Metric(NamedTuple):
@@ -88,6 +94,8 @@ def emitted(tables: None, wire: Wire, no_backoff: None, capsys: pytest.CaptureFi
     # moto reports no units for the transaction that creates a conversation, but for this update.
     update(create(), is_muted=True)
     list_conversations()
+    # An idle sweep has no metrics.
+    call("delete_conversation", id=create()["id"])
     sweep()
     call("list_conversations", query={"limit": ["0"]})
     wire.fault = lambda request: error_response(request, 400, "ThrottlingException")
@@ -103,9 +111,13 @@ def emitted(tables: None, wire: Wire, no_backoff: None, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
-def test_alarm_notifies_and_names_its_page(alarm: str) -> None:
+def test_alarm_pages_or_informs_and_names_its_page(alarm: str) -> None:
     given = of_type("defaults", "CloudWatch::Alarm")[alarm]
-    assert named(given["AlarmActions"]) == named(given["OKActions"]) == ["Alarms"]
+    topic = "Pages" if alarm in PAGING else "Notices"
+    assert named(given["AlarmActions"]) == named(given["OKActions"]) == [topic]
+    assert {named(name) for name in given.get("InsufficientDataActions", [])} <= {topic}
+    (row,) = re.findall(rf"^\| \[{alarm}\]\(.*\|$", OPERATIONS, re.MULTILINE)
+    assert row.split("|")[3].strip() == ("pages" if alarm in PAGING else "informs")
     page = f"docs/operations/{re.sub(r'(?<!^)(?=[A-Z])', '-', alarm).lower()}.md"
     assert given["AlarmDescription"].endswith(f". See {page}")
     assert (ROOT / page).exists()
@@ -116,7 +128,7 @@ def test_missing_data_alarms_only_for_regular_metrics(alarm: str) -> None:
     given = of_type("defaults", "CloudWatch::Alarm")[alarm]
     alarms = alarm in ALARMS_ON_MISSING_DATA
     assert given["TreatMissingData"] == ("missing" if alarms else "notBreaching")
-    assert named(given.get("InsufficientDataActions", [])) == (["Alarms"] if alarms else [])
+    assert ("InsufficientDataActions" in given) is alarms
 
 
 def test_alarms_use_existing_metrics(emitted: dict[Kind, str | None]) -> None:
@@ -140,11 +152,18 @@ def test_dashboard_shows_existing_metrics_of_its_region(emitted: dict[Kind, str 
     assert {widget["properties"]["region"] for widget in widgets() if widget["type"] == "metric"} == {"AWS::Region"}
 
 
-@pytest.mark.parametrize("name", ["Requests", "Latency", "ReadUnits", "WriteUnits"])
+@pytest.mark.parametrize("name", ["Requests", "Latency"])
 def test_dashboard_shows_every_endpoint(name: str) -> None:
     metrics = [metric for widget in widgets() for metric in metrics_of(widget) if metric.name == name]
     shown = sorted(metric.dimensions["endpoint"] for metric in metrics if "endpoint" in metric.dimensions)
     assert shown == USER_ENDPOINTS
+
+
+def test_dashboard_is_free_of_charge() -> None:
+    # AWS's first three dashboards are, with up to 50 metrics each. Those of the alarms may count too.
+    shown = [metric for widget in widgets() for metric in metrics_of(widget)]
+    shown += map(metric_of, of_type("defaults", "CloudWatch::Alarm").values())
+    assert len({(metric.namespace, metric.name, *metric.dimensions.items()) for metric in shown}) <= 50
 
 
 def test_dashboard_shows_every_alarm() -> None:
@@ -152,7 +171,20 @@ def test_dashboard_shows_every_alarm() -> None:
     assert sorted(shown) == [f"{alarm}.Arn" for alarm in ALARMS]
 
 
-def test_alarm_email_is_a_parameter() -> None:
+def test_alarm_email_gets_pages_and_notices() -> None:
     assert not of_type("defaults", "SNS::Subscription")
-    subscription = named(the_only("others", "SNS::Subscription"))
-    assert subscription == {"TopicArn": "Alarms", "Protocol": "email", "Endpoint": OTHERS["AlarmEmail"]}
+    subscriptions = named(list(of_type("others", "SNS::Subscription").values()))
+    assert subscriptions == [
+        {"TopicArn": topic, "Protocol": "email", "Endpoint": OTHERS["AlarmEmail"]} for topic in ("Pages", "Notices")
+    ]
+    assert named(root_stack()["Outputs"]["PagesArn"]["Value"]) == "Monitoring.Outputs.PagesArn"
+    assert named(root_stack()["Outputs"]["NoticesArn"]["Value"]) == "Monitoring.Outputs.NoticesArn"
+
+
+def test_production_requires_an_alarm_email() -> None:
+    rule = transform()["Rules"]["ProductionHasAlarmEmail"]
+    has_canary = {"Fn::Equals": [{"Ref": "Canary"}, "true"]}
+    keeps_data = {"Fn::Not": [{"Fn::Equals": [{"Ref": "ProtectData"}, "false"]}]}
+    assert rule["RuleCondition"] == {"Fn::And": [has_canary, keeps_data]}
+    (assertion,) = rule["Assertions"]
+    assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmEmail"}, ""]}]}

@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from coherent import errors
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.handlers import FORM, JSON, USER_ENDPOINTS
@@ -98,12 +99,13 @@ def test_schemas_have_limits() -> None:
     parameters = {given["name"]: given["schema"] for given in DOCUMENT["paths"]["/conversations"]["get"]["parameters"]}
     assert parameters["limit"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 10, "examples": [10]}
     assert parameters["muted"] == {"type": "boolean", "examples": [False]}
+    assert SCHEMAS["InboxEntry"]["properties"]["unread_count"].items() >= {"minimum": 0, "maximum": 1000}.items()
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_times_have_64_bits(name: str) -> None:
     for attribute, schema in SCHEMAS[name]["properties"].items():
-        if attribute.endswith("_at"):
+        if attribute.endswith("_at") or attribute == "muted_until":
             assert schema["type"] in ("integer", ["integer", "null"])
             assert (schema["format"], schema["minimum"], schema["maximum"]) == ("int64", 0, 253_402_300_799)
 
@@ -114,7 +116,7 @@ def test_requests_are_named_schemas() -> None:
         for operation in OPERATIONS.values()
         for media_type, content in operation.get("requestBody", {"content": {}})["content"].items()
     }
-    requests = ("CreateConversation", "UpdateConversation", "CreateMessage", "UpdateMessage")
+    requests = ("CreateConversation", "UpdateConversation", "CreateMessage", "UpdateMessage", "UpdateInboxEntry")
     assert named == {(JSON, name) for name in requests} | {(FORM, f"{name}Form") for name in requests}
 
 
@@ -123,7 +125,7 @@ def test_request_schemas_need_no_alternatives() -> None:
     for schema in objects(DOCUMENT):
         assert "properties" not in schema or not schema.keys() & {"anyOf", "oneOf", "allOf"}
     create = SCHEMAS["CreateConversation"]
-    assert list(create["properties"]) == ["contact_id", "group_id"]
+    assert list(create["properties"]) == ["contact_id", "group_id", "distinct"]
     assert (create["minProperties"], create.get("required")) == (1, None)
 
 
@@ -190,6 +192,27 @@ def test_message_of_a_contact_has_an_example_of_its_own() -> None:
         "message: only the sender of a message can change this",
         "The firewall blocked this request",
     ]
+
+
+@pytest.mark.parametrize("endpoint", ["list_inbox", "retrieve_inbox_entry", "update_inbox_entry", "count_unread"])
+def test_inbox_that_is_not_ready_has_an_example_of_its_own(endpoint: str) -> None:
+    content = OPERATIONS[endpoint]["responses"]["503"]["content"][JSON]
+    assert [example["message"] for example in examples(content)] == [
+        str(errors.Unavailable()),
+        str(errors.NotPrepared()),
+    ]
+
+
+def test_inbox_is_paged_by_positions() -> None:
+    (link,) = (
+        header["example"]
+        for name, header in OPERATIONS["list_inbox"]["responses"]["200"]["headers"].items()
+        if name == "Link"
+    )
+    cursors = {given["name"]: given["schema"] for given in OPERATIONS["list_inbox"]["parameters"]}
+    (position,) = cursors["starting_after"]["examples"]
+    assert link == f'<https://api.example.com/v1/inbox?limit=10&starting_after={position}>; rel="next"'
+    assert SCHEMAS["InboxEntry"]["properties"]["position"]["examples"] == [position]
 
 
 def test_document_is_generated_without_environment_variables(tmp_path: Path) -> None:

@@ -42,8 +42,9 @@ def written(wire: Wire, user: str) -> set[str]:
     }
 
 
-def test_users_share_only_tombstone_partitions(wire: Wire) -> None:
+def test_users_share_only_partitions_of_tombstones_and_timed_mutes(wire: Wire) -> None:
     kevin, harry = written(wire, "kevin"), written(wire, "harry")
     assert {"kevin", "idempotency#kevin"} < kevin
-    assert all("kevin" in partition or partition.startswith("purge#") for partition in kevin)
-    assert {partition for partition in kevin & harry if not partition.startswith("purge#")} == set()
+    shared = ("purge#", "unmute#")
+    assert all("kevin" in partition or partition.startswith(shared) for partition in kevin)
+    assert {partition for partition in kevin & harry if not partition.startswith(shared)} == set()

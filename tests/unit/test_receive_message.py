@@ -2,7 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import boto3
@@ -10,7 +13,19 @@ import pytest
 from coherent import errors
 
 from tests import tables
-from tests.handlers import Context, call, create, event, handler, list_messages
+from tests.handlers import (
+    Context,
+    call,
+    create,
+    entry,
+    event,
+    handler,
+    list_conversations,
+    list_messages,
+    put_entry,
+    send,
+    update,
+)
 from tests.wire import Wire, error_response
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
@@ -67,8 +82,7 @@ def test_repeated_event_is_stored_once(queue: str) -> None:
 @pytest.mark.parametrize(
     ("detail", "reason"),
     [
-        ({"conversation_id": "xgQQXg3hrtjh7AvZ"}, "conversation_id: no such conversation"),
-        ({"conversation_id": ABSENT}, "conversation_id: must be an id of 16 letters and digits"),
+        ({"group_id": ""}, "group_id: must be 1 to 128 characters without white space or control characters, or null"),
         ({"user_id": ABSENT}, "user_id: must be the sub of the user's tokens"),
         ({"user_id": "idempotency#kevin"}, "user_id: must be the sub of the user's tokens"),
         ({"user_id": ""}, "user_id: must be the sub of the user's tokens"),
@@ -149,12 +163,105 @@ def test_reused_event_id_becomes_a_dead_letter(queue: str) -> None:
     assert dead_letter["reason"].startswith("Idempotency-Key: ")
 
 
-def test_event_for_another_users_conversation_becomes_a_dead_letter(queue: str) -> None:
-    conversation = create("harry")
-    receive(received(conversation_id=conversation["id"]))
-    (dead_letter,) = dead_letters(queue)
-    assert dead_letter["reason"] == "conversation_id: no such conversation"
-    assert tables.messages() == []
+@pytest.mark.parametrize("conversation_id", [ABSENT, None, "", 7, "xgQQXg3hrtjh7AvZ", "xgQQXg3hrtjh7Av!"], ids=str)
+@pytest.mark.parametrize("group_id", [ABSENT, None, "friends"])
+def test_first_message_creates_its_conversation(queue: str, conversation_id: object, group_id: object) -> None:
+    for contact_id in ("harry", "marv", "harry"):
+        repeated = received(conversation_id=conversation_id, group_id=group_id, contact_id=contact_id)
+        receive(repeated | {"id": f"{contact_id} {len(list_messages())}"})
+    marv, harry = list_conversations()
+    group = "friends" if group_id == "friends" else None
+    assert [(found["contact_id"], found["group_id"]) for found in (marv, harry)] == [("marv", group), ("harry", group)]
+    messages = list_messages(conversation_id=harry["id"])
+    assert [message["contact"] for message in messages] == [{"id": "harry"}] * 2
+    assert harry["last_active_at"] == messages[0]["created_at"]
+    entry = call("retrieve_inbox_entry", id=harry["id"]).body
+    assert (entry["unread_count"], entry["is_unread"], entry["last_message"]["id"]) == (2, True, messages[0]["id"])
+    assert dead_letters(queue) == []
+
+
+def test_message_goes_to_the_newest_conversation_of_its_pair(queue: str) -> None:
+    create(contact_id="harry")
+    newest = create(contact_id="harry")
+    create(contact_id="harry", group_id="friends")
+    receive(received(conversation_id=ABSENT, contact_id="harry"))
+    assert [message["conversation_id"] for message in list_messages()] == [newest["id"]]
+    assert dead_letters(queue) == []
+
+
+def test_deleted_conversation_is_never_revived(queue: str) -> None:
+    older, deleted = create(contact_id="harry"), create(contact_id="harry")
+    call("delete_conversation", id=deleted["id"])
+    receive(received(conversation_id=deleted["id"], contact_id="harry"))
+    (message,) = list_messages()
+    assert message["conversation_id"] not in (older["id"], deleted["id"])
+    assert dead_letters(queue) == []
+
+
+def test_conversation_of_another_user_is_like_one_that_does_not_exist(queue: str) -> None:
+    foreign = create("harry")
+    receive(received(conversation_id=foreign["id"]))
+    assert list_messages("harry") == []
+    (message,) = list_messages("kevin")
+    assert message["conversation_id"] != foreign["id"]
+    assert dead_letters(queue) == []
+
+
+def test_repeated_first_message_is_stored_once(queue: str) -> None:
+    for _ in range(3):
+        receive(received(conversation_id=ABSENT))
+    assert (len(list_conversations()), len(list_messages())) == (1, 1)
+    call("delete_conversation", id=list_conversations()[0]["id"])
+    receive(received(conversation_id=ABSENT))
+    assert (list_conversations(), list_messages()) == ([], [])
+    assert dead_letters(queue) == []
+
+
+def test_lost_response_of_a_first_message_stores_it_once(queue: str, wire: Wire) -> None:
+    wire.before("TransactWriteItems", wire.lose_next_response)
+    receive(received(conversation_id=ABSENT))
+    assert (len(list_conversations()), len(list_messages())) == (1, 1)
+    assert dead_letters(queue) == []
+
+
+@pytest.mark.usefixtures("isolated_transactions")
+def test_concurrent_first_messages_create_one_conversation(queue: str) -> None:
+
+    def deliver(number: int) -> None:
+        # Like Lambda, repeats an event whose transaction conflicts went on.
+        for _attempt in range(50):
+            with suppress(errors.Unavailable):
+                return receive(received(conversation_id=ABSENT) | {"id": str(number)})
+        raise TimeoutError
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(deliver, range(8)))
+    assert (len(list_conversations()), len(list_messages())) == (1, 8)
+    assert dead_letters(queue) == []
+
+
+@pytest.mark.parametrize("sent_at", [0, 1767225600, 1767225600.75])
+def test_sent_at_becomes_created_at_and_arrival_is_the_order(queue: str, sent_at: float) -> None:
+    receive(received(conversation_id=ABSENT, message="first") | {"id": "first"})
+    receive(received(conversation_id=ABSENT, message="late", sent_at=sent_at) | {"id": "late"})
+    late, first = list_messages()
+    assert (late["message"], late["created_at"], first["message"]) == ("late", int(sent_at), "first")
+    (conversation,) = list_conversations()
+    assert conversation["last_active_at"] >= first["created_at"]
+    assert call("retrieve_inbox_entry", id=conversation["id"]).body["last_message"]["created_at"] == int(sent_at)
+    assert dead_letters(queue) == []
+
+
+@pytest.mark.parametrize("sent_at", [-1, 4102444800, 1767225600000, "1767225600", True, [], 1e400], ids=str)
+def test_wrong_sent_at_is_replaced_by_the_present_and_logged(
+    queue: str, sent_at: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        receive(received(conversation_id=ABSENT, sent_at=sent_at))
+    (message,) = list_messages()
+    assert abs(message["created_at"] - time.time()) < 5
+    assert "sent_at is no time in the past" in caplog.text
+    assert dead_letters(queue) == []
 
 
 def test_database_failure_raises_for_a_retry(queue: str, wire: Wire) -> None:
@@ -166,6 +273,56 @@ def test_database_failure_raises_for_a_retry(queue: str, wire: Wire) -> None:
     assert dead_letters(queue) == []
     receive(received(conversation_id=conversation["id"]))
     assert len(list_messages()) == 1
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize("unarchive", ["unmuted", "always", "never"])
+@pytest.mark.parametrize("mute", ["none", "permanent", "timed", "timed, over"])
+@pytest.mark.parametrize("is_own", [False, True])
+def test_message_restores_an_archived_conversation(
+    is_own: bool, mute: str, unarchive: str, monkeypatch: pytest.MonkeyPatch, pass_time: Callable[[int], None]
+) -> None:
+    monkeypatch.setattr("functions.receive_message.app.messages._unarchive", unarchive)
+    monkeypatch.setattr("functions.create_message.app.messages._unarchive", unarchive)
+    conversation = create()
+    update(conversation, archived_at=1, is_muted=mute == "permanent")
+    if mute.startswith("timed"):
+        put_entry(conversation, muted_until=int(time.time()) + 60)
+    pass_time(60 if mute == "timed, over" else 59)
+    if is_own:
+        send(conversation)
+    else:
+        receive(received(conversation_id=conversation["id"]))
+    is_muted = mute in {"permanent", "timed"}
+    is_restored = unarchive == "always" or (unarchive == "unmuted" and (is_own or not is_muted))
+    found = call("retrieve_conversation", id=conversation["id"]).body
+    assert (found["archived_at"], found["is_muted"]) == (None if is_restored else 1, is_muted)
+    assert bool(list_conversations(archived="true")) is not is_restored
+    assert entry(conversation)["unread_count"] == (0 if is_own else 1)
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize(
+    ("before", "meanwhile", "archived_at"),
+    [
+        ({}, {"archived_at": 1}, None),
+        ({"archived_at": 1}, {"is_muted": True}, 1),
+        ({"archived_at": 1, "is_muted": True}, {"is_muted": False}, None),
+        ({"archived_at": 1}, {"archived_at": None}, None),
+        ({"is_muted": True}, {"archived_at": 1}, 1),
+    ],
+    ids=str,
+)
+def test_conversation_that_is_archived_or_muted_meanwhile_is_restored_as_it_then_is(
+    before: dict[str, Any], meanwhile: dict[str, Any], archived_at: int | None, wire: Wire
+) -> None:
+    conversation = create()
+    if before:
+        update(conversation, **before)
+    wire.before("TransactWriteItems", lambda: update(conversation, **meanwhile))
+    receive(received(conversation_id=conversation["id"]))
+    assert call("retrieve_conversation", id=conversation["id"]).body["archived_at"] == archived_at
+    assert entry(conversation)["unread_count"] == 1
 
 
 @pytest.mark.usefixtures("queue")

@@ -49,9 +49,18 @@ VARIABLES = {
     "PUBLIC_URL": OTHERS["PublicUrl"],
 }
 OWN_VARIABLES = {
-    HOOK: {name.upper(): f"{logical_id(name)}.Version" for name in HANDLERS if logical_id(name) != HOOK},
+    HOOK: {
+        "AWS_ENDPOINT_URL_SQS": "",
+        "RELEASE_HOOKS_URL": "ReleaseHooks",
+        **{f"VERSION_{name.upper()}": f"{logical_id(name)}.Version" for name in HANDLERS if logical_id(name) != HOOK},
+    },
     "CreateMessage": {"UNARCHIVE": OTHERS["Unarchive"]},
-    "ReceiveMessage": {"AWS_ENDPOINT_URL_SQS": "", "DEAD_LETTERS_URL": "DeadLetters", "UNARCHIVE": OTHERS["Unarchive"]},
+    "ReceiveMessage": {
+        "AWS_ENDPOINT_URL_SQS": "",
+        "DEAD_LETTERS_URL": "DeadLetters",
+        "INBOUND_QUEUE_URL": "InboundQueue",
+        "UNARCHIVE": OTHERS["Unarchive"],
+    },
     # The domain of an existing user pool is not known.
     "RetrieveDocs": {"SIGN_IN_URL": ""},
 }
@@ -255,20 +264,39 @@ def test_stack_does_not_read_secrets(settings: str) -> None:
 def test_table_is_encrypted_recoverable_and_limited(table: str) -> None:
     default, other = (of_type(settings, "DynamoDB::Table")[table] for settings in ("defaults", "others"))
     assert default["BillingMode"] == "PAY_PER_REQUEST"
-    for given, days, key, reads, writes in (
-        (default, 35, {}, 10000, 5000),
-        (other, 7, {"KMSMasterKeyId": OTHERS["KmsKeyArn"]}, 200, 100),
-    ):
+    # AWS owns the default key: requests to any other are billed.
+    key = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": OTHERS["KmsKeyArn"]}
+    assert (default.get("SSESpecification"), other["SSESpecification"]) == (None, key)
+    for given, days, reads, writes in ((default, 35, 10000, 5000), (other, 7, 200, 100)):
         recovery = {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": days}
         assert given["PointInTimeRecoverySpecification"] == recovery
-        assert given["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS"} | key
         for limited in (given, *given["GlobalSecondaryIndexes"]):
             throughput = {"MaxReadRequestUnits": reads, "MaxWriteRequestUnits": writes}
             assert limited["OnDemandThroughput"] == throughput
 
 
+def test_only_the_rule_of_the_stack_may_send_dead_letters() -> None:
+    policy = the_only("defaults", "SQS::QueuePolicy")
+    assert named(policy["Queues"]) == ["DeadLetters"]
+    assert named(policy["PolicyDocument"]["Statement"]) == [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": "DeadLetters.Arn",
+            "Condition": {"ArnEquals": {"aws:SourceArn": "ReceiveMessageReceived.Arn"}},
+        }
+    ]
+    with_dead_letters = {
+        name
+        for name, rule in of_type("defaults", "Events::Rule").items()
+        if any("DeadLetterConfig" in target for target in rule["Targets"])
+    }
+    assert with_dead_letters == {"ReceiveMessageReceived"}
+
+
 def test_dead_letter_queue_is_encrypted() -> None:
-    default, other = (the_only(settings, "SQS::Queue") for settings in ("defaults", "others"))
+    default, other = (of_type(settings, "SQS::Queue")["DeadLetters"] for settings in ("defaults", "others"))
     assert (default["SqsManagedSseEnabled"], default.get("KmsMasterKeyId")) == (True, None)
     assert (other.get("SqsManagedSseEnabled"), other["KmsMasterKeyId"]) == (None, OTHERS["KmsKeyArn"])
 
@@ -276,7 +304,7 @@ def test_dead_letter_queue_is_encrypted() -> None:
 # Users cannot sign in to the pool without them.
 SIGN_IN = {"UserPoolDomain", "ResourceServer", "MessagesResourceServer", "AppClient", "ServiceClient"}
 DATA = {"ConversationsTable", "MessagesTable", "UserPool"} | SIGN_IN
-# Other APIs of the account may use them.
+# Other APIs of the account may use them. Only stacks with SetApiGatewayLogsRole=true have them.
 SHARED = {"ApiGatewayAccount", "ApiGatewayLogsRole"}
 
 
@@ -293,12 +321,13 @@ def policies(attribute: str, **parameters: str) -> dict[str, str]:
     [("true", True, False), ("locked", True, True), ("false", False, False)],
 )
 def test_data_is_protected_as_configured(protect_data: str, outlives_the_stack: bool, is_locked: bool) -> None:
-    resources = whole_stack(ProtectData=protect_data)["Resources"]
+    settings = {"ProtectData": protect_data, "SetApiGatewayLogsRole": "true"}
+    resources = whole_stack(**settings)["Resources"]
     data = DATA if outlives_the_stack else set()
     # A first deployment that fails deletes what it created, unless that is locked.
     deletion = dict.fromkeys(data, "RetainExceptOnCreate") | dict.fromkeys(SHARED, "Retain")
-    assert policies("DeletionPolicy", ProtectData=protect_data) == deletion
-    assert policies("UpdateReplacePolicy", ProtectData=protect_data) == dict.fromkeys(data | SHARED, "Retain")
+    assert policies("DeletionPolicy", **settings) == deletion
+    assert policies("UpdateReplacePolicy", **settings) == dict.fromkeys(data | SHARED, "Retain")
     tables = [resource for resource in resources.values() if resource["Type"] == "AWS::DynamoDB::Table"]
     assert [table["Properties"]["DeletionProtectionEnabled"] for table in tables] == [is_locked, is_locked]
     pool = resources["UserPool"]["Properties"]
@@ -313,6 +342,61 @@ def test_first_deployment_does_not_lock_data() -> None:
         # CloudFormation cannot update a stack whose first deployment has failed.
         assert settings["on_failure"] == "DELETE"
         assert "ProtectData=locked" not in settings.get("parameter_overrides", [])
+
+
+def test_account_settings_are_untouched_by_default() -> None:
+    assert not of_type("defaults", "ApiGateway::Account")
+    assert named(the_only("others", "ApiGateway::Account")) == {"CloudWatchRoleArn": "ApiGatewayLogsRole.Arn"}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_names_of_resources_contain_that_of_the_stack(settings: str) -> None:
+    # CloudFormation generates unique names for all others. These are names inside another resource, or of a domain.
+    unnamed = {"ApiGateway::DomainName", "ApiGateway::Stage", "Cognito::UserPoolResourceServer", "Lambda::Alias"}
+    for name, resource in whole_stack(**SETTINGS[settings])["Resources"].items():
+        kind = resource["Type"].removeprefix("AWS::")
+        names = {"Name", "LayerName", f"{kind.rpartition('::')[2]}Name"} & resource.get("Properties", {}).keys()
+        for given in names if kind not in unnamed else ():
+            assert "AWS::StackName" in str(resource["Properties"][given]), name
+    assert named(the_only(settings, "Lambda::LayerVersion")["LayerName"]) == "AWS::StackName-shared"
+
+
+# Users.
+
+
+def test_users_sign_in_with_any_case_of_their_address_and_optional_one_time_passwords() -> None:
+    pool = the_only("defaults", "Cognito::UserPool")
+    assert (pool["UsernameAttributes"], pool["UsernameConfiguration"]) == (["email"], {"CaseSensitive": False})
+    assert (pool["MfaConfiguration"], pool["EnabledMfas"]) == ("OPTIONAL", ["SOFTWARE_TOKEN_MFA"])
+    assert pool["Policies"]["PasswordPolicy"]["MinimumLength"] >= 12
+    # Users have no phone number.
+    assert pool["AccountRecoverySetting"] == {"RecoveryMechanisms": [{"Name": "verified_email", "Priority": 1}]}
+
+
+def test_sign_up_mail_is_sent_by_ses_if_configured() -> None:
+    sender = {name: OTHERS[name] for name in ("EmailFrom", "SesIdentityArn")}
+    default, other = (stack["Resources"]["UserPool"]["Properties"] for stack in (whole_stack(), whole_stack(**sender)))
+    assert default["EmailConfiguration"] == {"EmailSendingAccount": "COGNITO_DEFAULT"}
+    assert other["EmailConfiguration"] == {
+        "EmailSendingAccount": "DEVELOPER",
+        "From": sender["EmailFrom"],
+        "SourceArn": sender["SesIdentityArn"],
+    }
+
+
+def test_resources_of_the_user_pool_are_changed_one_after_another() -> None:
+    resources = whole_stack()["Resources"]
+    needed = {
+        name: set(as_list(resource.get("DependsOn", [])))
+        for name, resource in resources.items()
+        if resource["Type"].startswith("AWS::Cognito::") and resource["Type"] != "AWS::Cognito::UserPool"
+    }
+    # A chain has one order only: each depends on the one before.
+    order = list(TopologicalSorter(needed).static_order())
+    assert [needed[name] for name in order] == [set(), *({name} for name in order[:-1])]
+
+
+# Rows.
 
 
 def test_only_idempotency_records_and_deletions_of_messages_expire(tables: None) -> None:
@@ -376,11 +460,9 @@ def test_logs_are_retained_and_requests_traced(settings: str, days: int) -> None
 
 @pytest.mark.parametrize(("settings", "policy"), [("defaults", TLS_1_2), ("canary", TLS_1_2), ("others", TLS_1_3)])
 def test_api_and_domain_reject_old_tls_versions(settings: str, policy: str) -> None:
-    body = definition(settings)
-    assert body["x-amazon-apigateway-security-policy"] == policy
-    assert body["x-amazon-apigateway-endpoint-access-mode"] == "BASIC"
-    for domain in of_type(settings, "ApiGateway::DomainName").values():
-        assert (domain["SecurityPolicy"], domain["EndpointAccessMode"]) == (policy, "BASIC")
+    # Not in the definition: https://github.com/aws/serverless-application-model/issues/3866.
+    for given in (the_only(settings, "ApiGateway::RestApi"), *of_type(settings, "ApiGateway::DomainName").values()):
+        assert (given["SecurityPolicy"], given["EndpointAccessMode"]) == (policy, "BASIC")
 
 
 @pytest.mark.parametrize(
@@ -447,7 +529,7 @@ def test_stack_without_canary_has_no_codedeploy_resources() -> None:
     resources = whole_stack()["Resources"]
     assert not [name for name, resource in resources.items() if resource["Type"].startswith("AWS::CodeDeploy")]
     assert not [name for name, resource in resources.items() if "UpdatePolicy" in resource]
-    assert not [name for name in resources if name.startswith((HOOK, "Deployment"))]
+    assert not [name for name in resources if name.startswith((HOOK, "Deployment", "ReleaseHooks"))]
 
 
 def test_hook_is_released_without_a_canary() -> None:

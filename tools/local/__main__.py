@@ -29,7 +29,7 @@ To try it, paste this into another terminal:
   ID=$(curl -s -H "Authorization: Bearer $TOKEN" "$API/conversations?limit=1" | cut -d'"' -f8)
   curl -H "Authorization: Bearer $TOKEN" "$API/conversations/$ID"
   curl -H "Authorization: Bearer $TOKEN" "$API/conversations/$ID" -X PUT -d is_pinned=true -d archived_at=
-  curl -H "Authorization: Bearer $TOKEN" "$API/conversations?pinned=true&group_id=friends"
+  curl -H "Authorization: Bearer $TOKEN" "$API/inbox?pinned=true&group_id=friends"
   curl -H "Authorization: Bearer $TOKEN" "$API/conversations/$ID" -X DELETE -i
 
 The token is kevin's and is valid for an hour. `make token USER=kevin` prints a new one; there is also USER=harry.
@@ -91,6 +91,7 @@ def _run(home: Path, port: int) -> None:
             print(f"Deploying the stack to the emulator on port {port} ...", flush=True)
             stack.deploy(home, port)
             stack.configure_gateway(port)
+            stack.sweep_inbox(port)
             tokens = {name: users.token(port, name) for name in users.DEMO_USERS}
             api_url = stack.api_url(port)
             try:

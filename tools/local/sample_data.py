@@ -1,12 +1,14 @@
 """Realistic conversations for a demo user of the running stack (`make sample-data`)."""
 
+import time
 from contextlib import suppress
-from itertools import product
 
 from coherent.conversations.models import CreateConversation, UpdateConversation
 from coherent.conversations.repository import ConversationRepository
 from coherent.errors import CoherentError, NotFound
-from coherent.messages.models import CreateMessage
+from coherent.inbox.models import UpdateInboxEntry
+from coherent.inbox.repository import InboxRepository
+from coherent.messages.models import CreateMessage, ReceiveMessage
 from coherent.messages.repository import MessageRepository
 from coherent.preconditions import ANY
 from coherent.storage.dynamodb import Tables
@@ -48,17 +50,30 @@ def _fill(port: int, user: str, conversations: int, messages: int) -> None:
     ids: dict[int, str] = {}
     for number in track(range(conversations), f"Conversations of {user}"):
         creation = conversation_repository.create(user_id, _conversation(number), f"sample-data {number}")
-        id = creation.version.resource["id"]
-        # A user may have deleted it since an earlier run.
+        ids[number] = creation.version.resource["id"]
+    sent: dict[int, list[str]] = {number: [] for number in ids}
+    # In another order than that of their creation, so that the inbox has an order of its own.
+    for number in track(sorted(ids, key=lambda number: (number * 7 % 11, number)), f"Messages of {user}"):
+        for message in range(messages):
+            attributes = {"conversation_id": ids[number], "message": _TEXTS[(number + message) % len(_TEXTS)]}
+            key = f"sample-data {number} {message}"
+            # A user may have deleted the conversation since an earlier run.
+            with suppress(NotFound):
+                if (number + message) % 2:
+                    created = message_repository.create(user_id, CreateMessage.parse(attributes, text=False), key)
+                else:
+                    event = attributes | {"user_id": user_id, "contact_id": _CONTACTS[number % len(_CONTACTS)]}
+                    created = message_repository.receive(ReceiveMessage.parse(event, text=False), key)
+                if created.version.resource["conversation_id"] == ids[number]:
+                    sent[number].append(created.version.resource["id"])
+    inbox = InboxRepository(tables)
+    for number, id in ids.items():
         with suppress(NotFound):
-            _set_flags(conversation_repository, user_id, id, number)
-            ids[number] = id
-    # Each message goes to all conversations before the next one, so that they are active at the same time.
-    for message, number in track(list(product(range(messages), ids)), f"Messages of {user}"):
-        attributes = {"conversation_id": ids[number], "message": _TEXTS[(number + message) % len(_TEXTS)]}
-        contact = None if (number + message) % 2 else _CONTACTS[number % len(_CONTACTS)]
-        new = CreateMessage.parse(attributes, text=False)
-        message_repository.create(user_id, new, contact, f"sample-data {number} {message}")
+            # A user, or an earlier run, may have marked it already.
+            if sent[number] and inbox.retrieve(user_id, id).resource["read_up_to"] is None:
+                # Last, since messages restore archived conversations.
+                conversation_repository.update(user_id, id, _flags(number), ANY)
+                inbox.update(user_id, id, _marks(number, sent[number]), ANY)
 
 
 def _conversation(number: int) -> CreateConversation:
@@ -67,13 +82,22 @@ def _conversation(number: int) -> CreateConversation:
     return CreateConversation.parse({"contact_id": f"{contact}{suffix or ''}", "group_id": group}, text=False)
 
 
-def _set_flags(repository: ConversationRepository, user_id: str, id: str, number: int) -> None:
-    """Pins, mutes or archives some conversations, unless they were changed before."""
-    conversation, version = repository.retrieve(user_id, id)
-    changes = {
+def _flags(number: int) -> UpdateConversation:
+    """Pins, mutes or archives some conversations."""
+    flags = {
         "is_pinned": number % 7 == 0,
-        "is_muted": number % 3 == 1,
-        "archived_at": conversation["created_at"] if number % 5 == 2 else None,
+        "is_muted": number % 6 == 1,
+        "archived_at": int(time.time()) if number % 5 == 2 else None,
     }
-    if version == 1 and any(changes.values()):
-        repository.update(user_id, id, UpdateConversation.parse(changes, text=False), ANY)
+    return UpdateConversation.parse(flags, text=False)
+
+
+def _marks(number: int, sent: list[str]) -> UpdateInboxEntry:
+    """Marks a third of the conversations as read, the others up to some message; flags some, mutes some for a day."""
+    unread = 0 if number % 3 == 0 else min(number * 3 % 20, len(sent) - 1)
+    marks: dict[str, object] = {"read_up_to": sent[-1 - unread]}
+    if number % 6 == 3:
+        marks["is_unread"] = True
+    if number % 6 == 4:
+        marks["muted_until"] = int(time.time()) + 24 * 60 * 60
+    return UpdateInboxEntry.parse(marks, text=False)

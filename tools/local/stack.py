@@ -107,6 +107,20 @@ def configure_gateway(port: int) -> None:
     gateway.create_deployment(restApiId=api_id, stageName="v1")
 
 
+def sweep_inbox(port: int) -> None:
+    """Invokes `sweep_inbox`, whose first run makes the inbox of a new stack ready. Raises `Failure`.
+
+    Afterwards the emulator invokes it each minute, as the template says.
+    """
+    resource = aws_client("cloudformation", port).describe_stack_resource(
+        StackName=NAME, LogicalResourceId="SweepInbox"
+    )
+    function = resource["StackResourceDetail"]["PhysicalResourceId"]
+    response = aws_client("lambda", port).invoke(FunctionName=function, Qualifier="live", Payload=b"{}")
+    if "FunctionError" in response:
+        raise Failure(f"The inbox is not ready, because sweep_inbox failed: {response['Payload'].read().decode()}")
+
+
 def _sam(arguments: Sequence[str | Path], variables: dict[str, str], log: Path) -> None:
     with log.open("wb") as output:
         done = subprocess.run(

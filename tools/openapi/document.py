@@ -6,6 +6,7 @@ from typing import Any
 
 from coherent import errors
 from coherent.http import body, etags
+from coherent.inbox.models import ListInbox
 from coherent.preconditions import Preconditions
 
 from tools.openapi import TEXTS, examples, schemas
@@ -52,7 +53,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Coherent Conversations",
             "version": tomllib.loads(_PROJECT.read_text())["project"]["version"],
-            "description": "A user's conversations with contacts and groups, and their messages. "
+            "description": "A user's conversations with contacts and groups, their messages, and the inbox. "
             "The access token identifies the user. Times are Unix seconds. Bodies are JSON or forms.",
             "contact": {"name": "Coherent Conversations", "url": "https://protocol.chat/docs"},
         },
@@ -77,11 +78,13 @@ def _operation(route: Route) -> dict[str, Any]:
         "operationId": route.endpoint,
         "summary": route.summary,
         "description": f"{route.description}\n\nThe access token needs the scope `{route.scope}`.",
-        "tags": [f"{route.noun.title()}s"],
+        "tags": [route.tag],
         "security": [{"oauth2": [route.scope]}, {"bearer": []}],
         "parameters": _parameters(route),
-        "responses": {str(route.success): _success(route)},
+        "responses": {str(route.success): _success(route, route.result, *route.headers)},
     }
+    if route.found:
+        operation["responses"]["200"] = _success(route, route.found, "ETag")
     if route.body is not None:
         name = route.body.__name__
         form = schemas.form_body(route.body)
@@ -104,10 +107,12 @@ def _operation(route: Route) -> dict[str, Any]:
 def _parameters(route: Route) -> list[dict[str, Any]]:
     # Examples are in the schemas: Swagger UI would fill its form with an example of the parameter itself, and send it.
     parameters: list[dict[str, Any]] = []
-    if "{id}" in route.path:
+    if route.id is not None:
         schema = schemas.ID | {"examples": [_id(route)]}
         description = f"The id of the {route.noun}."
-        parameters.append({"name": "id", "in": "path", "required": True, "schema": schema, "description": description})
+        parameters.append(
+            {"name": route.id, "in": "path", "required": True, "schema": schema, "description": description}
+        )
     if route.query is not None:
         for name, attribute in schemas.parameters(route.query).items():
             description = attribute.pop("description")
@@ -121,12 +126,11 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     return parameters
 
 
-def _success(route: Route) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": route.result, "headers": _headers(route, *route.headers)}
+def _success(route: Route, description: str, *headers: str) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": description, "headers": _headers(route, *headers)}
     if route.example is None:
         return response
-    schema = schemas.reference(route.noun.title() + ("s" if route.query else ""))
-    return response | {"content": {_JSON: {"schema": schema, "example": route.example}}}
+    return response | {"content": {_JSON: {"schema": schemas.reference(route.schema), "example": route.example}}}
 
 
 def _failure(route: Route, status: int) -> dict[str, Any]:
@@ -149,6 +153,13 @@ def _failure(route: Route, status: int) -> dict[str, Any]:
         content = {
             "schema": content["schema"],
             "examples": {"contact": {"value": contact}, "firewall": {"value": example}},
+        }
+    if status == 503 and route.tag == "Inbox":
+        description += " After an update of the service the inbox may take an hour to be ready."
+        preparing = example | {"message": str(errors.NotPrepared())}
+        content = {
+            "schema": content["schema"],
+            "examples": {"busy": {"value": example}, "preparing": {"value": preparing}},
         }
     headers = _headers(route, "Retry-After") if status in (429, 503) else _headers(route)
     return {"description": description, "headers": headers, "content": {_JSON: content}}
@@ -176,7 +187,7 @@ def _message(route: Route, status: int) -> str:
 
 def _missing(route: Route) -> tuple[str, str]:
     """Returns the parameter and the noun of a 404."""
-    return ("id", route.noun) if "{id}" in route.path else ("conversation_id", "conversation")
+    return (route.id, route.noun) if route.id else ("conversation_id", "conversation")
 
 
 def _headers(route: Route, *names: str) -> dict[str, Any]:
@@ -184,7 +195,7 @@ def _headers(route: Route, *names: str) -> dict[str, Any]:
         name: {
             "description": TEXTS["response_headers"][name],
             "schema": {"type": "string"},
-            "example": example.format(noun=route.noun, id=_id(route)),
+            "example": example.format(collection=route.collection, cursor=_cursor(route)),
         }
         for name, example in examples.RESPONSE_HEADERS.items()
         if name in (*names, "X-Request-Id")
@@ -193,6 +204,10 @@ def _headers(route: Route, *names: str) -> dict[str, Any]:
 
 def _id(route: Route) -> str:
     return {"conversation": examples.CONVERSATION_ID, "message": examples.MESSAGE_ID}[route.noun]
+
+
+def _cursor(route: Route) -> str:
+    return examples.POSITION if route.query is ListInbox else _id(route)
 
 
 def _oauth2() -> dict[str, Any]:

@@ -31,29 +31,53 @@ NEW_MESSAGE: dict[str, Any] = {
 ATTACHMENTS = ["https://files.example.com/tarantula.jpg"]
 MESSAGE = NEW_MESSAGE | {"contact": {"id": "harry"}, "message": "Keep the change.", "attachments": ATTACHMENTS}
 REACTIONS = [{"reaction": "heart", "contact_id": None}]
+POSITION = f"1795374120.{CONVERSATION_ID}"
+LAST_MESSAGE = {name: MESSAGE[name] for name in ("id", "contact", "message", "created_at")}
+ENTRY: dict[str, Any] = {
+    "position": POSITION,
+    "conversation": CONVERSATION,
+    "last_message": LAST_MESSAGE,
+    "unread_count": 1,
+    "is_unread": True,
+    "read_up_to": None,
+    "muted_until": None,
+}
+UNREAD_COUNT = {"conversations": 3, "messages": 12, "has_more": False}
+# The first second of 2100: the reference page sends it, and it must be in the future.
+MUTED_UNTIL = 4102444800
 
 # By attribute, which means the same in every schema, or by schema and attribute.
 ATTRIBUTES: dict[str, Any] = {
     **CONVERSATION,
     **MESSAGE,
+    **ENTRY,
+    **UNREAD_COUNT,
     "Conversation.id": CONVERSATION_ID,
     "Contact.id": "harry",
     "pinned_message_id": MESSAGE_ID,
     "archived_at": 1795460400,
     "message": "Merry Christmas, Harry",
+    "LastMessage.message": LAST_MESSAGE["message"],
+    "read_up_to": MESSAGE_ID,
+    "muted_until": MUTED_UNTIL,
     "reaction": "heart",
     "reactions": REACTIONS,
     "read_at": 1795374369,
     "updated_at": 1795374250,
+    "distinct": True,
     "has_more": True,
     "Conversations.data": [CONVERSATION],
     "Messages.data": [MESSAGE],
+    "Inbox.data": [ENTRY],
     "limit": 10,
     "muted": False,
     "archived": False,
     "pinned": True,
+    "unread": True,
     "starting_after": CONVERSATION_ID,
     "ending_before": CONVERSATION_ID,
+    "ListInbox.starting_after": POSITION,
+    "ListInbox.ending_before": POSITION,
     "type": "invalid_request",
     "ApiErrorResponse.message": "limit: must be an integer between 1 and 100",
     "documentation_url": "https://protocol.chat/docs/errors/invalid_request",
@@ -66,8 +90,8 @@ REQUEST_HEADERS = {
 RESPONSE_HEADERS = {
     "ETag": '"3"',
     "Idempotent-Replayed": "true",
-    "Link": '<https://api.example.com/v1/{noun}s?limit=10&starting_after={id}>; rel="next"',
-    "Location": "https://api.example.com/v1/{noun}s/{id}",
+    "Link": '<https://api.example.com/v1/{collection}?limit=10&starting_after={cursor}>; rel="next"',
+    "Location": "https://api.example.com/v1/{collection}/{cursor}",
     "Retry-After": "1",
     "X-Request-Id": "0f5a2c1e-7b7c-4d8e-9a51-2f6f4f3c8d10",
 }

@@ -3,10 +3,22 @@
 from typing import Any, NamedTuple
 
 from coherent.conversations.models import CreateConversation, ListConversations, UpdateConversation
+from coherent.inbox.models import CountUnread, ListInbox, UpdateInboxEntry
 from coherent.messages.models import CreateMessage, ListMessages, UpdateMessage
 from coherent.parameters import Parameters
 
-from tools.openapi.examples import CONVERSATION, CONVERSATION_ID, MESSAGE, NEW_CONVERSATION, NEW_MESSAGE, REACTIONS
+from tools.openapi.examples import (
+    CONVERSATION,
+    CONVERSATION_ID,
+    ENTRY,
+    MESSAGE,
+    MESSAGE_ID,
+    MUTED_UNTIL,
+    NEW_CONVERSATION,
+    NEW_MESSAGE,
+    REACTIONS,
+    UNREAD_COUNT,
+)
 
 
 class Route(NamedTuple):
@@ -19,6 +31,8 @@ class Route(NamedTuple):
     description: str
     success: int
     result: str
+    # The name of the schema of a successful response, if it has a body.
+    schema: str = ""
     example: dict[str, Any] | None = None
     headers: tuple[str, ...] = ()
     query: type[Parameters] | None = None
@@ -28,11 +42,28 @@ class Route(NamedTuple):
     invalid: dict[str, Any] | None = None
     request_headers: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
+    # What a 200 means where success is another status: the resource existed before.
+    found: str = ""
+
+    @property
+    def collection(self) -> str:
+        """Returns the first segment of the path."""
+        return self.path.split("/")[1]
 
     @property
     def noun(self) -> str:
         """Returns `conversation` or `message`."""
-        return self.path.split("/")[1].removesuffix("s")
+        return "message" if self.collection == "messages" else "conversation"
+
+    @property
+    def tag(self) -> str:
+        """Returns the group that the reference page shows the call in."""
+        return f"{self.noun.title()}s" if self.collection == f"{self.noun}s" else "Inbox"
+
+    @property
+    def id(self) -> str | None:
+        """Returns the name of the path parameter, or None if the path has none."""
+        return self.path.partition("{")[2].removesuffix("}") or None
 
     @property
     def scope(self) -> str:
@@ -44,49 +75,76 @@ _CONDITIONS = ("If-Match", "If-None-Match")
 _CREATED = ("Location", "ETag", "Idempotent-Replayed")
 _EDIT = {"is_pinned": True, "archived_at": None}
 _REACTION = {"reactions": REACTIONS, "read_at": 1795374369}
+_MARK = {"read_up_to": MESSAGE_ID, "muted_until": MUTED_UNTIL}
+_MARKED_ENTRY = (
+    ENTRY | _MARK | {"conversation": CONVERSATION | {"is_muted": True}, "unread_count": 0, "is_unread": False}
+)
 ROUTES = [
     Route("get", "/conversations", "list_conversations", "List conversations, newest first",
           "Lists the user's conversations, newest first, a page at a time. Filters combine with AND.",
-          200, "A page of conversations.", {"has_more": True, "data": [CONVERSATION]}, ("Link",),
+          200, "A page of conversations.", "Conversations", {"has_more": True, "data": [CONVERSATION]}, ("Link",),
           query=ListConversations, invalid={"limit": "0"}, errors=(400,)),
     Route("post", "/conversations", "create_conversation", "Create a conversation with a contact, a group, or both",
           "Creates a conversation with a contact, a group, or a contact in a group. Always creates a new one, even if "
-          "the user already has a conversation with them.",
-          201, "The new conversation.", NEW_CONVERSATION, _CREATED, body=CreateConversation,
+          "the user already has a conversation with them, unless `distinct` is true.",
+          201, "The new conversation.", "Conversation", NEW_CONVERSATION, _CREATED, body=CreateConversation,
           body_example={"contact_id": "harry", "group_id": "friends"}, invalid={},
-          request_headers=("Idempotency-Key",), errors=(400, 413, 415, 422)),
+          request_headers=("Idempotency-Key",), errors=(400, 413, 415, 422),
+          found="With `distinct`: the conversation that exists."),
     Route("get", "/conversations/{id}", "retrieve_conversation", "Retrieve a conversation",
           "Retrieves one conversation, as it is after every change that the API has confirmed.",
-          200, "The conversation.", CONVERSATION, ("ETag",), request_headers=("If-None-Match",),
+          200, "The conversation.", "Conversation", CONVERSATION, ("ETag",), request_headers=("If-None-Match",),
           errors=(304, 400, 404)),
     Route("put", "/conversations/{id}", "update_conversation", "Pin, mute, archive or mark a conversation as opened",
           "Pins, mutes, archives or restores a conversation, or records that the user opened it. Attributes that are "
           "left out stay as they are.",
-          200, "The conversation after the change.", CONVERSATION | _EDIT, ("ETag",), body=UpdateConversation,
-          body_example=_EDIT, invalid={"is_pinned": "yes"}, request_headers=_CONDITIONS,
+          200, "The conversation after the change.", "Conversation", CONVERSATION | _EDIT, ("ETag",),
+          body=UpdateConversation, body_example=_EDIT, invalid={"is_pinned": "yes"}, request_headers=_CONDITIONS,
           errors=(400, 404, 412, 413, 415)),
     Route("delete", "/conversations/{id}", "delete_conversation", "Delete a conversation with all its messages",
           "Deletes a conversation and all its messages for good. To hide it, archive it instead.",
           204, "The conversation is deleted.", request_headers=_CONDITIONS, errors=(400, 404, 412)),
     Route("get", "/messages", "list_messages", "List messages of one conversation or of all, newest first",
           "Lists the messages of one conversation or of all, newest first, a page at a time.",
-          200, "A page of messages.", {"has_more": True, "data": [MESSAGE]}, ("Link",), query=ListMessages,
+          200, "A page of messages.", "Messages", {"has_more": True, "data": [MESSAGE]}, ("Link",), query=ListMessages,
           invalid={"limit": "0"}, errors=(400, 404)),
     Route("post", "/messages", "create_message", "Send a message",
           "Sends a message in a conversation, whose `last_active_at` follows.",
-          201, "The new message.", NEW_MESSAGE, _CREATED, body=CreateMessage,
+          201, "The new message.", "Message", NEW_MESSAGE, _CREATED, body=CreateMessage,
           body_example={"conversation_id": CONVERSATION_ID, "message": "Merry Christmas, Harry"},
           invalid={"conversation_id": CONVERSATION_ID, "message": ""}, request_headers=("Idempotency-Key",),
           errors=(400, 404, 413, 415, 422)),
     Route("get", "/messages/{id}", "retrieve_message", "Retrieve a message", "Retrieves one message.",
-          200, "The message.", MESSAGE, ("ETag",), request_headers=("If-None-Match",), errors=(304, 400, 404)),
+          200, "The message.", "Message", MESSAGE, ("ETag",), request_headers=("If-None-Match",),
+          errors=(304, 400, 404)),
     Route("put", "/messages/{id}", "update_message", "Edit a message, react to it or mark it as read",
           "Marks a message as read, reacts to it, or edits text and attachments of a message that the user sent. "
           "Attributes that are left out stay as they are.",
-          200, "The message after the change.", MESSAGE | _REACTION, ("ETag",), body=UpdateMessage,
+          200, "The message after the change.", "Message", MESSAGE | _REACTION, ("ETag",), body=UpdateMessage,
           body_example=_REACTION, invalid={"read_at": "now"}, request_headers=_CONDITIONS,
           errors=(400, 404, 412, 413, 415)),
     Route("delete", "/messages/{id}", "delete_message", "Delete a message, and unpin it",
           "Deletes a message for good, and unpins it if it was pinned.",
           204, "The message is deleted.", request_headers=_CONDITIONS, errors=(400, 404, 412)),
+    Route("get", "/inbox", "list_inbox", "List the inbox, latest activity first",
+          "Lists the user's conversations by their last activity, latest first, a page at a time: each with a preview "
+          "of its last message and its unread count. Filters combine with AND. The cursor is the position of an entry, "
+          "because an entry moves to the top when a message arrives.",
+          200, "A page of the inbox.", "Inbox", {"has_more": True, "data": [ENTRY]}, ("Link",),
+          query=ListInbox, invalid={"starting_after": CONVERSATION_ID}, errors=(400,)),
+    Route("get", "/inbox/{conversation_id}", "retrieve_inbox_entry", "Retrieve the inbox entry of a conversation",
+          "Retrieves the inbox entry of one conversation, as it is after every change that the API has confirmed.",
+          200, "The inbox entry.", "InboxEntry", ENTRY, ("ETag",), request_headers=("If-None-Match",),
+          errors=(304, 400, 404)),
+    Route("put", "/inbox/{conversation_id}", "update_inbox_entry", "Mark as read or unread, or mute until a time",
+          "Marks a conversation as read up to a message, flags it as unread, or mutes it until a time. Attributes that "
+          "are left out stay as they are. `is_unread: false` alone marks everything as read.",
+          200, "The inbox entry after the change.", "InboxEntry", _MARKED_ENTRY, ("ETag",), body=UpdateInboxEntry,
+          body_example=_MARK, invalid={"muted_until": 0}, request_headers=_CONDITIONS,
+          errors=(400, 404, 412, 413, 415)),
+    Route("get", "/unread", "count_unread", "Count unread conversations and messages",
+          "Counts the unread conversations and their unread messages, for the badge of an app. Looks at the 100 unread "
+          "conversations that were active last. Muted and archived conversations do not count unless asked for.",
+          200, "The counts.", "UnreadCount", UNREAD_COUNT, query=CountUnread, invalid={"muted": "maybe"},
+          errors=(400,)),
 ]  # fmt: skip

@@ -3,8 +3,9 @@
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
-from coherent import ids
+from coherent import ids, positions
 from coherent.conversations.repository import Conversation
+from coherent.inbox.repository import Entry, LastMessage, UnreadCount
 from coherent.messages.models import Reaction
 from coherent.messages.repository import Contact, Message
 from coherent.parameters import MAX_SECONDS, Parameters
@@ -18,6 +19,18 @@ ID = {"type": "string", "pattern": ids.PATTERN}
 _SECONDS = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_SECONDS}
 _TYPES: dict[Any, Schema] = {str: {"type": "string"}, bool: {"type": "boolean"}, int: _SECONDS}
 _REFERENCE = "#/components/schemas/{model}"
+_RESPONSES = {
+    "Conversation": Conversation,
+    "Message": Message,
+    "Contact": Contact,
+    "InboxEntry": Entry,
+    "LastMessage": LastMessage,
+    "UnreadCount": UnreadCount,
+}
+_PAGES = {"Conversations": "Conversation", "Messages": "Message", "Inbox": "InboxEntry"}
+_IDS = {"id", "conversation_id", "pinned_message_id", "read_up_to"}
+# By attribute: the greatest count, with 100 conversations of at most 1,000 messages in the badge.
+_COUNTS = {"unread_count": 1000, "conversations": 100, "messages": 100_000}
 _ERROR: Schema = {
     "type": {"type": "string", "enum": ["invalid_request", "api_error"]},
     "message": {"type": "string"},
@@ -33,12 +46,16 @@ def reference(name: str) -> Schema:
 def responses() -> Schema:
     """Returns the schemas of responses by name. They allow further attributes, which later versions may add."""
     schemas: dict[str, Schema] = {}
-    for fields in (Conversation, Message, Contact):
-        schemas[fields.__name__] = {name: _type(hint) for name, hint in get_type_hints(fields).items()}
-    for name in ("Conversation", "Message"):
-        for id in {"id", "conversation_id", "pinned_message_id"} & schemas[name].keys():
-            schemas[name][id] = ID | schemas[name][id]
-        schemas[f"{name}s"] = {"has_more": _TYPES[bool], "data": {"type": "array", "items": reference(name)}}
+    for name, fields in _RESPONSES.items():
+        schemas[name] = {attribute: _type(hint) for attribute, hint in get_type_hints(fields).items()}
+        # The contact's id is the app's own.
+        for attribute in _IDS & schemas[name].keys() if fields is not Contact else ():
+            schemas[name][attribute] = ID | schemas[name][attribute]
+        for attribute in _COUNTS.keys() & schemas[name].keys():
+            schemas[name][attribute] = {"type": "integer", "minimum": 0, "maximum": _COUNTS[attribute]}
+    schemas["InboxEntry"]["position"] = {"type": "string", "pattern": positions.PATTERN}
+    for name, element in _PAGES.items():
+        schemas[name] = {"has_more": _TYPES[bool], "data": {"type": "array", "items": reference(element)}}
     schemas |= {"Reaction": parameters(Reaction), "ApiErrorResponse": _ERROR}
     return {name: _object(name, properties, list(properties)) for name, properties in schemas.items()}
 

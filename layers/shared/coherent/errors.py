@@ -71,8 +71,8 @@ class Unavailable(CoherentError):
         super().__init__("The service is busy; try again in a moment")
 
 
-class InboxNotReady(CoherentError):
-    """The rows of an earlier release are not all prepared for the inbox. The request will succeed later."""
+class NotPrepared(CoherentError):
+    """The rows of an earlier release are not all prepared for this call. The request will succeed later."""
 
     def __init__(self) -> None:
-        super().__init__("The inbox is being prepared after an update of the service; try again in a minute")
+        super().__init__("The service is being prepared after an update; try again in a minute")

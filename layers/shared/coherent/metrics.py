@@ -28,7 +28,8 @@ class RequestCost(NamedTuple):
 class Invocation:
     """The log data of one invocation.
 
-    *error* is the name of the exception that ended it, *purge_age* the age of the oldest tombstone in seconds.
+    *error* is the name of the exception that ended it, *purge_age* the age of the oldest tombstone in seconds, and
+    *is_idle* whether a sweep found nothing to do.
     """
 
     status: int | None = None
@@ -36,8 +37,14 @@ class Invocation:
     request_id: str = ""
     user_id: str | None = None
     purge_age: float | None = None
+    is_idle: bool = False
     # Several threads append to it; appending to a list is thread-safe.
     costs: list[RequestCost] = field(default_factory=list)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether no request has written to DynamoDB or was retried."""
+        return not any(cost.write_units or cost.retries for cost in self.costs)
 
     @property
     def details(self) -> Mapping[str, object]:
@@ -65,6 +72,8 @@ def hashed(user_id: str) -> str:
 
 class Meter:
     """Measures the invocations of one function and writes one log line for each, even after an exception.
+
+    The line of an idle invocation has no metrics: CloudWatch bills each one that it receives, also in an unused stack.
 
     Metrics have the dimensions `service` (the stack) and `endpoint` (the function): `Requests`, `InvalidRequest` and
     `ApiError` (the error types of the API), `Latency` in milliseconds, DynamoDB's `ReadUnits`, `WriteUnits` and
@@ -95,8 +104,8 @@ class Meter:
         status = invocation.status or 0
         counts = {
             "InvalidRequest": int(400 <= status < 500),
-            # The operator starts the preparation of the inbox by an update, so it is no error that alarms should count.
-            "ApiError": int(status >= 500 and invocation.error != "InboxNotReady"),
+            # The operator starts the preparation by an update, so it is no error that alarms should count.
+            "ApiError": int(status >= 500 and invocation.error != "NotPrepared"),
             "ReadUnits": sum(cost.read_units for cost in invocation.costs),
             "WriteUnits": sum(cost.write_units for cost in invocation.costs),
             "Retries": sum(cost.retries for cost in invocation.costs),
@@ -108,5 +117,9 @@ class Meter:
             values["PurgeAge"] = round(invocation.purge_age)
         # One call for all metrics: `add_metric` for each takes five times as long, a fifth of an invocation.
         measured = {name: {"Unit": _UNITS.get(name, "Count"), "Value": value} for name, value in values.items()}
+        line: Mapping[str, object]
         line = self._metrics.serialize_metric_set(measured, {"service": self._service}, dict(invocation.details))
+        if invocation.is_idle:
+            # Without this field, CloudWatch reads no metrics from the line.
+            line = {name: value for name, value in line.items() if name != "_aws"}
         print(_encode(line))

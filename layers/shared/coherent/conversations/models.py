@@ -30,16 +30,20 @@ class ListConversations(PageParameters):
 
 
 class CreateConversation(Parameters):
-    """A new conversation with a contact, a group, or a contact in a group."""
+    """A new conversation with a contact, a group, or a contact in a group.
+
+    With *distinct* the newest conversation with exactly these is returned instead, unless it was deleted.
+    """
 
     contact_id: Annotated[Name | None, EmptyIsNull] = Field(None, description=f"{NAME_RULE}, or null")
     group_id: Annotated[Name | None, EmptyIsNull] = Field(None, description=f"{NAME_RULE}, or null")
+    distinct: Boolean = Field(False, description="true or false")
 
     @classmethod
     def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:
         """Requires a contact or a group."""
         nulls = (None, "") if text else (None,)
-        is_empty = all(given.get(name) in nulls for name in cls.model_fields)
+        is_empty = all(given.get(name) in nulls for name in ("contact_id", "group_id"))
         return ["contact_id, group_id: at least one of them must be given"] if is_empty else []
 
 

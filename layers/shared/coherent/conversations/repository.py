@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from coherent import errors, ids, positions
+from coherent import errors, ids
+from coherent.conversations.row import new_row
 from coherent.preconditions import Preconditions
-from coherent.storage import idempotency, rows, tombstones
+from coherent.storage import idempotency, pairs, rows, tombstones
 from coherent.storage.dynamodb import back_off, query_all, transact, translate_errors
+from coherent.storage.progress import Progress
 from coherent.storage.rows import Creation, Page, Version
 
 if TYPE_CHECKING:
@@ -47,9 +49,11 @@ class ConversationRepository:
     """
 
     def __init__(self, tables: "Tables") -> None:
+        self._tables = tables
         self._client = tables.client
         self._table_name = tables.conversations
         self._messages_table_name = tables.messages
+        self._progress = Progress(tables)
         self._threads = ThreadPoolExecutor(_THREADS)
 
     def list(self, user_id: str, query: "ListConversations") -> Page[Conversation]:
@@ -72,50 +76,56 @@ class ConversationRepository:
     def create(self, user_id: str, new: "CreateConversation", idempotency_key: str | None) -> Creation[Conversation]:
         """Creates a conversation. Unfiltered lists show it immediately, filtered lists within moments.
 
-        If the user sent *idempotency_key* in the last 24 hours, nothing is created and the first conversation is
-        returned. Raises `errors.IdempotencyKeyReused` if the attributes differ.
+        With `distinct` the newest conversation with the same contact and group is returned instead, unless it was
+        deleted. If the user sent *idempotency_key* in the last 24 hours, nothing is created and the first response is
+        returned. Raises `errors.IdempotencyKeyReused` if the attributes differ, and `errors.NotPrepared` for `distinct`
+        until the rows of an earlier release are prepared.
         """
-        now_ns = time.time_ns()
-        id, created_at = ids.new(now_ns), now_ns // 1_000_000_000
-        given = new.model_dump(exclude_none=True)
-        row = _key(user_id, id) | rows.values(
-            {
-                **given,
-                "is_archived": False,
-                "is_pinned": False,
-                "is_muted": False,
-                "is_unread": False,
-                "unread_count": 0,
-                "unread_revision": 1,
-                "activity": positions.new(created_at, id),
-                "created_at": created_at,
-                "version": 1,
-            }
-        )
-        if new.group_id is not None:
-            row["owner_group"] = rows.value(rows.owner_group(user_id, new.group_id))
-        put: TransactWriteItemTypeDef = {
-            "Put": {
-                "TableName": self._table_name,
-                "Item": row,
-                "ConditionExpression": rows.IS_NEW,
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-        record = []
-        if idempotency_key is not None:
-            record = [idempotency.put_record(user_id, idempotency_key, given, row, self._table_name)]
-        try:
-            transact(self._client, [put, *record])
-        except self._client.exceptions.TransactionCanceledException as error:
-            existing, *earlier = rows.conflicting_rows(error)
-            if earlier and earlier[0] is not None:
-                original = idempotency.original(earlier[0], record[0])
-                return Creation(_version(row | original), is_replay=original["id"] != row["id"])
-            # A row with this id is our own, written by an attempt whose response was lost.
-            if existing is None:
-                raise
-        return Creation(_version(row), is_replay=False)
+        if new.distinct:
+            # Conversations of an earlier release get their pair rows later.
+            self._progress.require_finished()
+        pair = pairs.key(user_id, new.contact_id, new.group_id)
+        for attempt in range(1, _ATTEMPTS + 1):
+            known, found = self._newest(user_id, pair) if new.distinct else (None, None)
+            row = new_row(user_id, new.contact_id, new.group_id) if found is None else found
+            record = []
+            if idempotency_key is not None:
+                given = new.model_dump(exclude_none=True, exclude_defaults=True)
+                record = [
+                    idempotency.put_record(
+                        user_id, idempotency_key, given, row, self._table_name, is_found=found is not None
+                    )
+                ]
+            elif found is not None:
+                return Creation(_version(found), is_replay=False, is_found=True)
+            if found is not None:
+                writes = [self._check_unchanged(found)]
+            elif new.distinct:
+                writes = [self._put(row), pairs.point_if_unchanged(self._table_name, pair, row["id"]["S"], known)]
+            else:
+                writes = [self._put(row), pairs.point(self._table_name, pair, row["id"]["S"])]
+            try:
+                transact(self._client, [*writes, *record])
+            except self._client.exceptions.TransactionCanceledException as error:
+                existing, *others = rows.conflicting_rows(error)
+            else:
+                return Creation(_version(row), is_replay=False, is_found=found is not None)
+            earlier = others[-1] if record else None
+            if earlier is not None:
+                original = idempotency.original(earlier, record[0])
+                # The record names this row if an attempt was applied and its response lost.
+                is_replay = found is not None or original["id"] != row["id"]
+                return Creation(
+                    _version(new_row(user_id, new.contact_id, new.group_id) | original),
+                    is_replay,
+                    is_found="found" in earlier,
+                )
+            if existing is not None:
+                # A row with this id is our own, written by an attempt whose response was lost.
+                return Creation(_version(row), is_replay=False)
+            # The pair or the conversation that was found has changed meanwhile.
+            back_off(attempt)
+        raise errors.Unavailable
 
     def retrieve(self, user_id: str, id: str) -> Version[Conversation]:
         """Returns the conversation. Raises `errors.NotFound`."""
@@ -212,6 +222,36 @@ class ConversationRepository:
             else:
                 return _version(rows.apply(row, changes))
         raise errors.Unavailable
+
+    def _newest(self, user_id: str, pair: "Attributes") -> "tuple[str | None, Attributes | None]":
+        """Returns the id of the pair's newest conversation, or None without one, and its row unless it was deleted."""
+        id = pairs.newest(self._tables, pair)
+        if id is None:
+            return None, None
+        try:
+            return id, self._row(user_id, id)
+        except errors.NotFound:
+            return id, None
+
+    def _put(self, row: "Attributes") -> "TransactWriteItemTypeDef":
+        return {
+            "Put": {
+                "TableName": self._table_name,
+                "Item": row,
+                "ConditionExpression": rows.IS_NEW,
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        }
+
+    def _check_unchanged(self, row: "Attributes") -> "TransactWriteItemTypeDef":
+        return {
+            "ConditionCheck": {
+                "TableName": self._table_name,
+                "Key": {name: row[name] for name in ("user_id", "id")},
+                "ConditionExpression": "version = :version",
+                "ExpressionAttributeValues": {":version": row["version"]},
+            }
+        }
 
     def _row(self, user_id: str, id: str) -> "Attributes":
         with translate_errors():

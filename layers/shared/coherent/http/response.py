@@ -21,12 +21,12 @@ _STATUSES = {
     errors.UnsupportedMediaType: 415,
     errors.IdempotencyKeyReused: 422,
     errors.Unavailable: 503,
-    errors.InboxNotReady: 503,
+    errors.NotPrepared: 503,
 }
 _EXTRA_HEADERS: dict[type[Exception], dict[str, str]] = {
     errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
     errors.Unavailable: {"Retry-After": "1"},
-    errors.InboxNotReady: {"Retry-After": "60"},
+    errors.NotPrepared: {"Retry-After": "60"},
 }
 
 
@@ -38,12 +38,19 @@ class Response(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-def created(request: Request, resource: Mapping[str, object], version: int, *, is_replay: bool) -> Response:
-    """Returns 201 for a new *resource*, or for one that an earlier request with the same key created."""
-    headers = {"Location": f"{request.url.rstrip('/')}/{resource['id']}"} | etags.header(version)
+def created(
+    request: Request, resource: Mapping[str, object], version: int, *, is_replay: bool, is_found: bool = False
+) -> Response:
+    """Returns 201 for a new *resource*, or for one that an earlier request with the same key created.
+
+    With *is_found* the resource existed before: 200.
+    """
+    headers = etags.header(version)
+    if not is_found:
+        headers["Location"] = f"{request.url.rstrip('/')}/{resource['id']}"
     if is_replay:
         headers["Idempotent-Replayed"] = "true"
-    return Response(201, resource, headers)
+    return Response(200 if is_found else 201, resource, headers)
 
 
 def of_error(error: Exception) -> Response:

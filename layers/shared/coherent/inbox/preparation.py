@@ -1,4 +1,4 @@
-"""Prepares the rows of an earlier release, which has no inbox: activity, preview and unread count of each conversation.
+"""Prepares the rows of an earlier release, which has no inbox and no pair rows: each conversation gets what it lacks.
 
 Versions of the earlier release still run while a deployment shifts traffic, and change rows without keeping these
 attributes. So the preparation waits until they are gone, and then checks every row once. A row beside the conversations
@@ -14,8 +14,9 @@ from aws_lambda_powertools import Logger
 from coherent import deadline, errors, ids, positions
 from coherent.messages import conversation as effects
 from coherent.messages import unread
-from coherent.storage import rows
+from coherent.storage import pairs, rows
 from coherent.storage.dynamodb import back_off, retry_conflicts, translate_errors
+from coherent.storage.progress import KEY, Progress
 from coherent.storage.rows import Clauses
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from coherent.storage.dynamodb import Tables
     from coherent.storage.rows import Attributes
 
-_KEY = rows.values({"user_id": "inbox#preparation", "id": "progress"})
 # A deployment with canaries takes half an hour.
 _OLD_VERSIONS_SECONDS = 60 * 60
 # After a longer gap between two sweeps, the earlier release may have been deployed meanwhile.
@@ -42,20 +42,14 @@ class Preparation:
 
     def __init__(self, tables: "Tables") -> None:
         self._tables = tables
-        self._is_finished = False
-
-    def require_finished(self) -> None:
-        """Raises `errors.InboxNotReady` unless all rows are prepared. Asks the table only until they are."""
-        if not self._is_finished and "finished_at" not in self._progress():
-            raise errors.InboxNotReady
-        self._is_finished = True
+        self._progress = Progress(tables)
 
     def advance(self) -> None:
         """Prepares rows until the deadline. Does nothing once all are prepared.
 
         Raises `errors.Unavailable` if DynamoDB throttles or does not respond; the next call continues.
         """
-        progress = self._progress()
+        progress = self._progress.read()
         if "finished_at" in progress:
             return
         now = int(time.time())
@@ -79,6 +73,7 @@ class Preparation:
                     if deadline.seconds_left() < _LAST_REQUESTS_SECONDS:
                         return
                     self._prepare(row, started_at)
+                    self._point_pair(row)
                     position = json.dumps(_key(row))
                 position, is_finished = end, end is None
             finally:
@@ -86,18 +81,13 @@ class Preparation:
                 finished_at = int(time.time()) if is_finished else None
                 progress = self._save(progress, started_at=started_at, position=position, finished_at=finished_at)
 
-    def _progress(self) -> "Attributes":
-        with translate_errors():
-            response = self._tables.client.get_item(TableName=self._tables.conversations, Key=_KEY, ConsistentRead=True)
-        return response.get("Item", {})
-
     def _save(self, known: "Attributes", **progress: object) -> "Attributes":
         """Replaces the *known* progress and returns the new one, or nothing if another invocation has saved since.
 
         The id of the write, `written_by`, also tells the time of the last sweep.
         """
         saved = {name: value for name, value in progress.items() if value is not None}
-        row = _KEY | rows.values(saved | {"written_by": ids.new(time.time_ns())})
+        row = KEY | rows.values(saved | {"written_by": ids.new(time.time_ns())})
         condition: dict[str, Any] = {"ConditionExpression": rows.IS_NEW}
         if known:
             condition = {
@@ -169,6 +159,20 @@ class Preparation:
             else:
                 row = response["Attributes"]
         raise errors.Unavailable
+
+    def _point_pair(self, row: "Attributes") -> None:
+        """Points the pair row of the conversation's contact and group at it, unless at a newer one."""
+        pair = pairs.key(row["user_id"]["S"], rows.text(row, "contact_id"), rows.text(row, "group_id"))
+        try:
+            retry_conflicts(
+                self._tables.client.put_item,
+                TableName=self._tables.conversations,
+                Item=pair | {"conversation_id": row["id"]},
+                ConditionExpression=f"{rows.IS_NEW} OR conversation_id < :id",
+                ExpressionAttributeValues={":id": row["id"]},
+            )
+        except self._tables.client.exceptions.ConditionalCheckFailedException:
+            logger.debug("The pair has a newer conversation")
 
     def _missing(self, row: "Attributes", started_at: int) -> Clauses | None:
         """Returns the clauses that set all that the inbox needs but the unread count; None if nothing is missing.

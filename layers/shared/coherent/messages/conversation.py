@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Any
 
-from coherent import positions
+from coherent import ids, positions
 from coherent.messages import unread
 from coherent.storage import rows
 from coherent.storage.rows import Clauses
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 _PREVIEW_CHARACTERS = 100
 
-_IS_LATER = "(attribute_not_exists(last_message_id) OR last_message_id < :id)"
-_IS_ACTIVITY_LATER = "(attribute_not_exists(last_active_at) OR last_active_at <= :active_at)"
+_IS_LATER = "(attribute_not_exists(last_message_id) OR last_message_id < :last_message_id)"
+# A new conversation's position is its creation time, which another clock has made.
+_IS_ACTIVITY_LATER = (
+    "created_at <= :last_active_at AND (attribute_not_exists(last_active_at) OR last_active_at <= :last_active_at)"
+)
 _IS_PREVIEW = "last_message.id = :id"
 _IS_NOT_PREVIEW = "(attribute_not_exists(last_message) OR last_message.id <> :id)"
 _IS_PINNED = "pinned_message_id = :id"
@@ -32,29 +35,23 @@ def preview(message: "Attributes") -> dict[str, object]:
     return shown | {"message": message["message"]["S"][:_PREVIEW_CHARACTERS]}
 
 
+def first_arrival(message: "Attributes") -> "Attributes":
+    """Returns what the message of a contact that begins a conversation, a row, adds to the conversation's row."""
+    return rows.values(_activity(message, {}) | {"unread_count": 1, "is_unread": True})
+
+
 def arrival(
-    table_name: str, message: "Attributes", conversation: "Attributes", active_at: int, unarchive: str
+    table_name: str, message: "Attributes", conversation: "Attributes", unarchive: str
 ) -> "TransactWriteItemTypeDef":
     """Returns the write that accompanies a new *message*, a row. It fails if a later message has arrived.
 
-    *conversation* is its row as far as it is known, or empty; *active_at* the new `last_active_at`. *unarchive* says
-    when a message of a contact restores an archived conversation: `always`, `never`, or `unmuted`, which is unless the
-    conversation is muted.
+    *conversation* is its row as far as it is known. *unarchive* says when a message of a contact restores an archived
+    conversation: `always`, `never`, or `unmuted`, which is unless the conversation is muted.
     """
-    id, conversation_id = message["id"]["S"], message["conversation_id"]["S"]
-    assignments = [
-        "last_active_at = :active_at",
-        "last_message_id = :id",
-        "last_message = :preview",
-        "activity = :activity",
-    ]
+    activity = _activity(message, conversation)
+    assignments = [f"{name} = :{name}" for name in activity]
+    values = {f":{name}": given for name, given in activity.items()}
     conditions = [rows.EXISTS, _IS_ACTIVITY_LATER, _IS_LATER]
-    values: dict[str, object] = {
-        ":active_at": active_at,
-        ":id": id,
-        ":preview": preview(message),
-        ":activity": positions.new(active_at, conversation_id),
-    }
     is_incoming = "contact_id" in message
     if is_incoming:
         # A row of an earlier release has no count until the sweep prepares it.
@@ -124,9 +121,22 @@ def is_pinned_in(conversation: "Attributes", message: "Attributes") -> bool:
     return conversation.get("pinned_message_id") == message["id"]
 
 
+def _activity(message: "Attributes", conversation: "Attributes") -> dict[str, object]:
+    """Returns the attributes of the conversation's row that tell of its last message."""
+    id = message["id"]["S"]
+    # Not its creation time, which the sender may have given. Another clock may be ahead: the conversation must not move
+    # down.
+    known = (rows.number(conversation, name) or 0 for name in ("last_active_at", "created_at"))
+    active_at = max(int(ids.created_at(id)), *known)
+    return {
+        "last_active_at": active_at,
+        "last_message_id": id,
+        "last_message": preview(message),
+        "activity": positions.new(active_at, message["conversation_id"]["S"]),
+    }
+
+
 def _is_restored(conversation: "Attributes") -> bool:
-    if not conversation:
-        return False
     is_muted = rows.number(conversation, "is_muted") == 1 and not rows.is_mute_over(conversation)
     return rows.number(conversation, "is_archived") == 1 and not is_muted
 

@@ -1,6 +1,7 @@
 """The parameters of the message calls and of the event `message.received`."""
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -125,17 +126,36 @@ def _drop_control_characters(text: object) -> object:
     return re.sub(f"[{_CONTROL_CHARACTERS}]", "", text) if isinstance(text, str) else text
 
 
+def _drop_malformed_id(id: object) -> object:
+    return id if ids.is_id(id) else None
+
+
+def _drop_wrong_time(seconds: object) -> object:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return None
+    return int(seconds) if 0 <= seconds <= time.time() else None
+
+
 class ReceiveMessage(CreateMessage):
-    """A message from a contact: the detail of the event `message.received`. Unknown attributes are ignored."""
+    """A message from a contact: the detail of the event `message.received`. Unknown attributes are ignored.
+
+    Without a conversation it goes to the newest one with the contact and the group. A malformed *conversation_id* is
+    like that of a conversation that does not exist. *sent_at* is None if it is no time in the past.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
+    conversation_id: Annotated[Id | None, BeforeValidator(_drop_malformed_id)] = Field(  # type: ignore[assignment]
+        None, description=ids.RULE
+    )
     message: Annotated[Text, BeforeValidator(_drop_control_characters)] = Field("", description=_MESSAGE_RULE)
     # No "#", which separates the parts of our keys; a Cognito `sub` has none.
     user_id: Annotated[str, Field(pattern=r"^[^\s#\x00-\x1f\x7f-\x9f]{1,128}$")] = Field(
         description="the sub of the user's tokens"
     )
     contact_id: Name = Field(description=NAME_RULE)
+    group_id: Name | None = Field(None, description=f"{NAME_RULE}, or null")
+    sent_at: Annotated[int | None, BeforeValidator(_drop_wrong_time)] = Field(None, description="Unix seconds")
 
     @classmethod
     def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:

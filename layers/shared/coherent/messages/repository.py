@@ -5,20 +5,22 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from coherent import errors, ids
+from coherent.conversations.row import new_row
 from coherent.messages import EMPTY_MESSAGE_FAULT, conversation
 from coherent.preconditions import Preconditions
-from coherent.storage import idempotency, rows
+from coherent.storage import idempotency, pairs, rows
 from coherent.storage.dynamodb import back_off, batch_read, transact, translate_errors
 from coherent.storage.rows import Creation, Page, Version
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-    from coherent.messages.models import CreateMessage, ListMessages, UpdateMessage
+    from coherent.messages.models import CreateMessage, ListMessages, ReceiveMessage, UpdateMessage
     from coherent.storage.dynamodb import Tables
     from coherent.storage.rows import Attributes
 
@@ -122,57 +124,118 @@ class MessageRepository:
             request.pop("Limit", None)
         raise errors.Unavailable
 
-    def create(
-        self, user_id: str, new: "CreateMessage", contact_id: str | None, idempotency_key: str | None
-    ) -> Creation[Message]:
-        """Stores a message from *contact_id*, or from the user if that is None.
+    def create(self, user_id: str, new: "CreateMessage", idempotency_key: str | None) -> Creation[Message]:
+        """Stores a message of the user.
 
-        The same transaction updates the conversation's row (`conversation.arrival`). If the user sent *idempotency_key*
-        in the last 24 hours, nothing is created and the first message is returned. Raises `errors.NotFound` if the
-        conversation does not exist, and `errors.IdempotencyKeyReused` if the attributes differ.
+        If the user sent *idempotency_key* in the last 24 hours, nothing is created and the first message is returned.
+        Raises `errors.NotFound` if the conversation does not exist, and `errors.IdempotencyKeyReused` if the attributes
+        differ.
         """
-        given: dict[str, Any] = {
-            "conversation_id": new.conversation_id,
-            "message": new.message,
-            "attachments": new.attachments,
-        }
-        if contact_id is not None:
-            given["contact_id"] = contact_id
-        known: Attributes = {}
+        given = new.model_dump()
+        return self._add(user_id, new.conversation_id, given, idempotency_key, given)
+
+    def receive(self, received: "ReceiveMessage", event_id: str) -> Creation[Message]:
+        """Stores a message of a contact: in its conversation, or in the newest one with the contact and the group.
+
+        If that one does not exist either, the same transaction creates one. A deleted conversation is never revived.
+        An event that was stored in the last 24 hours is not stored again. Raises `errors.IdempotencyKeyReused` if its
+        attributes differ.
+        """
+        # Without `sent_at`, which is dropped while it is in the future.
+        given = received.model_dump(exclude_none=True, exclude={"user_id", "sent_at"})
+        content = received.model_dump(include={"message", "attachments", "contact_id"})
+        if received.sent_at is not None:
+            content["created_at"] = received.sent_at
+        if received.conversation_id is not None:
+            with suppress(errors.NotFound):
+                return self._add(received.user_id, received.conversation_id, content, event_id, given)
+        pair = pairs.key(received.user_id, received.contact_id, received.group_id)
+        for attempt in range(1, _ATTEMPTS + 1):
+            newest = pairs.newest(self._tables, pair)
+            if newest is not None:
+                with suppress(errors.NotFound):
+                    return self._add(received.user_id, newest, content, event_id, given)
+            begin = new_row(received.user_id, received.contact_id, received.group_id)
+            row = self._row(begin, ids.new(time.time_ns()), content)
+            put: TransactWriteItemTypeDef = {
+                "Put": {
+                    "TableName": self._conversations_table_name,
+                    "Item": begin | conversation.first_arrival(row),
+                    "ConditionExpression": rows.IS_NEW,
+                }
+            }
+            point = pairs.point_if_unchanged(self._conversations_table_name, pair, begin["id"]["S"], newest)
+            stored, _ = self._store(row, [put, point], event_id, given)
+            if stored is not None:
+                return stored
+            # Another conversation of the pair has been created meanwhile.
+            back_off(attempt)
+        raise errors.Unavailable
+
+    def _add(
+        self,
+        user_id: str,
+        conversation_id: str,
+        content: Mapping[str, object],
+        idempotency_key: str | None,
+        given: Mapping[str, object],
+    ) -> Creation[Message]:
+        """Stores a message in a conversation, whose row the same transaction updates (`conversation.arrival`)."""
+        known = rows.values({"user_id": user_id, "id": conversation_id})
         for attempt in range(1, _ATTEMPTS + 1):
             # A new id for each attempt, greater than all before it: the last message has the greatest id of its
             # conversation, even if clocks differ.
-            id = ids.new(time.time_ns(), after=rows.text(known, "last_message_id"))
-            created_at = int(ids.created_at(id))
-            row = _key(user_id, new.conversation_id, id) | rows.values(
-                {**given, "user_id": user_id, "reactions": [], "created_at": created_at, "version": 1}
-            )
-            put: TransactWriteItemTypeDef = {
-                "Put": {"TableName": self._table_name, "Item": row, "ConditionExpression": rows.IS_NEW}
-            }
-            record = []
-            if idempotency_key is not None:
-                record = [idempotency.put_record(user_id, idempotency_key, given, row, self._conversations_table_name)]
-            # Another clock may be ahead: `last_active_at` must not decrease.
-            active_at = max(created_at, rows.number(known, "last_active_at") or 0)
-            arrival = conversation.arrival(self._conversations_table_name, row, known, active_at, self._unarchive)
-            try:
-                transact(self._client, [put, arrival, *record])
-            except self._client.exceptions.TransactionCanceledException as error:
-                _, current, *earlier = rows.conflicting_rows(error)
-            else:
-                return Creation(_version(row), is_replay=False)
-            if earlier and earlier[0] is not None:
-                original = idempotency.original(earlier[0], record[0])
-                # The record names this row if an attempt was applied and its response lost.
-                return Creation(_version(row | original), is_replay=original["id"] != row["id"])
+            row = self._row(known, ids.new(time.time_ns(), after=rows.text(known, "last_message_id")), content)
+            arrival = conversation.arrival(self._conversations_table_name, row, known, self._unarchive)
+            stored, current = self._store(row, [arrival], idempotency_key, given)
+            if stored is not None:
+                return stored
             if current is None:
                 raise errors.NotFound("conversation", "conversation_id")
-            if rows.text(current, "last_message_id") == id:
+            if rows.text(current, "last_message_id") == row["id"]["S"]:
+                # Our own write, whose response was lost.
                 return Creation(_version(row), is_replay=False)
             known = current
             back_off(attempt)
         raise errors.Unavailable
+
+    def _row(self, its_conversation: "Attributes", id: str, content: Mapping[str, object]) -> "Attributes":
+        user_id, conversation_id = its_conversation["user_id"]["S"], its_conversation["id"]["S"]
+        shared = {"user_id": user_id, "conversation_id": conversation_id, "reactions": [], "version": 1}
+        return _key(user_id, conversation_id, id) | rows.values(
+            {"created_at": int(ids.created_at(id)), **content, **shared}
+        )
+
+    def _store(
+        self,
+        row: "Attributes",
+        writes: "Sequence[TransactWriteItemTypeDef]",
+        idempotency_key: str | None,
+        given: Mapping[str, object],
+    ) -> "tuple[Creation[Message] | None, Attributes | None]":
+        """Puts the message together with *writes* and the record of *idempotency_key*.
+
+        Returns it, or the message that an earlier request with the key created. If the condition of another write fails
+        returns None, and the row on which the first one of *writes* failed.
+        """
+        put: TransactWriteItemTypeDef = {
+            "Put": {"TableName": self._table_name, "Item": row, "ConditionExpression": rows.IS_NEW}
+        }
+        record = []
+        if idempotency_key is not None:
+            user_id = row["user_id"]["S"]
+            record = [idempotency.put_record(user_id, idempotency_key, given, row, self._conversations_table_name)]
+        try:
+            transact(self._client, [put, *writes, *record])
+        except self._client.exceptions.TransactionCanceledException as error:
+            conflicting = rows.conflicting_rows(error)
+            earlier = conflicting[-1] if record else None
+            if earlier is None:
+                return None, conflicting[1]
+            original = idempotency.original(earlier, record[0])
+            # The record names this row if an attempt was applied and its response lost.
+            return Creation(_version(row | original), is_replay=original["id"] != row["id"]), None
+        return Creation(_version(row), is_replay=False), None
 
     def retrieve(self, user_id: str, id: str) -> Version[Message]:
         """Returns the message. Raises `errors.NotFound`."""

@@ -1,7 +1,8 @@
 """The unread count of a conversation: what others wrote after `read_up_to`.
 
 Each message of somebody else adds one. Marks and deletions recount, and raise `unread_revision`, so that two of them
-never build on the same count. They add a difference, so messages that arrive meanwhile are not lost.
+never build on the same count; so does a flag, which they would remove. They add a difference, so messages that arrive
+meanwhile are not lost.
 """
 
 from typing import TYPE_CHECKING

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from coherent import errors
 from coherent.storage import rows
@@ -20,12 +20,19 @@ _SECONDS = 24 * 60 * 60
 _IS_NEW_OR_EXPIRED = f"{rows.IS_NEW} OR expires_at <= :now"
 
 
-def put_record(
-    user_id: str, key: str, attributes: Mapping[str, object], created: "Attributes", table_name: str
+def put_record(  # noqa: PLR0913 - the parts of a record
+    user_id: str,
+    key: str,
+    attributes: Mapping[str, object],
+    row: "Attributes",
+    table_name: str,
+    *,
+    is_found: bool = False,
 ) -> "TransactWriteItemTypeDef":
-    """Returns the write that records *key* together with the row *created* from *attributes*.
+    """Returns the write that records *key* together with the *row* that was created from *attributes*.
 
-    The write's condition fails if the key is in use.
+    With *is_found* the row existed before, and the record keeps it as it is now. The write's condition fails if the key
+    is in use.
     """
     # Not the creation time, which is ahead if another clock was.
     now = int(time.time())
@@ -41,7 +48,9 @@ def put_record(
     return {
         "Put": {
             "TableName": table_name,
-            "Item": item | {"made_id": created["id"], "created_at": created["created_at"]},
+            "Item": item
+            | {"made_id": row["id"], "created_at": row["created_at"]}
+            | ({"found": {"M": row}} if is_found else {}),
             "ConditionExpression": _IS_NEW_OR_EXPIRED,
             "ExpressionAttributeValues": {":now": rows.value(now)},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -50,11 +59,13 @@ def put_record(
 
 
 def original(record: "Attributes", write: "TransactWriteItemTypeDef") -> "Attributes":
-    """Returns the id and creation time of the resource that the key created.
+    """Returns the id and creation time of the resource that the key created, or the whole row that it found.
 
     *record* is the existing record, and *write* is the one that failed because of it. Raises
     `errors.IdempotencyKeyReused` if their attributes differ.
     """
     if record["digest"] != write["Put"]["Item"]["digest"]:
         raise errors.IdempotencyKeyReused
+    if "found" in record:
+        return cast("Attributes", record["found"]["M"])
     return {"id": record["made_id"], "created_at": record["created_at"]}

@@ -46,10 +46,14 @@ class Version(NamedTuple, Generic[R]):
 
 
 class Creation(NamedTuple, Generic[R]):
-    """A created resource, and whether an earlier request with the same idempotency key created it."""
+    """A created resource.
+
+    *is_replay* if an earlier request with the same idempotency key returned it, *is_found* if it existed before.
+    """
 
     version: Version[R]
     is_replay: bool
+    is_found: bool = False
 
 
 class Update(TypedDict):

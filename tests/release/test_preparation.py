@@ -66,7 +66,8 @@ def begin() -> None:
     """Empties the tables, and makes the functions forget that the inbox was prepared."""
     tables.clear(is_inbox_prepared=False)
     for function in INBOX_CALLS:
-        importlib.import_module(f"functions.{function}.app").inbox._preparation._is_finished = False
+        importlib.import_module(f"functions.{function}.app").inbox._progress._is_finished = False
+    importlib.import_module("functions.create_conversation.app").conversations._progress._is_finished = False
 
 
 def sweep(seconds: float = 300) -> None:
@@ -117,6 +118,18 @@ def test_inbox_of_a_new_stack_is_ready_after_the_first_sweep() -> None:
     THIS.receive(create()["id"])
     sweep()
     assert [each["unread_count"] for each in call("list_inbox").body["data"]] == [1]
+
+
+def test_distinct_finds_the_newest_conversation_of_an_earlier_release(earlier: Release) -> None:
+    older, newest, alone = (earlier.call("create_conversation", contact_id=name)["id"] for name in ("a", "a", "b"))
+    refused = call("create_conversation", body="contact_id=a&distinct=true")
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "60")
+    assert call("create_conversation", body="contact_id=c&distinct=false").status == 201
+    begin_preparation()
+    sweep()
+    found = [call("create_conversation", body=f"contact_id={name}&distinct=true") for name in ("a", "b")]
+    assert [(response.status, response.body["id"]) for response in found] == [(200, newest), (200, alone)]
+    assert older < newest
 
 
 def test_empty_table_of_an_earlier_release_is_not_new(monkeypatch: pytest.MonkeyPatch, earlier: Release) -> None:

@@ -1,0 +1,76 @@
+"""The queues of messages from contacts: the inbound FIFO queue, and that of dead letters."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.batch import SqsFifoPartialProcessor, process_partial_response
+
+from coherent import errors
+from coherent.messages import dead_letters
+from coherent.storage import client
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+# A message that fails this often for another reason than DynamoDB becomes a dead letter, because it delays its group.
+_MAX_ATTEMPTS = 5
+_MAX_WAIT_SECONDS = 300
+
+logger = Logger()
+
+
+class Queues:
+    """The queues that the environment names."""
+
+    def __init__(self) -> None:
+        self._sqs: Any = client.connect("sqs")
+        # A failure stops only the messages of its group.
+        self._processor = SqsFifoPartialProcessor(skip_group_on_error=True)
+        self._processor.raise_on_entire_batch_failure = False
+
+    def bury(self, reason: str, event: dict[str, Any]) -> None:
+        """Sends *event* to the dead-letter queue."""
+        self._sqs.send_message(QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=dead_letters.encode(reason, event))
+
+    def process(self, batch: dict[str, Any], receive: Callable[[dict[str, Any]], None]) -> "PartialItemFailureResponse":
+        """Calls *receive* with each message of *batch* as an event `{"id", "detail"}`, in order.
+
+        Returns the failed ones, and the later ones of their groups, to the queue: for 1 s, and twice as long each time.
+        """
+
+        def receive_one(record: "SQSRecord") -> None:
+            # The sender's id of the message: the queue forgets it after five minutes, our record after 24 hours.
+            event = {"id": record.attributes.message_deduplication_id, "detail": _parse(record.body)}
+            try:
+                receive(event)
+            except errors.Unavailable:
+                raise
+            except Exception:
+                logger.exception("A message failed", extra={"message_id": record.message_id})
+                if int(record.attributes.approximate_receive_count) < _MAX_ATTEMPTS:
+                    raise
+                self.bury(f"It failed {_MAX_ATTEMPTS} times; the log has the exception", event)
+
+        response = process_partial_response(batch, receive_one, self._processor)
+        failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
+        for message in batch["Records"]:
+            if message["messageId"] in failed:
+                # Without this the group waits for the queue's visibility timeout.
+                attempts = int(message["attributes"]["ApproximateReceiveCount"])
+                self._sqs.change_message_visibility(
+                    QueueUrl=os.environ["INBOUND_QUEUE_URL"],
+                    ReceiptHandle=message["receiptHandle"],
+                    VisibilityTimeout=min(2 ** (attempts - 1), _MAX_WAIT_SECONDS),
+                )
+        return response
+
+
+def _parse(body: str) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body

@@ -1,0 +1,40 @@
+"""The calculated cost of a month: the page is current, and a stack with the defaults costs little when idle."""
+
+import pytest
+
+from tests.handlers import USER_ENDPOINTS, sweep
+from tests.tables import tombstones
+from tests.template import logical_id, whole_stack
+from tests.wire import Wire
+from tools.bench import cost
+
+
+def test_cost_page_is_current() -> None:
+    assert cost.PAGE.read_text() == cost.page(), "run `make cost`"
+
+
+def test_idle_stack_with_the_defaults_costs_at_most_three_dollars() -> None:
+    assert sum(cost.idle(whole_stack()).values()) <= 3
+
+
+def test_every_environment_has_its_own_price() -> None:
+    default, _, production = (cost.idle(whole_stack(**cost.parameters(name))) for name in cost.ENVIRONMENTS)
+    assert (default["SnapStart snapshots"], default["firewall"]) == (0, 0)
+    # Of 512 MB each, one of twice as much, and an ACL with four rules.
+    assert production["SnapStart snapshots"] == pytest.approx(1.95 * (len(USER_ENDPOINTS) + 1), abs=0.01)
+    assert production["firewall"] == 9
+
+
+def test_mix_of_calls_is_complete() -> None:
+    assert sum(cost.PRICES["mix"].values()) == 100
+
+
+@pytest.mark.usefixtures("tables")
+def test_idle_sweep_reads_what_its_price_assumes(wire: Wire) -> None:
+    assert tombstones() == []
+    wire.reset()
+    sweep()
+    # Each schedule sweeps a quarter of the partitions, and looks for the oldest tombstone in all of them.
+    in_quarter, in_all = 16 / 4, 16
+    assert wire.requests == ["Query"] * 32
+    assert cost.PRICES["idle"][logical_id("sweep_purges")]["reads"] == in_quarter + in_all
