@@ -69,8 +69,14 @@ def faults(action: str, resource: str) -> Iterator[str]:
     elif formats == {"*"}:
         if action not in _RESTRICTED or _RESTRICTED[action] not in resource:
             yield f"{action} does not support resources, such as {resource}"
-    elif not any(re.fullmatch(re.sub(r"\$\{\w+\}", "[^/]+", found), resource) for found in formats - {"*"}):
+    elif not any(_matches(found, resource) for found in formats - {"*"}):
         yield f"{action} is not an action on {resource}"
+
+
+def _matches(resource_format: str, resource: str) -> bool:
+    pattern = re.sub(r"\$\{\w+\}", "[^/]+", resource_format)
+    # A final "*" stands for a function, its versions and aliases.
+    return any(re.fullmatch(pattern, resource.removesuffix("*") + end) for end in ("", ":1" * resource.endswith("*")))
 
 
 def main(file: str) -> int:
