@@ -197,3 +197,8 @@ def test_every_environment_of_samconfig_can_be_checked(account: Account, capsys:
     for name in re.findall(r"^\[(\w+)\.deploy\.parameters\]", (ROOT / "samconfig.toml").read_text(), re.MULTILINE):
         main([name])
         assert "conversations" in capsys.readouterr().out
+
+
+def test_unknown_environment_is_rejected_with_the_known_ones() -> None:
+    with pytest.raises(SystemExit, match=r"no environment nope, only default, .*production"):
+        main(["nope"])

@@ -53,6 +53,8 @@ def idle(stack: dict[str, Any]) -> dict[str, float]:
     functions = of_type("Lambda::Function")
     snapshots = [f["MemorySize"] / 1024 for f in functions.values() if f["SnapStart"]["ApplyOn"] == "PublishedVersions"]
     rules = [len(acl["Rules"]) for acl in of_type("WAFv2::WebACL").values()]
+    # Mappings of DynamoDB streams poll free of charge.
+    queues = [m for m in of_type("Lambda::EventSourceMapping").values() if "StartingPosition" not in m]
     scheduled = 0.0
     for rule in of_type("Events::Rule").values():
         if schedule := re.fullmatch(r"rate\((\d+) minutes?\)", rule.get("ScheduleExpression", "")):
@@ -64,6 +66,9 @@ def idle(stack: dict[str, Any]) -> dict[str, float]:
         "SnapStart snapshots": sum(snapshots) * PRICES["snap_start"]["cached_gb_second"] * _MONTH_SECONDS,
         "alarms": len(of_type("CloudWatch::Alarm")) * PRICES["cloudwatch"]["alarm"],
         "scheduled functions": scheduled,
+        "polling of queues": len(queues)
+        * PRICES["sqs"]["million_idle_polls_a_month"]
+        * PRICES["sqs"]["million_requests"],
         "firewall": sum(PRICES["waf"]["web_acl"] + count * PRICES["waf"]["rule"] for count in rules),
     }
 

@@ -37,13 +37,20 @@ Ctrl-C stops the stack. The next `make run` keeps its conversations; `make clean
 """
 
 
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise argparse.ArgumentTypeError("must be from 1 to 65535")
+    return port
+
+
 def main() -> int:
     """Runs one command. Returns 1 if it fails, after printing why to standard error."""
     parser = argparse.ArgumentParser(prog="python -m tools.local", description=__doc__)
     parser.add_argument("--home", type=Path, default=ROOT / ".local", help="folder of state, logs and stack.json")
     commands = parser.add_subparsers(dest="command", required=True)
     run_command = commands.add_parser("run", help="build, deploy and serve the stack until Ctrl-C")
-    run_command.add_argument("--port", type=int, default=4566, choices=range(1, 65536), metavar="1-65535")
+    run_command.add_argument("--port", type=_port, default=4566, help="from 1 to 65535")
     commands.add_parser("token", help="print a new access token").add_argument("user", nargs="?", default="")
     sample_command = commands.add_parser("sample-data", help="create conversations and messages for a demo user")
     sample_command.add_argument("user")

@@ -154,8 +154,9 @@ def _failure(route: Route, status: int) -> dict[str, Any]:
             "schema": content["schema"],
             "examples": {"contact": {"value": contact}, "firewall": {"value": example}},
         }
-    if status == 503 and route.tag == "Inbox":
-        description += " After an update of the service the inbox may take an hour to be ready."
+    if status == 503 and (route.tag == "Inbox" or route.endpoint == "create_conversation"):
+        what = "the inbox" if route.tag == "Inbox" else "`distinct`"
+        description += f" After an update of the service {what} may take an hour to be ready."
         preparing = example | {"message": str(errors.NotPrepared())}
         content = {
             "schema": content["schema"],

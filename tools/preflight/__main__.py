@@ -64,7 +64,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _read(path: Path, name: str) -> Environment:
-    settings = tomllib.loads(path.read_text())[name]["deploy"]["parameters"]
+    environments = tomllib.loads(path.read_text())
+    del environments["version"]
+    if name not in environments:
+        sys.exit(f"{path.name} has no environment {name}, only {', '.join(environments)}")
+    settings = environments[name]["deploy"]["parameters"]
     declared = transformed.load(transformed.TEMPLATE)["Parameters"]
     overrides = dict(override.split("=", 1) for override in settings.get("parameter_overrides", []))
     parameters = {parameter: str(given["Default"]) for parameter, given in declared.items()} | overrides
