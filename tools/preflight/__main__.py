@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
 
 def _read(path: Path, name: str) -> Environment:
     environments = tomllib.loads(path.read_text())
-    del environments["version"]
+    environments.pop("version", None)
     if name not in environments:
         sys.exit(f"{path.name} has no environment {name}, only {', '.join(environments)}")
     settings = environments[name]["deploy"]["parameters"]
