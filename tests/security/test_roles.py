@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.grants import (
+    BY_ACTIVITY,
     BY_USER,
     CODEDEPLOY_GRANTS,
     COMMON_GRANTS,
@@ -20,6 +21,7 @@ from tests.grants import (
     DEAD_LETTERS,
     GRANTS,
     HOOK,
+    INBOUND,
     KEY_GRANTS,
     MESSAGES,
     RELEASE_HOOKS,
@@ -53,7 +55,7 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
             *("EnableKinesisStreamingDestination", "GetRecords", "GetShardIterator", "DescribeStream", "ListStreams"),
         ],
         [
-            *(CONVERSATIONS, f"{CONVERSATIONS}/index/by_flags", f"{CONVERSATIONS}/index/by_group"),
+            *(CONVERSATIONS, f"{CONVERSATIONS}/index/by_flags", f"{CONVERSATIONS}/index/by_group", *BY_ACTIVITY),
             *(f"{CONVERSATIONS}/stream/2026-11-25T00:00:00.000", MESSAGES, BY_USER, f"{MESSAGES}/stream/2026"),
             *(
                 f"{MESSAGES}/index/other",
@@ -66,10 +68,11 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "sqs": (
         [
-            *("SendMessage", "ReceiveMessage", "DeleteMessage", "PurgeQueue", "DeleteQueue", "CreateQueue"),
+            *("SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "PurgeQueue"),
+            *("DeleteQueue", "CreateQueue"),
             *("SetQueueAttributes", "GetQueueAttributes", "AddPermission", "StartMessageMoveTask", "ListQueues"),
         ],
-        [DEAD_LETTERS, RELEASE_HOOKS, "OtherQueue.Arn", "*"],
+        [DEAD_LETTERS, INBOUND, RELEASE_HOOKS, "OtherQueue.Arn", "*"],
     ),
     "lambda": (
         [

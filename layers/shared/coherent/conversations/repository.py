@@ -99,7 +99,7 @@ class ConversationRepository:
             elif found is not None:
                 return Creation(_version(found), is_replay=False, is_found=True)
             if found is not None:
-                writes = [self._check_unchanged(found)]
+                writes = [rows.check_unchanged(self._table_name, ("user_id", "id"), found)]
             elif new.distinct:
                 writes = [self._put(row), pairs.point_if_unchanged(self._table_name, pair, row["id"]["S"], known)]
             else:
@@ -240,16 +240,6 @@ class ConversationRepository:
                 "Item": row,
                 "ConditionExpression": rows.IS_NEW,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-
-    def _check_unchanged(self, row: "Attributes") -> "TransactWriteItemTypeDef":
-        return {
-            "ConditionCheck": {
-                "TableName": self._table_name,
-                "Key": {name: row[name] for name in ("user_id", "id")},
-                "ConditionExpression": "version = :version",
-                "ExpressionAttributeValues": {":version": row["version"]},
             }
         }
 

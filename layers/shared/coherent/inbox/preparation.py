@@ -84,7 +84,7 @@ class Preparation:
     def _save(self, known: "Attributes", **progress: object) -> "Attributes":
         """Replaces the *known* progress and returns the new one, or nothing if another invocation has saved since.
 
-        The id of the write, `written_by`, also tells the time of the last sweep.
+        The id of the write, `written_by`, contains the time of the last sweep.
         """
         saved = {name: value for name, value in progress.items() if value is not None}
         row = KEY | rows.values(saved | {"written_by": ids.new(time.time_ns())})

@@ -122,7 +122,7 @@ def is_pinned_in(conversation: "Attributes", message: "Attributes") -> bool:
 
 
 def _activity(message: "Attributes", conversation: "Attributes") -> dict[str, object]:
-    """Returns the attributes of the conversation's row that tell of its last message."""
+    """Returns the attributes of the conversation's row that depend on its last message."""
     id = message["id"]["S"]
     # Not its creation time, which the sender may have given. Another clock may be ahead: the conversation must not move
     # down.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from coherent.storage.dynamodb import Tables
     from coherent.storage.rows import Attributes
 
+_KEY = ("user_conversation", "id")
 # The limit of BatchGetItem.
 _MAX_KEYS = 100
 _ATTEMPTS = 5
@@ -291,7 +292,7 @@ class MessageRepository:
         change: TransactWriteItemTypeDef = {
             "Update": {
                 "TableName": self._table_name,
-                "Key": {name: found[name] for name in ("user_conversation", "id")},
+                "Key": {name: found[name] for name in _KEY},
                 "UpdateExpression": write["UpdateExpression"],
                 "ConditionExpression": write["ConditionExpression"],
                 "ExpressionAttributeValues": write["ExpressionAttributeValues"],
@@ -317,7 +318,7 @@ class MessageRepository:
             if conversation.is_previewed(its_conversation, found):
                 previous = self._previous(found)
             effect = conversation.deletion(self._tables, found, its_conversation, previous)
-            unchanged = [self._check_unchanged(previous)] if previous is not None else []
+            unchanged = [] if previous is None else [rows.check_unchanged(self._table_name, _KEY, previous)]
             try:
                 transact(self._client, [delete, effect, self._remember_deletion(found), *unchanged])
             except self._client.exceptions.TransactionCanceledException as error:
@@ -355,16 +356,6 @@ class MessageRepository:
                 Limit=1,
             )
         return response["Items"][0] if response["Items"] else None
-
-    def _check_unchanged(self, message: "Attributes") -> "TransactWriteItemTypeDef":
-        return {
-            "ConditionCheck": {
-                "TableName": self._table_name,
-                "Key": {name: message[name] for name in ("user_conversation", "id")},
-                "ConditionExpression": "version = :version",
-                "ExpressionAttributeValues": {":version": message["version"]},
-            }
-        }
 
     def _remember_deletion(self, message: "Attributes") -> "TransactWriteItemTypeDef":
         partition = rows.deleted_messages(message["user_id"]["S"], message["conversation_id"]["S"])

@@ -21,7 +21,7 @@ class Progress:
         self._is_finished = False
 
     def require_finished(self) -> None:
-        """Raises `errors.NotPrepared` unless all rows are prepared. Asks the table only until they are."""
+        """Raises `errors.NotPrepared` unless all rows are prepared. Reads the table only until they are."""
         if not self._is_finished and "finished_at" not in self.read():
             raise errors.NotPrepared
         self._is_finished = True

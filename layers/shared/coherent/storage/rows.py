@@ -259,6 +259,18 @@ def delete(table_name: str, key: "Attributes", preconditions: Preconditions) -> 
     return write
 
 
+def check_unchanged(table_name: str, key: Sequence[str], row: "Attributes") -> "TransactWriteItemTypeDef":
+    """Returns the check of a transaction that *row*, whose key attributes are *key*, has not changed."""
+    return {
+        "ConditionCheck": {
+            "TableName": table_name,
+            "Key": {name: row[name] for name in key},
+            "ConditionExpression": "version = :version",
+            "ExpressionAttributeValues": {":version": row["version"]},
+        }
+    }
+
+
 def conflicting_rows(error: ClientError) -> "list[Attributes | None]":
     """Returns the row on which a condition failed: one entry per write, None if its condition held."""
     reasons = error.response.get("CancellationReasons", [error.response])
