@@ -35,6 +35,12 @@ def preview(conversation: dict[str, Any]) -> str | None:
     return None if found is None else str(found["message"])
 
 
+def test_row_of_an_earlier_release_that_was_deployed_again_returns_503() -> None:
+    id = tables.put_conversation("kevin")
+    for response in (call("retrieve_inbox_entry", id=id), call("update_inbox_entry", id=id, body="is_unread=true")):
+        assert (response.status, response.headers["Retry-After"]) == (503, "60")
+
+
 def test_sample_event_returns_404_on_empty_table() -> None:
     response = invoke("retrieve_inbox_entry", event("retrieve_inbox_entry"))
     assert (response.status, response.message) == (404, "conversation_id: no such conversation")

@@ -191,6 +191,9 @@ class InboxRepository:
         found = self._get(self._table_name, _key(user_id, id))
         if found is None:
             raise errors.NotFound("conversation", "conversation_id")
+        if "unread_revision" not in found:
+            # An earlier release that was deployed again has created it.
+            raise errors.NotPrepared
         return found
 
     def _get(self, table_name: str, key: "Attributes") -> "Attributes | None":

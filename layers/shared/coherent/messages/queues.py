@@ -58,7 +58,7 @@ class Queues:
                 logger.exception("A message failed", extra={"message_id": record.message_id})
                 if int(record.attributes.approximate_receive_count) < _MAX_ATTEMPTS:
                     raise
-                self.bury(f"It failed {_MAX_ATTEMPTS} times; the log has the exception", event)
+                self.bury("It failed repeatedly; the log has the exception", event)
 
         response = process_partial_response(batch, receive_one, self._processor)
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
