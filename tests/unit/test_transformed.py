@@ -80,7 +80,7 @@ BODY_RULES: dict[str, set[str]] = {
     },
     "AWSManagedRulesKnownBadInputsRuleSet": {"JavaDeserializationRCE_BODY", "Log4JRCE_BODY", "ReactJSRCE_BODY"},
 }
-ROLLBACK_ALARMS = {"PurgeErrors", "ReceiveErrors", "ServerErrors", "SlowRequests", "SweepErrors"}
+ROLLBACK_ALARMS = {"PurgeErrors", "ReceiveErrors", "ServerErrors", "SlowRequests", "SweepErrors", "SweepInboxErrors"}
 CANARY_CONFIG = r"CodeDeployDefault\.LambdaCanary10Percent(\d+)Minutes"
 
 
