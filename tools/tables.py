@@ -74,9 +74,10 @@ def main() -> int:
     parser.add_argument("file", type=Path)
     options = parser.parse_args()
     cloudformation = boto3.client("cloudformation")
-    for resource in cloudformation.list_stack_resources(StackName=options.stack)["StackResourceSummaries"]:
-        if resource["ResourceType"] == _TABLE:
-            _await_active(boto3.client("dynamodb"), resource["PhysicalResourceId"])
+    for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=options.stack):
+        for resource in page["StackResourceSummaries"]:
+            if resource["ResourceType"] == _TABLE:
+                _await_active(boto3.client("dynamodb"), resource["PhysicalResourceId"])
     body = cloudformation.get_template(StackName=options.stack, TemplateStage="Original")["TemplateBody"]
     deployed = yaml_parse(body) if isinstance(body, str) else body
     if options.command == "keep":

@@ -105,7 +105,8 @@ def other(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ot
 
 def resources_of(stack: Stack, name: str) -> dict[str, str]:
     """Returns the physical ids of the resources of the stack called *name*."""
-    listed = stack.aws("cloudformation").list_stack_resources(StackName=name)["StackResourceSummaries"]
+    pages = stack.aws("cloudformation").get_paginator("list_stack_resources").paginate(StackName=name)
+    listed = [resource for page in pages for resource in page["StackResourceSummaries"]]
     return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in listed}
 
 

@@ -40,9 +40,8 @@ def twin(stack: Stack) -> Iterator[Twin]:
 
 def resources(stack: Stack, name: str) -> list[dict[str, Any]]:
     """Returns the resources of the stack called *name* and of its nested stacks."""
-    found: list[dict[str, Any]] = stack.aws("cloudformation").list_stack_resources(StackName=name)[
-        "StackResourceSummaries"
-    ]
+    pages = stack.aws("cloudformation").get_paginator("list_stack_resources").paginate(StackName=name)
+    found: list[dict[str, Any]] = [each for page in pages for each in page["StackResourceSummaries"]]
     nested = [each for each in found if each["ResourceType"] == "AWS::CloudFormation::Stack"]
     return found + [each for parent in nested for each in resources(stack, parent["PhysicalResourceId"])]
 

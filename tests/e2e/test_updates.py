@@ -200,6 +200,8 @@ def update(stack: Stack, updated: Updated, home: Path) -> None:
     file = home / "build/template.yaml"
     # The emulator would delete indexes that the release does not have yet, or no longer; DynamoDB only one at a time.
     keep_tables(deployed(stack), template := load(file))
+    # Cognito cannot set it in the user pool of a release that did not have it (docs/decisions.md).
+    template["Resources"]["UserPool"]["Properties"].pop("UsernameConfiguration", None)
     file.write_text(json.dumps(template))
     before, found = versions(stack, UPDATED), content(updated.clients[0])
     with no_failed_requests(updated.clients):
