@@ -21,7 +21,7 @@ from coherent.conversations.models import CreateConversation, ListConversations,
 from coherent.conversations.repository import ConversationRepository
 from coherent.inbox.models import CountUnread, ListInbox, UpdateInboxEntry
 from coherent.inbox.repository import InboxRepository
-from coherent.messages.models import CreateMessage, ListMessages, UpdateMessage
+from coherent.messages.models import CreateMessage, ListMessages, ReceiveMessage, UpdateMessage
 from coherent.messages.repository import MessageRepository
 from coherent.positions import new as new_position
 from coherent.preconditions import ANY
@@ -306,8 +306,10 @@ def _calls(
         metered(f"pin, mute or archive{where}", conversations.update, id, muted, ANY)
         new = CreateMessage.parse({"conversation_id": id, "message": "Merry Christmas, you filthy animal!"}, text=False)
         with patch("time.time_ns", lambda: next(clock)):
-            sent = [metered(f"send a message{where}", messages.create, new, None, None) for _ in range(_LIMIT + 1)]
-            metered(f"receive a message{where}", messages.create, new, "harry", None)
+            sent = [metered(f"send a message{where}", messages.create, new, None) for _ in range(_LIMIT + 1)]
+            event = new.model_dump() | {"user_id": USER_ID, "contact_id": "harry"}
+            received = ReceiveMessage.parse(event, text=False)
+            costs[f"receive a message{where}"] = meter.measure(messages.receive, received, ids.new(time.time_ns()))[1]
         metered("retrieve an inbox entry", inbox.retrieve, id)
         read = UpdateInboxEntry.parse({"is_unread": False}, text=False)
         metered(f"mark as read{where}", inbox.update, id, read, ANY)
