@@ -84,6 +84,7 @@ def test_repeated_event_is_stored_once(queue: str) -> None:
     [
         ({"group_id": ""}, "group_id: must be 1 to 128 characters without white space or control characters, or null"),
         ({"user_id": ABSENT}, "user_id: must be the sub of the user's tokens"),
+        ({"user_id": "purge"}, "user_id: must be the sub of the user's tokens"),
         ({"user_id": "idempotency#kevin"}, "user_id: must be the sub of the user's tokens"),
         ({"user_id": ""}, "user_id: must be the sub of the user's tokens"),
         ({"user_id": "a" * 129}, "user_id: must be the sub of the user's tokens"),

@@ -136,6 +136,13 @@ def _drop_wrong_time(seconds: object) -> object:
     return int(seconds) if 0 <= seconds <= time.time() else None
 
 
+def _reject_reserved(user_id: str) -> str:
+    # The partition of the tombstones of 0.1.0.
+    if user_id == "purge":
+        raise ValueError
+    return user_id
+
+
 class ReceiveMessage(CreateMessage):
     """A message from a contact: the detail of the event `message.received`. Unknown attributes are ignored.
 
@@ -150,8 +157,8 @@ class ReceiveMessage(CreateMessage):
     )
     message: Annotated[Text, BeforeValidator(_drop_control_characters)] = Field("", description=_MESSAGE_RULE)
     # No "#", which separates the parts of our keys; a Cognito `sub` has none.
-    user_id: Annotated[str, Field(pattern=r"^[^\s#\x00-\x1f\x7f-\x9f]{1,128}$")] = Field(
-        description="the sub of the user's tokens"
+    user_id: Annotated[str, Field(pattern=r"^[^\s#\x00-\x1f\x7f-\x9f]{1,128}$"), AfterValidator(_reject_reserved)] = (
+        Field(description="the sub of the user's tokens")
     )
     contact_id: Name = Field(description=NAME_RULE)
     group_id: Name | None = Field(None, description=f"{NAME_RULE}, or null")
