@@ -47,7 +47,7 @@ def test_good_versions_succeed_and_leave_no_rows(
     tables.age_tombstones()
     sweep()
     # TTL deletes idempotency records and deletions of messages. One pair row stays.
-    assert tables.lasting_partitions() == {"pair#release-test", "inbox#preparation"}
+    assert tables.lasting_partitions() == {"pair#release-test"}
 
 
 def test_functions_are_invoked_the_way_api_gateway_does(fake: FakeLambda, hooks: Hooks) -> None:

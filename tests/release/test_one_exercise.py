@@ -35,7 +35,7 @@ def assert_nothing_is_left() -> None:
     sweep()
     assert tables.messages() == []
     # TTL deletes verdicts, idempotency records and deletions of messages. One pair row stays.
-    assert tables.lasting_partitions() <= {"pair#release-test", "inbox#preparation"}
+    assert tables.lasting_partitions() <= {"pair#release-test"}
 
 
 def exercises(fake: FakeLambda) -> int:
