@@ -19,7 +19,7 @@ from tests.faults.fixtures import new_user
 from tests.faults.network import Network
 from tests.handlers import call, create, deletions, event, list_conversations, list_messages, send
 
-_SEEDS = int(os.environ.get("FAULTS_DELIVERIES", "2"))
+_SEEDS = int(os.environ.get("FAULTS_DELIVERIES", "1"))
 _PARALLEL, _EVENTS = 4, 6
 # Lambda retries a failed invocation twice.
 _ATTEMPTS = 3

@@ -15,7 +15,7 @@ from tests.faults.faulty import FaultyEnvironment
 from tests.faults.fixtures import new_user
 from tests.faults.network import Network
 
-_SEEDS = int(os.environ.get("FAULTS_UNREAD", "2"))
+_SEEDS = int(os.environ.get("FAULTS_UNREAD", "1"))
 _CLIENTS, _STEPS = 6, 40
 _WEIGHTS = {"receive": 8, "send": 3, "mark": 5, "mark all": 2, "flag": 1, "delete": 5, "edit": 2}
 

@@ -112,7 +112,7 @@ class Inbox(Messages):
 @pytest.mark.usefixtures("tables", "no_backoff")
 def test_inbox_behaves_like_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     Inbox.clock = Clock(monkeypatch)
-    run_state_machine_as_test(Inbox, settings=settings(max_examples=15, stateful_step_count=50, deadline=None))
+    run_state_machine_as_test(Inbox, settings=settings(max_examples=8, stateful_step_count=50, deadline=None))
 
 
 @pytest.mark.usefixtures("tables", "no_backoff")

@@ -16,7 +16,7 @@ from tests.properties.lag import MAX_LAG, Lag
 from tests.properties.service import URL, send
 from tests.wire import Wire
 
-SEEDS = int(os.environ.get("INBOX_SEEDS", "12"))
+SEEDS = int(os.environ.get("INBOX_SEEDS", "4"))
 # Queries that find many conversations.
 _BROAD = [query for query in INBOX_COMBINATIONS if len(query) < 2]
 _WALKS, _MAX_CONVERSATIONS = 3, 14

@@ -142,4 +142,4 @@ class Messages(Service):
 
 @pytest.mark.usefixtures("tables", "no_backoff")
 def test_messages_behave_like_the_model() -> None:
-    run_state_machine_as_test(Messages, settings=settings(max_examples=12, stateful_step_count=50, deadline=None))
+    run_state_machine_as_test(Messages, settings=settings(max_examples=8, stateful_step_count=50, deadline=None))

@@ -159,4 +159,4 @@ class Preparation(RuleBasedStateMachine):
 @pytest.mark.usefixtures("tables", "no_backoff")
 def test_every_entry_is_right_after_any_writes_of_both_releases(earlier: Release, wire: Wire) -> None:
     Preparation.earlier, Preparation.wire = earlier, wire
-    run_state_machine_as_test(Preparation, settings=settings(max_examples=15, stateful_step_count=20, deadline=None))
+    run_state_machine_as_test(Preparation, settings=settings(max_examples=8, stateful_step_count=20, deadline=None))

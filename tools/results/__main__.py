@@ -18,7 +18,13 @@ from tools.results import report
 # Two pytest processes: one has the built functions, the other one a deployed stack.
 _SUITES = [["tests/faults", "tests/release", "tests/properties/test_purge.py"], ["tests/security"]]
 # Each fault at each request, and more histories, deliveries and purges than in make test.
-_LONG = {"FAULTS_LONG": "1", "FAULTS_HISTORIES": "60", "FAULTS_DELIVERIES": "25", "PURGE_SEEDS": "200"}
+_LONG = {
+    "FAULTS_LONG": "1",
+    "FAULTS_HISTORIES": "60",
+    "FAULTS_DELIVERIES": "25",
+    "PURGE_SEEDS": "200",
+    "FAULTS_UNREAD": "20",
+}
 
 
 def main() -> int:
