@@ -137,6 +137,7 @@ CALLS = [
     Call("mute for a time", "update_inbox_entry", _CONVERSATION | {"body": {"muted_until": MUTED_UNTIL}}),
     Call("end a timed mute", "update_inbox_entry", {"id": "$group", "body": {"muted_until": None}}),
     Call("edit the last message", "update_message", {"id": "$last", "body": {"message": "goodbye"}}),
+    Call("edit the message before the last", "update_message", {"id": "$pinned", "body": {"message": "here"}}),
     Call("delete the last message", "delete_message", {"id": "$last"}),
     Call("delete a received message", "delete_message", {"id": "$received"}),
     Call("sweep the inbox", "sweep_inbox", {}),
@@ -148,6 +149,7 @@ CONCURRENT_CHANGES = [
     Call("another device archives", "update_conversation", _CONVERSATION | {"body": {"archived_at": _SECONDS}}),
     Call("another device deletes the conversation", "delete_conversation", _CONVERSATION),
     Call("another device deletes the message", "delete_message", _MESSAGE),
+    Call("another device deletes the last message", "delete_message", {"id": "$last"}),
     Call("another device reads all", "update_inbox_entry", _CONVERSATION | {"body": {"is_unread": False}}),
     Call("another device marks the message as read", "update_message", _MESSAGE | {"body": {"read_at": 1}}),
 ]

@@ -10,7 +10,8 @@ FUNCTIONS = {
 
 def test_load_keeps_all_acknowledged_writes(stack: Stack) -> None:
     load = Load(stack, 4)
-    load.run(12)
+    # Long enough for each user's first actions: one of each kind.
+    load.run(25)
     load.verify()
     assert load.failures == []
     assert load.functions().keys() == FUNCTIONS
