@@ -88,7 +88,7 @@ def _copy(model: Model) -> Model:
 def _could_respond(model: Model, operation: Operation, ids: Mapping[str, str], operations: Sequence[Operation]) -> bool:
     """Executes *operation* in *model*, and returns whether its response is possible."""
     text = operation.given.get("detail", operation.given.get("body", {})).get("message", "")
-    # An id that nobody has seen comes after those of all messages that have arrived.
+    # An id that no response has shown sorts after the ids of all stored messages.
     unknown = f"{max(model.versions)} {text}"
     if operation.function == "receive_message" and model.conversation_for(operation.given["detail"]) is None:
         # It begins another conversation.

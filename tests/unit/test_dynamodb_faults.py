@@ -127,7 +127,7 @@ def test_single_fault_at_any_request_is_retried(name: str, fault: Any, wire: Wir
 
 
 def stored() -> list[dict[str, Any]]:
-    """Returns all rows but those that say when to lift a mute, which do nothing if the mute itself fails."""
+    """Returns all rows except those that schedule the end of a mute."""
     return [row for row in tables.all_rows() if not row.get("user_id", {"S": ""})["S"].startswith("unmute#")]
 
 

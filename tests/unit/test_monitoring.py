@@ -13,7 +13,7 @@ from tests.template import FUNCTIONS, OTHERS, ROOT, named, of_type, root_stack, 
 from tests.wire import Wire, error_response
 
 OPERATIONS = (ROOT / "docs/operations/index.md").read_text()
-# The alarms that should wake somebody.
+# The alarms for the person on call.
 PAGING = {"LateEvents", "LateInbound", "LostDeadLetters", "ServerErrors", "SlowRequests"}
 ALARMS = sorted(of_type("defaults", "CloudWatch::Alarm"))
 # Namespace, name, and the names of the dimensions.

@@ -58,7 +58,7 @@ def xml(operation: str, content: str) -> Response:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """A fake of AWS, of which boto3's clients are clients."""
+    """A fake of AWS that boto3's clients connect to."""
     account = Account()
 
     class _Handler(Handler):

@@ -338,7 +338,7 @@ class MessageRepository:
             try:
                 its_conversation = self._find(user_id, id)[1]
             except errors.NotFound:
-                # Deleted meanwhile, by itself or with its conversation.
+                # The message or its conversation was deleted meanwhile.
                 if preconditions.allowed is not None:
                     raise
                 return

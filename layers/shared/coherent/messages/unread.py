@@ -1,6 +1,6 @@
 """The unread count of a conversation: what others wrote after `read_up_to`.
 
-Each message of somebody else adds one. Marks and deletions recount, and raise `unread_revision`, so that two of them
+Each message of a contact adds one. Marks and deletions recount, and raise `unread_revision`, so that two of them
 never build on the same count; so does a flag, which they would remove. They add a difference, so messages that arrive
 meanwhile are not lost.
 """
