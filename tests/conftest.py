@@ -108,6 +108,14 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def delivery(tables: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delivers between users, as a stack with `Delivery=internal` and no limits."""
+    del tables
+    for function in ("create_message", "update_message", "delete_message"):
+        monkeypatch.setattr(f"functions.{function}.app.messages._delivers", True)
+
+
+@pytest.fixture
 def isolated_transactions(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes transactions of several threads wait for each other: a failed one restores moto's tables as they were."""
     del tables

@@ -5,7 +5,7 @@ import importlib
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tests.template import ROOT
@@ -76,6 +76,19 @@ def deletions(*deleted: tuple[str, str]) -> dict[str, Any]:
         removal["dynamodb"]["Keys"] = {"user_id": {"S": user_id}, "id": {"S": conversation_id}}
         removal["dynamodb"]["SequenceNumber"] = conversation_id
         sample["Records"].append(removal)
+    return sample
+
+
+def order_records(orders: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the event of `deliver_messages` for *orders*, rows."""
+    sample = event("deliver_messages")
+    (record,) = sample["Records"]
+    sample["Records"] = []
+    for order in orders:
+        put = copy.deepcopy(record)
+        keys = {name: order[name] for name in ("user_conversation", "id")}
+        put["dynamodb"] |= {"Keys": keys, "NewImage": dict(order), "SequenceNumber": order["id"]["S"]}
+        sample["Records"].append(put)
     return sample
 
 

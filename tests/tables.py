@@ -38,6 +38,11 @@ def delete_message(key: dict[str, Any]) -> None:
     _client().delete_item(TableName=os.environ["MESSAGES_TABLE_NAME"], Key=key)
 
 
+def orders() -> list[dict[str, Any]]:
+    """Returns the delivery orders that wait."""
+    return [row for row in messages() if row["user_conversation"]["S"].startswith("deliver#")]
+
+
 def tombstones() -> list[str]:
     """Returns the message partitions that wait for their purge."""
     return [row["id"]["S"].partition("#")[2] for row in _tombstone_rows()]

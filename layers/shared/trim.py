@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 # The services that our code calls, and their API versions. botocore brings data for 400 more.
-SERVICES = {"codedeploy": "2014-10-06", "dynamodb": "2012-08-10", "lambda": "2015-03-31", "sqs": "2012-11-05"}
+SERVICES = {
+    "codedeploy": "2014-10-06",
+    "cognito-idp": "2016-04-18",
+    "dynamodb": "2012-08-10",
+    "lambda": "2015-03-31",
+    "sqs": "2012-11-05",
+}
 
 # The owners of the root certificates behind AWS endpoints: amazontrust.com/repository recommends Amazon's and
 # Starfield's, and DigiCert signed before those. Loading all 126 roots takes longer than the rest of a new connection.

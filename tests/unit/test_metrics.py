@@ -221,6 +221,8 @@ def test_event_functions_write_metrics(function: str, tables: None, capsys: pyte
     # Gives the sweeps something to report.
     call("delete_conversation", id=create()["id"])
     contents.put_row(rows.values({"user_id": "unmute#0", "id": "000000000001#kevin#xgQQXg3hrtjh7AvZ"}))
+    order = {"user_conversation": "deliver#00", "id": "0#1#1", "kind": "deleted", "sender": "kevin", "recipient": "a#b"}
+    contents.put_rows({"messages": [rows.values(order | {"ordered_at": 1})]})
     log_lines(capsys)
     given = event(function)
     if function == "receive_message":
@@ -228,7 +230,7 @@ def test_event_functions_write_metrics(function: str, tables: None, capsys: pyte
     handler(function)(given, Context())
     (line,) = log_lines(capsys)
     assert line["endpoint"] == function
-    assert values(line).keys() - {"PurgeAge"} == UNITS.keys()
+    assert values(line).keys() - {"DeliveryAge", "PurgeAge"} == UNITS.keys()
     assert (values(line)["ApiError"], values(line)["InvalidRequest"]) == (0, 0)
     assert "kevin" not in json.dumps(line)
 

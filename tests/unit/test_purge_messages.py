@@ -78,7 +78,7 @@ def test_unprocessed_items_are_retried(wire: Wire) -> None:
     wire.fault = fault
     assert purge(deleted) == []
     assert wire.requests == ["Query", "GetItem", *["BatchWriteItem"] * 5, "Query"]
-    assert wire.bodies[0]["ProjectionExpression"] == "user_conversation, id"
+    assert wire.bodies[0]["ProjectionExpression"] == "user_conversation, id, origin_id"
     assert wire.bodies[0]["ConsistentRead"] is wire.bodies[1]["ConsistentRead"] is True
     # The limit of DynamoDB, which moto does not check.
     assert all(len(body["RequestItems"]["messages"]) <= 25 for body in wire.bodies[2:-1])

@@ -64,6 +64,14 @@ class UnsupportedMediaType(CoherentError):
     """The body's Content-Type is not supported."""
 
 
+class TooManyRequests(CoherentError):
+    """The user has sent too much. *seconds* later the request may succeed."""
+
+    def __init__(self, text: str, seconds: int) -> None:
+        super().__init__(text)
+        self.seconds = seconds
+
+
 class Unavailable(CoherentError):
     """DynamoDB throttled or did not respond in time, retries included. The request may succeed later."""
 

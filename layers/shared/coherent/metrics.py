@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from aws_lambda_powertools import Metrics
 
-_UNITS = {"Latency": "Milliseconds", "PurgeAge": "Seconds"}
+_UNITS = {"Latency": "Milliseconds", "PurgeAge": "Seconds", "DeliveryAge": "Seconds"}
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -28,8 +28,8 @@ class RequestCost(NamedTuple):
 class Invocation:
     """The log data of one invocation.
 
-    *error* is the name of the exception that ended it, *purge_age* the age of the oldest tombstone in seconds, and
-    *is_idle* whether a sweep found nothing to do.
+    *error* is the name of the exception that ended it, *purge_age* and *delivery_age* the ages of the oldest tombstone
+    and of the oldest delivery order in seconds, and *is_idle* whether a sweep found nothing to do.
     """
 
     status: int | None = None
@@ -37,6 +37,7 @@ class Invocation:
     request_id: str = ""
     user_id: str | None = None
     purge_age: float | None = None
+    delivery_age: float | None = None
     is_idle: bool = False
     # Several threads append to it; appending to a list is thread-safe.
     costs: list[RequestCost] = field(default_factory=list)
@@ -77,7 +78,7 @@ class Meter:
 
     Metrics have the dimensions `service` (the stack) and `endpoint` (the function): `Requests`, `InvalidRequest` and
     `ApiError` (the error types of the API), `Latency` in milliseconds, DynamoDB's `ReadUnits`, `WriteUnits` and
-    `Retries`, and `PurgeAge` in seconds.
+    `Retries`, and `PurgeAge` and `DeliveryAge` in seconds.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -113,8 +114,8 @@ class Meter:
         values: dict[str, float] = {"Requests": 1, "Latency": round(milliseconds, 2)}
         # Zeros are omitted: sums stay the same, and CloudWatch bills only the metrics that it receives.
         values |= {name: count for name, count in counts.items() if count}
-        if invocation.purge_age is not None:
-            values["PurgeAge"] = round(invocation.purge_age)
+        ages = {"PurgeAge": invocation.purge_age, "DeliveryAge": invocation.delivery_age}
+        values |= {name: round(age) for name, age in ages.items() if age is not None}
         # One call for all metrics: `add_metric` for each takes five times as long, a fifth of an invocation.
         measured = {name: {"Unit": _UNITS.get(name, "Count"), "Value": value} for name, value in values.items()}
         line: Mapping[str, object]

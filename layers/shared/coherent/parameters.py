@@ -78,10 +78,12 @@ class Parameters(BaseModel):
         if not error["loc"]:
             return "parameter names: must be valid Unicode"
         name = str(error["loc"][0])
-        if name not in cls.model_fields:
+        # A parameter whose name is a keyword of Python has an alias.
+        fields = {field.alias or known: field for known, field in cls.model_fields.items()}
+        if name not in fields:
             shown = name[: errors.MAX_ECHOED_NAME_LENGTH]
-            return f"{shown}: unknown or read-only; this call takes {', '.join(cls.model_fields)}"
-        return f"{name}: must be {cls.model_fields[name].description}"
+            return f"{shown}: unknown or read-only; this call takes {', '.join(fields)}"
+        return f"{name}: must be {fields[name].description}"
 
 
 class PageParameters(Parameters):

@@ -20,6 +20,7 @@ _STATUSES = {
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.IdempotencyKeyReused: 422,
+    errors.TooManyRequests: 429,
     errors.Unavailable: 503,
     errors.NotPrepared: 503,
 }
@@ -60,7 +61,10 @@ def of_error(error: Exception) -> Response:
     kind = "invalid_request" if status < 500 else "api_error"
     documentation_url = f"{os.environ['DOCUMENTATION_URL']}/{kind}"
     body = {"type": kind, "message": message, "documentation_url": documentation_url}
-    return Response(status, body, _EXTRA_HEADERS.get(type(error), {}))
+    headers = _EXTRA_HEADERS.get(type(error), {})
+    if isinstance(error, errors.TooManyRequests):
+        headers = {"Retry-After": str(error.seconds)}
+    return Response(status, body, headers)
 
 
 def proxy_response(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:

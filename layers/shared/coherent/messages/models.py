@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo
 
@@ -120,6 +120,12 @@ class UpdateMessage(Changes):
         """Requires an attribute, and a text or attachments if both are given."""
         is_empty = given.get("message") == "" and given.get("attachments") == []
         return super().conflicts(given, text=text) + ([EMPTY_MESSAGE_FAULT] if is_empty else [])
+
+
+class DeleteMessage(Parameters):
+    """Whether to delete only the user's copy of a message, or all copies of one that the user has sent."""
+
+    for_: Literal["everyone"] | None = Field(None, alias="for", description="everyone, or absent")
 
 
 def _drop_control_characters(text: object) -> object:

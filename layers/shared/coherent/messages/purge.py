@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools import Logger
 
 from coherent import deadline
+from coherent.messages import orders
 from coherent.storage import rows, tombstones
 from coherent.storage.client import LAST_REQUESTS_SECONDS
 from coherent.storage.dynamodb import count_retry, retry_conflicts, translate_errors
@@ -105,12 +106,12 @@ class Purge:
                     TableName=self._messages_table_name,
                     KeyConditionExpression="user_conversation = :partition",
                     ExpressionAttributeValues=rows.values({":partition": partition}),
-                    ProjectionExpression="user_conversation, id",
+                    ProjectionExpression="user_conversation, id, origin_id",
                     ConsistentRead=True,
                 )
-            keys = response["Items"]
-            if not keys or self._exists(user_id, conversation_id):
+            if not response["Items"] or self._exists(user_id, conversation_id):
                 return True
+            keys = list(_keys(user_id, response["Items"]))
             for start in range(0, len(keys), _BATCH_SIZE):
                 self._delete(self._messages_table_name, keys[start : start + _BATCH_SIZE], until)
         return False
@@ -157,3 +158,11 @@ class Purge:
                 longest = min(_MAX_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2**attempts)
                 time.sleep(secrets.SystemRandom().uniform(0, longest))
                 attempts += 1
+
+
+def _keys(user_id: str, messages: "Sequence[Attributes]") -> "Iterator[Attributes]":
+    """Yields the keys of *messages*, each after that of the row that says where the copy of a contact's message is."""
+    for message in messages:
+        if "origin_id" in message:
+            yield orders.origin_key(user_id, message["origin_id"]["S"])
+        yield {name: message[name] for name in ("user_conversation", "id")}

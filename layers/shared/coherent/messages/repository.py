@@ -7,13 +7,16 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from coherent import errors, ids
 from coherent.conversations.row import new_row
-from coherent.messages import EMPTY_MESSAGE_FAULT, conversation
-from coherent.preconditions import Preconditions
-from coherent.storage import idempotency, pairs, rows
+from coherent.messages import EMPTY_MESSAGE_FAULT, conversation, orders
+from coherent.messages.limits import SendLimits
+from coherent.messages.once import IdempotencyKey, Once
+from coherent.preconditions import ANY, Preconditions
+from coherent.storage import pairs, rows
 from coherent.storage.dynamodb import back_off, batch_read, transact, translate_errors
 from coherent.storage.rows import Creation, Page, Version
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from coherent.messages.models import CreateMessage, ListMessages, ReceiveMessage, UpdateMessage
     from coherent.storage.dynamodb import Tables
-    from coherent.storage.rows import Attributes
+    from coherent.storage.rows import Attributes, Reason
 
 _KEY = ("user_conversation", "id")
 # The limit of BatchGetItem.
@@ -83,6 +86,9 @@ class MessageRepository:
         self._conversations_table_name = tables.conversations
         # Which incoming messages restore archived conversations; only the functions that store messages have it.
         self._unarchive = os.environ.get("UNARCHIVE", "unmuted")
+        self._limits = SendLimits(tables)
+        # Whether what the user sends to a contact is delivered to that user of the stack.
+        self._delivers = os.environ.get("DELIVERY") == "internal"
 
     def list(self, user_id: str, query: "ListMessages") -> Page[Message]:
         """Returns the page that *query* selects. Raises `errors.NotFound` if the conversation does not exist.
@@ -126,36 +132,53 @@ class MessageRepository:
         raise errors.Unavailable
 
     def create(self, user_id: str, new: "CreateMessage", idempotency_key: str | None) -> Creation[Message]:
-        """Stores a message of the user.
+        """Stores a message of the user, and orders a copy for the contact.
 
         If the user sent *idempotency_key* in the last 24 hours, nothing is created and the first message is returned.
-        Raises `errors.NotFound` if the conversation does not exist, and `errors.IdempotencyKeyReused` if the attributes
-        differ.
+        Raises `errors.NotFound` if the conversation does not exist, `errors.TooManyRequests`, and
+        `errors.IdempotencyKeyReused` if the attributes differ.
         """
         given = new.model_dump()
-        return self._add(user_id, new.conversation_id, given, idempotency_key, given)
+        known = _conversation_key(user_id, new.conversation_id)
+        if self._delivers:
+            # The order needs the contact, which never changes.
+            known = self._conversation(known)
+            contact_id = rows.text(known, "contact_id")
+            if contact_id is not None and contact_id != user_id:
+                self._limits.count(user_id, contact_id)
+        once = IdempotencyKey(self._conversations_table_name, user_id, idempotency_key, given)
+        return self._add(known, given, once)
 
     def receive(self, received: "ReceiveMessage", idempotency_key: str) -> Creation[Message]:
-        """Stores a message of a contact: in its conversation, or in the newest one with the contact and the group.
+        """Stores a message of a contact as `receive_once` does, once for each *idempotency_key* in 24 hours.
 
-        If that one does not exist either, the same transaction creates one. A deleted conversation is never revived.
-        A message whose *idempotency_key* was stored in the last 24 hours is not stored again. Raises
-        `errors.IdempotencyKeyReused` if its attributes differ.
+        Raises `errors.IdempotencyKeyReused` if the attributes differ.
         """
         # Without `sent_at`, which is dropped while it is in the future.
         given = received.model_dump(exclude_none=True, exclude={"user_id", "sent_at"})
-        content = received.model_dump(include={"message", "attachments", "contact_id"})
+        table_name, user_id = self._conversations_table_name, received.user_id
+        return self.receive_once(received, IdempotencyKey(table_name, user_id, idempotency_key, given))
+
+    def receive_once(
+        self, received: "ReceiveMessage", once: Once, origin: Mapping[str, str] = MappingProxyType({})
+    ) -> Creation[Message]:
+        """Stores a message of a contact: in its conversation, or in the newest one with the contact and the group.
+
+        If that one does not exist either, the same transaction creates one. A deleted conversation is never revived.
+        *origin* are more attributes of the row.
+        """
+        content = received.model_dump(include={"message", "attachments", "contact_id"}) | dict(origin)
         if received.sent_at is not None:
             content["created_at"] = received.sent_at
         if received.conversation_id is not None:
             with suppress(errors.NotFound):
-                return self._add(received.user_id, received.conversation_id, content, idempotency_key, given)
+                return self._add(_conversation_key(received.user_id, received.conversation_id), content, once)
         pair = pairs.key(received.user_id, received.contact_id, received.group_id)
         for attempt in range(1, _ATTEMPTS + 1):
             newest = pairs.newest(self._tables, pair)
             if newest is not None:
                 with suppress(errors.NotFound):
-                    return self._add(received.user_id, newest, content, idempotency_key, given)
+                    return self._add(_conversation_key(received.user_id, newest), content, once)
             begin = new_row(received.user_id, received.contact_id, received.group_id)
             row = self._row(begin, ids.new(time.time_ns()), content)
             put: TransactWriteItemTypeDef = {
@@ -166,29 +189,27 @@ class MessageRepository:
                 }
             }
             point = pairs.point_if_unchanged(self._conversations_table_name, pair, begin["id"]["S"], newest)
-            stored, _ = self._store(row, [put, point], idempotency_key, given)
+            stored, _ = self._store(row, [put, point], once)
             if stored is not None:
                 return stored
             # Another conversation of the pair has been created meanwhile.
             back_off(attempt)
         raise errors.Unavailable
 
-    def _add(
-        self,
-        user_id: str,
-        conversation_id: str,
-        content: Mapping[str, object],
-        idempotency_key: str | None,
-        given: Mapping[str, object],
-    ) -> Creation[Message]:
-        """Stores a message in a conversation, whose row the same transaction updates (`conversation.arrival`)."""
-        known = rows.values({"user_id": user_id, "id": conversation_id})
+    def _add(self, known: "Attributes", content: Mapping[str, object], once: Once) -> Creation[Message]:
+        """Stores a message in a conversation, whose row the same transaction updates (`conversation.arrival`).
+
+        *known* is that row, or its key.
+        """
         for attempt in range(1, _ATTEMPTS + 1):
             # A new id for each attempt, greater than all before it: the last message has the greatest id of its
             # conversation, even if clocks differ.
             row = self._row(known, ids.new(time.time_ns(), after=rows.text(known, "last_message_id")), content)
-            arrival = conversation.arrival(self._conversations_table_name, row, known, self._unarchive)
-            stored, current = self._store(row, [arrival], idempotency_key, given)
+            writes = [conversation.arrival(self._conversations_table_name, row, known, self._unarchive)]
+            recipient = self._recipient(row, known)
+            if recipient is not None and "contact_id" not in row:
+                writes.append(orders.creation(self._table_name, row, known, recipient))
+            stored, current = self._store(row, writes, once)
             if stored is not None:
                 return stored
             if current is None:
@@ -200,6 +221,9 @@ class MessageRepository:
             back_off(attempt)
         raise errors.Unavailable
 
+    def _recipient(self, message: "Attributes", its_conversation: "Attributes") -> str | None:
+        return orders.recipient(message, its_conversation) if self._delivers else None
+
     def _row(self, its_conversation: "Attributes", id: str, content: Mapping[str, object]) -> "Attributes":
         user_id, conversation_id = its_conversation["user_id"]["S"], its_conversation["id"]["S"]
         shared = {"user_id": user_id, "conversation_id": conversation_id, "reactions": [], "version": 1}
@@ -208,34 +232,24 @@ class MessageRepository:
         )
 
     def _store(
-        self,
-        row: "Attributes",
-        writes: "Sequence[TransactWriteItemTypeDef]",
-        idempotency_key: str | None,
-        given: Mapping[str, object],
+        self, row: "Attributes", writes: "Sequence[TransactWriteItemTypeDef]", once: Once
     ) -> "tuple[Creation[Message] | None, Attributes | None]":
-        """Puts the message together with *writes* and the record of *idempotency_key*.
+        """Puts the message together with *writes* and those of *once*.
 
-        Returns it, or the message that an earlier request with the key created. If the condition of another write fails
-        returns None, and the row on which the first one of *writes* failed.
+        Returns it, or the message that was stored before. If the condition of another write fails returns None, and the
+        row on which the first one of *writes* failed.
         """
         put: TransactWriteItemTypeDef = {
             "Put": {"TableName": self._table_name, "Item": row, "ConditionExpression": rows.IS_NEW}
         }
-        record = []
-        if idempotency_key is not None:
-            user_id = row["user_id"]["S"]
-            record = [idempotency.put_record(user_id, idempotency_key, given, row, self._conversations_table_name)]
         try:
-            transact(self._client, [put, *writes, *record])
+            transact(self._client, [put, *writes, *once.writes(row)])
         except self._client.exceptions.TransactionCanceledException as error:
-            conflicting = rows.conflicting_rows(error)
-            earlier = conflicting[-1] if record else None
+            reasons = rows.cancellation_reasons(error)
+            earlier = once.earlier(row, reasons[1 + len(writes) :])
             if earlier is None:
-                return None, conflicting[1]
-            original = idempotency.original(earlier, record[0])
-            # The record names this row if an attempt was applied and its response lost.
-            return Creation(_version(row | original), is_replay=original["id"] != row["id"]), None
+                return None, reasons[1].get("Item")
+            return Creation(_version(earlier), is_replay=earlier["id"] != row["id"]), None
         return Creation(_version(row), is_replay=False), None
 
     def retrieve(self, user_id: str, id: str) -> Version[Message]:
@@ -246,9 +260,10 @@ class MessageRepository:
     def update(self, user_id: str, id: str, changes: "UpdateMessage", preconditions: Preconditions) -> Version[Message]:
         """Applies *changes* and returns the message.
 
-        A new text is also written to the preview of the conversation, in the same transaction. Raises
-        `errors.NotFound`, `errors.PreconditionFailed`, `errors.Forbidden` if the text or the attachments of a contact's
-        message would change, and `errors.InvalidRequest` if neither a text nor an attachment would remain.
+        A new text is also written to the preview of the conversation, in the same transaction; so is an order for the
+        copy of the message. Raises `errors.NotFound`, `errors.PreconditionFailed`, `errors.Forbidden` if the text or
+        the attachments of a contact's message would change, `errors.InvalidRequest` if neither a text nor an attachment
+        would remain, and `errors.TooManyRequests`.
         """
         attributes = changes.model_dump(exclude_unset=True)
         edits = attributes.keys() & {"message", "attachments"}
@@ -262,8 +277,13 @@ class MessageRepository:
             if len(edits) == 1 and not attributes[min(edits)]:
                 # What remains of the message depends on the row, so it must still be the one that was read.
                 expected = _check_rest(found, attributes, preconditions)
-            if "message" in edits:
-                row = self._edit_text(found, its_conversation, attributes, preconditions)
+            recipient = self._recipient(found, its_conversation) if _concerns_copy(found, attributes) else None
+            if recipient is not None and attempt == 1:
+                self._limits.count(user_id, recipient)
+            if "message" in edits or recipient is not None:
+                if not preconditions.hold_for(rows.version(found)):
+                    raise preconditions.failure("message", rows.version(found))
+                row = self.change(found, its_conversation, attributes, recipient=recipient)
                 if row is not None:
                     return _version(row)
                 back_off(attempt)
@@ -276,73 +296,110 @@ class MessageRepository:
                     raise
         raise errors.Unavailable
 
-    def _edit_text(
+    def change(
         self,
         found: "Attributes",
         its_conversation: "Attributes",
-        attributes: dict[str, Any],
-        preconditions: Preconditions,
+        attributes: Mapping[str, object],
+        *,
+        recipient: str | None = None,
+        more: "Sequence[TransactWriteItemTypeDef]" = (),
     ) -> "Attributes | None":
-        """Changes the text with its preview and returns the new row, or None if either row has changed meanwhile."""
-        version = rows.version(found)
-        if not preconditions.hold_for(version):
-            raise preconditions.failure("message", version)
-        changes = attributes | {"written_by": ids.new(time.time_ns(), after=rows.text(found, "written_by"))}
-        write = rows.update(changes, Preconditions(allowed=frozenset([version])))
-        change: TransactWriteItemTypeDef = {
-            "Update": {
-                "TableName": self._table_name,
-                "Key": {name: found[name] for name in _KEY},
-                "UpdateExpression": write["UpdateExpression"],
-                "ConditionExpression": write["ConditionExpression"],
-                "ExpressionAttributeValues": write["ExpressionAttributeValues"],
+        """Changes *found*, a message, with its preview, and executes the writes *more* in the same transaction.
+
+        Orders a copy for *recipient*. Returns the new row, or None if a condition failed, because a row has changed.
+        """
+        changes = {**attributes, "written_by": ids.new(time.time_ns(), after=rows.text(found, "written_by"))}
+        write = rows.update(changes, Preconditions(allowed=frozenset([rows.version(found)])))
+        writes: list[TransactWriteItemTypeDef] = [
+            {
+                "Update": {
+                    "TableName": self._table_name,
+                    "Key": {name: found[name] for name in _KEY},
+                    "UpdateExpression": write["UpdateExpression"],
+                    "ConditionExpression": write["ConditionExpression"],
+                    "ExpressionAttributeValues": write["ExpressionAttributeValues"],
+                }
             }
-        }
-        edit = conversation.edit(self._conversations_table_name, found, its_conversation, attributes["message"])
+        ]
+        if "message" in attributes:
+            text = str(attributes["message"])
+            writes.append(conversation.edit(self._conversations_table_name, found, its_conversation, text))
+        changed = rows.apply(found, changes)
+        if recipient is not None:
+            writes.append(orders.change(self._table_name, changed, recipient))
         try:
-            transact(self._client, [change, edit])
+            transact(self._client, [*writes, *more])
         except self._client.exceptions.TransactionCanceledException:
             return None
-        return rows.apply(found, changes)
+        return changed
 
-    def delete(self, user_id: str, id: str, preconditions: Preconditions) -> None:
+    def delete(self, user_id: str, id: str, preconditions: Preconditions, *, is_for_everyone: bool = False) -> None:
         """Deletes the message, and updates its conversation's row in the same transaction (`conversation.deletion`).
 
+        *is_for_everyone* also orders the deletion of its copy, and raises `errors.NotFound` for a contact's message.
         Raises as `update` does.
         """
         found, its_conversation = self._find(user_id, id)
-        conversation_id = found["conversation_id"]["S"]
-        delete = rows.delete(self._table_name, _key(user_id, conversation_id, id), preconditions)
+        more = []
+        if is_for_everyone:
+            if "contact_id" in found:
+                raise errors.NotFound("message")
+            recipient = self._recipient(found, its_conversation)
+            if recipient is not None:
+                more = [orders.deletion(self._table_name, found, recipient)]
         for attempt in range(1, _ATTEMPTS + 1):
-            previous = None
-            if conversation.is_previewed(its_conversation, found):
-                previous = self._previous(found)
-            effect = conversation.deletion(self._tables, found, its_conversation, previous)
-            unchanged = [] if previous is None else [rows.check_unchanged(self._table_name, _KEY, previous)]
-            try:
-                transact(self._client, [delete, effect, self._remember_deletion(found), *unchanged])
-            except self._client.exceptions.TransactionCanceledException as error:
-                is_deleted = error.response["CancellationReasons"][0]["Code"] == "ConditionalCheckFailed"
-                row = rows.conflicting_rows(error)[0]
-            else:
+            reason = self.remove(found, its_conversation, preconditions, more)
+            if reason is None:
                 return
+            is_deleted, row = reason["Code"] == "ConditionalCheckFailed", reason.get("Item")
             if row is not None:
                 raise rows.condition_error(row, "message", preconditions)
             if is_deleted and preconditions.allowed is not None:
                 # Another client deleted it, perhaps after a change.
                 raise preconditions.failure("message", 0)
-            # Already deleted by a concurrent delete: report success.
-            if is_deleted:
+            if is_deleted and not is_for_everyone:
+                # Already deleted by a concurrent delete: report success.
                 return
+            if is_deleted:
+                # That delete may have left the copy.
+                raise errors.NotFound("message")
             back_off(attempt)
             try:
                 its_conversation = self._find(user_id, id)[1]
             except errors.NotFound:
                 # The message or its conversation was deleted meanwhile.
-                if preconditions.allowed is not None:
+                if preconditions.allowed is not None or is_for_everyone:
                     raise
                 return
         raise errors.Unavailable
+
+    def remove(
+        self,
+        found: "Attributes",
+        its_conversation: "Attributes",
+        preconditions: Preconditions = ANY,
+        more: "Sequence[TransactWriteItemTypeDef]" = (),
+    ) -> "Reason | None":
+        """Deletes *found*, a message, with what refers to it, and executes the writes *more* in the same transaction.
+
+        Returns None, or why the message was not deleted.
+        """
+        user_id, conversation_id, id = (found[name]["S"] for name in ("user_id", "conversation_id", "id"))
+        writes = [rows.delete(self._table_name, _key(user_id, conversation_id, id), preconditions)]
+        previous = self._previous(found) if conversation.is_previewed(its_conversation, found) else None
+        writes.append(conversation.deletion(self._tables, found, its_conversation, previous))
+        writes.append(self._remember_deletion(found))
+        if previous is not None:
+            writes.append(rows.check_unchanged(self._table_name, _KEY, previous))
+        if "origin_id" in found:
+            key = orders.origin_key(user_id, found["origin_id"]["S"])
+            writes.append({"Delete": {"TableName": self._table_name, "Key": key}})
+        try:
+            transact(self._client, [*writes, *more])
+        except self._client.exceptions.TransactionCanceledException as error:
+            return rows.cancellation_reasons(error)[0]
+        return None
 
     def _previous(self, message: "Attributes") -> "Attributes | None":
         """Returns the message before *message* in its conversation, or None without one."""
@@ -365,13 +422,16 @@ class MessageRepository:
 
     def _find(self, user_id: str, id: str) -> "tuple[Attributes, Attributes]":
         """Returns the message and its conversation. Raises `errors.NotFound`."""
-        conversation_id = self._conversation_of(user_id, id)
+        return self.find_in(user_id, self._conversation_of(user_id, id), id)
+
+    def find_in(self, user_id: str, conversation_id: str, id: str) -> "tuple[Attributes, Attributes]":
+        """Returns the rows of the message and of its conversation. Raises `errors.NotFound`."""
         found = batch_read(
             self._client,
             {
                 self._table_name: {"Keys": [_key(user_id, conversation_id, id)], "ConsistentRead": True},
                 self._conversations_table_name: {
-                    "Keys": [rows.values({"user_id": user_id, "id": conversation_id})],
+                    "Keys": [_conversation_key(user_id, conversation_id)],
                     "ConsistentRead": True,
                 },
             },
@@ -380,6 +440,13 @@ class MessageRepository:
         if not messages or not conversations:
             raise errors.NotFound("message")
         return messages[0], conversations[0]
+
+    def _conversation(self, key: "Attributes") -> "Attributes":
+        with translate_errors():
+            response = self._client.get_item(TableName=self._conversations_table_name, Key=key, ConsistentRead=True)
+        if "Item" not in response:
+            raise errors.NotFound("conversation", "conversation_id")
+        return response["Item"]
 
     def _conversation_of(self, user_id: str, id: str) -> str:
         for wait in (0, *_INDEX_WAITS):
@@ -400,7 +467,7 @@ class MessageRepository:
 
     def _conversations(self, user_id: str, wanted: Iterable[str]) -> set[str]:
         """Returns the ids of the *wanted* conversations that exist."""
-        keys = [rows.values({"user_id": user_id, "id": id}) for id in sorted(wanted)]
+        keys = [_conversation_key(user_id, id) for id in sorted(wanted)]
         existing: set[str] = set()
         for start in range(0, len(keys), _MAX_KEYS):
             found = batch_read(
@@ -439,6 +506,19 @@ def _count_within_bytes(found: "Sequence[Attributes]") -> int:
 
 def _key(user_id: str, conversation_id: str, id: str) -> "Attributes":
     return rows.values({"user_conversation": rows.user_conversation(user_id, conversation_id), "id": id})
+
+
+def _conversation_key(user_id: str, id: str) -> "Attributes":
+    return rows.values({"user_id": user_id, "id": id})
+
+
+def _concerns_copy(found: "Attributes", attributes: Mapping[str, object]) -> bool:
+    """Returns whether these changes of *found* show in a copy of it: text, attachments and the user's own reactions."""
+    if attributes.keys() & {"message", "attachments"}:
+        return True
+    return "reactions" in attributes and orders.own_reactions(found) != orders.own_reactions(
+        rows.values({"reactions": attributes["reactions"]})
+    )
 
 
 def _page(found: "list[Attributes]", query: "ListMessages", *, has_more: bool) -> Page[Message]:

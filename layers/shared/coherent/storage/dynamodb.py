@@ -35,6 +35,8 @@ _THROTTLED = {
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "ThrottlingException",
+    # Of Cognito.
+    "TooManyRequestsException",
     "TransactionInProgressException",
 }
 _CONFLICT = "TransactionConflict"

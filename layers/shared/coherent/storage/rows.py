@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
     Attributes = dict[str, AttributeValueTypeDef]
 
+    class Reason(TypedDict, total=False):
+        """Why a write failed, and the row on which its condition failed. The code is `None` if it did not fail."""
+
+        Code: str
+        Item: Attributes
+
+
 R = TypeVar("R")
 
 # Without this condition an update would create a missing row, and a delete of one would look like success.
@@ -271,10 +278,14 @@ def check_unchanged(table_name: str, key: Sequence[str], row: "Attributes") -> "
     }
 
 
+def cancellation_reasons(error: ClientError) -> "Sequence[Reason]":
+    """Returns why each write of a transaction, or the only one, failed."""
+    return cast("Sequence[Reason]", error.response.get("CancellationReasons", [error.response]))
+
+
 def conflicting_rows(error: ClientError) -> "list[Attributes | None]":
     """Returns the row on which a condition failed: one entry per write, None if its condition held."""
-    reasons = error.response.get("CancellationReasons", [error.response])
-    return [cast("Attributes | None", reason.get("Item")) for reason in reasons]
+    return [reason.get("Item") for reason in cancellation_reasons(error)]
 
 
 def condition_error(row: "Attributes | None", noun: str, preconditions: Preconditions) -> errors.CoherentError:

@@ -1,0 +1,1 @@
+"""Delivery between the users of one stack."""

@@ -1,0 +1,188 @@
+"""Delivery orders: what a user's message, edit, reaction or deletion must still change in the mailbox of a contact.
+
+An order is a row that the same transaction writes as the change itself. It is deleted by the transaction that applies
+it, so it is applied exactly once, by however many workers. Orders of one pair sort as they must be applied: by message,
+which is the order of sending in a conversation, then by the message's version.
+"""
+
+import hashlib
+import json
+import time
+import zlib
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from coherent import errors
+from coherent.storage import rows
+from coherent.storage.dynamodb import translate_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+    from coherent.storage.dynamodb import Tables
+    from coherent.storage.rows import Attributes
+
+# One partition takes only 1,000 write units a second.
+PARTITIONS = tuple(f"deliver#{number:02}" for number in range(16))
+# Of a message as its sender sees it.
+_CONTENT = ("message", "attachments", "created_at", "updated_at")
+# After all versions.
+_DELETION = 9_999_999_999
+_PAGE = 25
+
+
+class Pair(NamedTuple):
+    """A sender and a recipient: the partition and the start of the sort key of their orders."""
+
+    partition: str
+    digest: str
+
+
+def pair(sender: str, recipient: str) -> Pair:
+    """Returns the pair of two users. A digest, since a name may contain any separator."""
+    digest = hashlib.sha256(json.dumps([sender, recipient]).encode()).hexdigest()[:32]
+    return Pair(PARTITIONS[zlib.crc32(digest.encode()) % len(PARTITIONS)], digest)
+
+
+def pair_of(order: "Attributes") -> Pair:
+    """Returns the pair of *order*, a row or its key."""
+    return Pair(order["user_conversation"]["S"], order["id"]["S"].partition("#")[0])
+
+
+def recipient(message: "Attributes", conversation: "Attributes") -> str | None:
+    """Returns who may have a copy of *message*, a row: the contact of the user's own message, or its sender.
+
+    Returns None if there is nobody else: in a conversation with a group alone or with oneself, or if a contact's
+    message came from outside.
+    """
+    if "contact_id" in message:
+        return message["contact_id"]["S"] if "origin_id" in message else None
+    contact_id = rows.text(conversation, "contact_id")
+    return None if contact_id == message["user_id"]["S"] else contact_id
+
+
+def own_reactions(message: "Attributes") -> list[str]:
+    """Returns the reactions of the user to *message*, a row."""
+    reactions = cast("list[dict[str, str | None]]", rows.plain(message["reactions"]))
+    return [str(each["reaction"]) for each in reactions if each["contact_id"] is None]
+
+
+def creation(table_name: str, message: "Attributes", conversation: "Attributes", to: str) -> "TransactWriteItemTypeDef":
+    """Returns the write that orders a copy of a new *message* for the user *to*."""
+    group = {"group_id": conversation["group_id"]} if "group_id" in conversation else {}
+    content = rows.values({"kind": "created"}) | group | _content(message)
+    return _put(table_name, message, to, rows.version(message), content)
+
+
+def change(table_name: str, message: "Attributes", to: str) -> "TransactWriteItemTypeDef":
+    """Returns the write that orders the copy of *message*, a row as it now is, to follow it.
+
+    The copy of a contact's message is the contact's own row: only the user's reactions change there.
+    """
+    content = rows.values({"kind": "changed", "reactions": own_reactions(message)})
+    if "contact_id" in message:
+        content |= {name: message[name] for name in ("origin_id", "origin_conversation_id")}
+    else:
+        content |= _content(message)
+    return _put(table_name, message, to, rows.version(message), content)
+
+
+def deletion(table_name: str, message: "Attributes", to: str) -> "TransactWriteItemTypeDef":
+    """Returns the write that orders the deletion of the copy of *message*."""
+    return _put(table_name, message, to, _DELETION, rows.values({"kind": "deleted"}))
+
+
+def completion(table_name: str, order: "Attributes") -> "TransactWriteItemTypeDef":
+    """Returns the write that accompanies the application of *order*. It fails if the order was applied before."""
+    return {"Delete": {"TableName": table_name, "Key": _key(order), "ConditionExpression": rows.EXISTS}}
+
+
+def waiting(tables: "Tables", pair: Pair) -> "tuple[list[Attributes], bool]":
+    """Returns the first orders of *pair* as they must be applied, at most 25, and whether more wait.
+
+    Raises `errors.Unavailable`.
+    """
+    with translate_errors():
+        response = tables.client.query(
+            TableName=tables.messages,
+            KeyConditionExpression="user_conversation = :partition AND begins_with(id, :digest)",
+            ExpressionAttributeValues=rows.values({":partition": pair.partition, ":digest": f"{pair.digest}#"}),
+            ConsistentRead=True,
+            Limit=_PAGE,
+        )
+    return response["Items"], "LastEvaluatedKey" in response
+
+
+def first_of_each_pair(tables: "Tables", partition: str) -> "Iterator[Attributes]":
+    """Yields the key and `ordered_at` of the first order of each pair in *partition*. Raises `errors.Unavailable`."""
+    after = "0"
+    while True:
+        with translate_errors():
+            response = tables.client.query(
+                TableName=tables.messages,
+                KeyConditionExpression="user_conversation = :partition AND id > :after",
+                ExpressionAttributeValues=rows.values({":partition": partition, ":after": after}),
+                ProjectionExpression="user_conversation, id, ordered_at",
+                ConsistentRead=True,
+                Limit=1,
+            )
+        if not response["Items"]:
+            return
+        (order,) = response["Items"]
+        yield order
+        # "$" comes after "#".
+        after = f"{pair_of(order).digest}$"
+
+
+def is_waiting(tables: "Tables", order: "Attributes") -> bool:
+    """Returns whether nobody has applied *order* yet. Raises `errors.Unavailable`."""
+    with translate_errors():
+        response = tables.client.get_item(TableName=tables.messages, Key=_key(order), ConsistentRead=True)
+    return "Item" in response
+
+
+def drop(tables: "Tables", order: "Attributes") -> None:
+    """Deletes *order* without applying it. Raises `errors.Unavailable`."""
+    with translate_errors():
+        tables.client.delete_item(TableName=tables.messages, Key=_key(order))
+
+
+def origin_key(user_id: str, origin_id: str) -> "Attributes":
+    """Returns the key of the row that says where the user's copy of a contact's message is."""
+    return rows.values({"user_conversation": f"{user_id}#origins", "id": origin_id})
+
+
+def copy_location(tables: "Tables", order: "Attributes") -> "Attributes":
+    """Returns `conversation_id` and `copy_id` of the recipient's copy. Raises `errors.NotFound`."""
+    key = origin_key(order["recipient"]["S"], order["message_id"]["S"])
+    with translate_errors():
+        response = tables.client.get_item(TableName=tables.messages, Key=key, ConsistentRead=True)
+    if "Item" not in response:
+        raise errors.NotFound("message")
+    return response["Item"]
+
+
+def _content(message: "Attributes") -> "Attributes":
+    return {name: message[name] for name in _CONTENT if name in message}
+
+
+def _put(
+    table_name: str, message: "Attributes", to: str, version: int, content: "Attributes"
+) -> "TransactWriteItemTypeDef":
+    sender = message["user_id"]["S"]
+    partition, digest = pair(sender, to)
+    order = {
+        "user_conversation": partition,
+        "id": f"{digest}#{message['id']['S']}#{version:010}",
+        "sender": sender,
+        "recipient": to,
+        "conversation_id": message["conversation_id"]["S"],
+        "message_id": message["id"]["S"],
+        "ordered_at": int(time.time()),
+    }
+    return {"Put": {"TableName": table_name, "Item": rows.values(order) | content}}
+
+
+def _key(order: "Attributes") -> "Attributes":
+    return {name: order[name] for name in ("user_conversation", "id")}
