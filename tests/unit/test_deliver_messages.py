@@ -356,18 +356,31 @@ def test_user_who_has_only_signed_up_gets_messages(pool: str) -> None:
 
 
 @pytest.mark.usefixtures("pool")
-def test_contact_who_becomes_a_user_gets_messages_after_a_minute(pass_time: Callable[[int], None]) -> None:
-    stranger = "00000000-0000-4000-8000-000000000000"
-    conversation = create("kevin", contact_id=stranger)
+@pytest.mark.parametrize("contact_id", ["backend", "00000000-0000-4000-8000-000000000000"])
+def test_contact_who_becomes_a_user_gets_messages(contact_id: str) -> None:
+    conversation = create("kevin", contact_id=contact_id)
     send(conversation, "before")
     deliver()
-    create(stranger, contact_id="marv")
-    send(conversation, "within a minute")
+    create(contact_id, contact_id="marv")
+    send(conversation, "after")
     deliver()
+    assert texts(contact_id) == ["after"]
+
+
+def test_cognito_is_asked_once_a_minute_about_a_stranger(pool: str, pass_time: Callable[[int], None]) -> None:
+    stranger = "00000000-0000-4000-8000-000000000000"
+    conversation = create("kevin", contact_id=stranger)
+    send(conversation)
+    deliver()
+    boto3.client("cognito-idp").delete_user_pool(UserPoolId=pool)
+    send(conversation)
+    deliver()
+    assert tables.orders() == []
     pass_time(61)
-    send(conversation, "after a minute")
-    deliver()
-    assert texts(stranger) == ["after a minute"]
+    send(conversation)
+    with pytest.raises(RuntimeError):
+        deliver()
+    assert len(tables.orders()) == 1
 
 
 @pytest.mark.parametrize(("muted", "is_restored"), [(False, True), (True, False)])

@@ -10,10 +10,12 @@ from coherent.storage.dynamodb import translate_errors
 
 if TYPE_CHECKING:
     from coherent.storage.dynamodb import Tables
+    from coherent.storage.rows import Attributes
 
 # The form of a Cognito `sub`. A backend's `sub` is its client id, which the user pool does not list.
 _SUB = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# Cognito accepts about 30 of these requests a second, so the answer is remembered. A contact may sign up any time.
+# Cognito accepts about 30 of these requests a second, so its answer is remembered. Nobody knows the `sub` of a user who
+# has not signed up, so a negative answer seldom becomes wrong.
 _KNOWN_SECONDS = 30 * 24 * 60 * 60
 _UNKNOWN_SECONDS = 60
 
@@ -26,21 +28,35 @@ class Recipients:
         self._cognito: Any = client.connect("cognito-idp")
 
     def is_user(self, contact_id: str) -> bool:
-        """Returns whether the contact is a user. May be a minute late to notice that somebody has signed up."""
+        """Returns whether the contact is a user of the stack."""
         # No user id has a "#", which separates the parts of our keys.
         if "#" in contact_id:
             return False
-        key = rows.values({"user_id": f"user#{contact_id}", "id": "known"})
-        now = int(time.time())
         with translate_errors():
-            known = self._tables.client.get_item(TableName=self._tables.conversations, Key=key).get("Item")
-            if known is not None and int(known["expires_at"]["N"]) > now:
-                return known["is_user"]["N"] == "1"
-            is_user = self._has_conversations(contact_id) or self._has_signed_up(contact_id)
-            expires_at = now + (_KNOWN_SECONDS if is_user else _UNKNOWN_SECONDS)
-            row = key | rows.values({"is_user": is_user, "expires_at": expires_at})
-            self._tables.client.put_item(TableName=self._tables.conversations, Item=row)
+            known = self._known(contact_id)
+            if known:
+                return True
+            if self._has_conversations(contact_id):
+                self._remember(contact_id, is_user=True)
+                return True
+            if known is not None or not _SUB.fullmatch(contact_id):
+                return False
+            is_user = self._has_signed_up(contact_id)
+            self._remember(contact_id, is_user=is_user)
         return is_user
+
+    def _known(self, contact_id: str) -> bool | None:
+        """Returns what is remembered of the contact, or None."""
+        row = self._tables.client.get_item(TableName=self._tables.conversations, Key=_key(contact_id)).get("Item")
+        # TTL deletion may be days late.
+        if row is None or int(row["expires_at"]["N"]) <= time.time():
+            return None
+        return row["is_user"]["N"] == "1"
+
+    def _remember(self, contact_id: str, *, is_user: bool) -> None:
+        expires_at = int(time.time()) + (_KNOWN_SECONDS if is_user else _UNKNOWN_SECONDS)
+        row = _key(contact_id) | rows.values({"is_user": is_user, "expires_at": expires_at})
+        self._tables.client.put_item(TableName=self._tables.conversations, Item=row)
 
     def _has_conversations(self, contact_id: str) -> bool:
         response = self._tables.client.query(
@@ -48,14 +64,17 @@ class Recipients:
             KeyConditionExpression="user_id = :pairs",
             # Each conversation leaves a row here, also after its deletion.
             ExpressionAttributeValues=rows.values({":pairs": f"pair#{contact_id}"}),
+            ConsistentRead=True,
             Limit=1,
         )
         return bool(response["Items"])
 
     def _has_signed_up(self, contact_id: str) -> bool:
-        if not _SUB.fullmatch(contact_id):
-            return False
         response = self._cognito.list_users(
             UserPoolId=os.environ["USER_POOL_ID"], Filter=f'sub = "{contact_id}"', Limit=1
         )
         return bool(response["Users"])
+
+
+def _key(contact_id: str) -> "Attributes":
+    return rows.values({"user_id": f"user#{contact_id}", "id": "known"})
