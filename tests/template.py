@@ -88,7 +88,6 @@ def create_tables(client: "DynamoDBClient") -> None:
             AttributeDefinitions=table["AttributeDefinitions"],
             KeySchema=table["KeySchema"],
             GlobalSecondaryIndexes=indexes,
-            StreamSpecification={"StreamEnabled": True, **table["StreamSpecification"]},
         )
 
 

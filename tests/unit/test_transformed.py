@@ -48,19 +48,19 @@ VARIABLES = {
     "POWERTOOLS_SERVICE_NAME": "AWS::StackName",
     "PUBLIC_URL": OTHERS["PublicUrl"],
 }
-SENDING = {
+SENDING: dict[str, object] = {
     "DELIVERY": OTHERS["Delivery"],
     "SEND_LIMIT": int(OTHERS["SendLimit"]),
     "SEND_LIMIT_PER_CONTACT": int(OTHERS["SendLimitPerContact"]),
 }
-DELIVERING = {
+DELIVERING: dict[str, object] = {
     "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": "",
     "AWS_ENDPOINT_URL_SQS": "",
     "DEAD_LETTERS_URL": "DeadLetters",
     "UNARCHIVE": OTHERS["Unarchive"],
     "USER_POOL_ID": OTHERS["UserPoolArn"].partition("/")[2],
 }
-OWN_VARIABLES = {
+OWN_VARIABLES: dict[str, dict[str, object]] = {
     HOOK: {
         "AWS_ENDPOINT_URL_SQS": "",
         "RELEASE_HOOKS_URL": "ReleaseHooks",
