@@ -23,7 +23,7 @@ export SAM_CLI_TELEMETRY = 0
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # Parameters that enable every optional resource.
-EVERYTHING := Canary=true WebAcl=true AlarmEmail=alarms@example.com DomainName=api.example.com
+EVERYTHING := Canary=true Delivery=internal WebAcl=true AlarmEmail=alarms@example.com DomainName=api.example.com
 
 # Regions whose resource types and values cfn-lint knows and compares the template with.
 REGIONS := us-east-1 us-west-2 ca-central-1 sa-east-1 eu-west-1 eu-central-1 ap-northeast-1 ap-south-1 ap-southeast-2

@@ -16,20 +16,43 @@ DEPLOYMENT_GROUPS = (
 INBOUND, RELEASE_HOOKS = "InboundQueue.Arn", "ReleaseHooks.Arn"
 # Each released function with its versions and its alias.
 ANY_VERSION = {f"{function}.Arn*" for function in RELEASED}
-STREAM = f"{CONVERSATIONS}/stream/*"
+STREAM, MESSAGES_STREAM = f"{CONVERSATIONS}/stream/*", f"{MESSAGES}/stream/*"
+# Of deliver_messages and sweep_deliveries.
+DELIVERY: dict[str, set[str]] = {
+    "cognito-idp:ListUsers": {OTHERS["UserPoolArn"]},
+    "dynamodb:DeleteItem": {MESSAGES},
+    "dynamodb:Query": {CONVERSATIONS, MESSAGES},
+    **{
+        f"dynamodb:{action}Item": {CONVERSATIONS, MESSAGES}
+        for action in ("BatchGet", "ConditionCheck", "Get", "Put", "Update")
+    },
+    "sqs:SendMessage": {DEAD_LETTERS},
+}
 
 GRANTS: dict[str, dict[str, set[str]]] = {
     "CountUnread": {"dynamodb:GetItem": {CONVERSATIONS}, "dynamodb:Query": BY_ACTIVITY},
     "CreateConversation": {f"dynamodb:{action}Item": {CONVERSATIONS} for action in ("ConditionCheck", "Get", "Put")},
-    "CreateMessage": {"dynamodb:PutItem": {CONVERSATIONS, MESSAGES}, "dynamodb:UpdateItem": {CONVERSATIONS}},
+    "CreateMessage": {
+        "dynamodb:GetItem": {CONVERSATIONS},
+        "dynamodb:PutItem": {CONVERSATIONS, MESSAGES},
+        "dynamodb:UpdateItem": {CONVERSATIONS},
+    },
     "DeleteConversation": {"dynamodb:DeleteItem": {CONVERSATIONS}, "dynamodb:PutItem": {CONVERSATIONS}},
     "DeleteMessage": {
         "dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES},
         "dynamodb:ConditionCheckItem": {CONVERSATIONS, MESSAGES},
         "dynamodb:DeleteItem": {MESSAGES},
-        "dynamodb:PutItem": {CONVERSATIONS},
+        "dynamodb:PutItem": {CONVERSATIONS, MESSAGES},
         "dynamodb:Query": {MESSAGES, BY_USER},
         "dynamodb:UpdateItem": {CONVERSATIONS},
+    },
+    "DeliverMessages": {
+        **DELIVERY,
+        # Lambda requires all four before it creates the mapping.
+        "dynamodb:DescribeStream": {MESSAGES_STREAM},
+        "dynamodb:GetRecords": {MESSAGES_STREAM},
+        "dynamodb:GetShardIterator": {MESSAGES_STREAM},
+        "dynamodb:ListStreams": {MESSAGES_STREAM},
     },
     HOOK: {
         "codedeploy:PutLifecycleEventHookExecutionStatus": {DEPLOYMENT_GROUPS},
@@ -77,6 +100,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     "RetrieveDocs": {},
     "RetrieveInboxEntry": {"dynamodb:GetItem": {CONVERSATIONS}},
     "RetrieveMessage": {"dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES}, "dynamodb:Query": {BY_USER}},
+    "SweepDeliveries": DELIVERY,
     "SweepInbox": {
         **{f"dynamodb:{action}Item": {CONVERSATIONS} for action in ("Delete", "Get", "Put", "Update")},
         "dynamodb:DescribeTable": {CONVERSATIONS},
@@ -102,6 +126,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     "UpdateMessage": {
         "dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES},
         "dynamodb:ConditionCheckItem": {CONVERSATIONS},
+        "dynamodb:PutItem": {MESSAGES},
         "dynamodb:Query": {BY_USER},
         "dynamodb:UpdateItem": {CONVERSATIONS, MESSAGES},
     },

@@ -37,6 +37,7 @@ OTHERS = {
     "AllowedOrigin": "https://chat.example.com",
     "BasePath": "chat",
     "Canary": "true",
+    "Delivery": "internal",
     "DocumentationUrl": "https://docs.example.com/errors",
     "EmailFrom": "no-reply@example.com",
     "EventBusName": "delivery",
@@ -49,13 +50,15 @@ OTHERS = {
     "ProtectData": "false",
     "PublicUrl": "https://proxy.example.com/chat",
     "RecoveryDays": "7",
+    "SendLimit": "50",
+    "SendLimitPerContact": "20",
     "SesIdentityArn": "arn:aws:ses:eu-west-1:123456789012:identity/example.com",
     "SetApiGatewayLogsRole": "true",
     "SnapStart": "PublishedVersions",
     "ThrottleBurst": "20",
     "ThrottleRate": "10",
     "Unarchive": "always",
-    "UserPoolArn": "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/1",
+    "UserPoolArn": "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_a1b2c3d4e",
     "WebAcl": "true",
     "WebAclRate": "100",
 }
@@ -191,6 +194,8 @@ def _evaluated(part: Any, values: Mapping[str, Any], conditions: Mapping[str, bo
             result = str(evaluated(one)) == str(evaluated(other))
         case {"Fn::Not": [condition]}:
             result = not evaluated(condition)
+        case {"Fn::Select": [int(place), {"Fn::Split": [str(delimiter), {"Fn::Sub": str(text)}]}]}:
+            result = _substituted(text, values).split(delimiter)[place]
         case {"Fn::Sub": [str(text), dict(names)]}:
             result = _substituted(text, {**values, **evaluated(names)})
         case {"Fn::Sub": str(text)}:

@@ -82,6 +82,12 @@ def _exercise(user: SyntheticUser) -> None:
     # A sweep ends after 250 s at the latest, well within the hook's timeout.
     response = user.invoke("sweep_purges", {"detail-type": "Scheduled Event", "detail": {}})
     expect(response is None, f"response {response}")
+    # An order that was applied before: the delivery looks for the orders of its pair, and finds none.
+    order = {"user_conversation": {"S": "deliver#00"}, "id": {"S": f"{'0' * 32}#{message['id']}#0000000001"}}
+    record = {"eventName": "INSERT", "eventSource": "aws:dynamodb", "dynamodb": {"Keys": order, "SequenceNumber": "2"}}
+    for function, event in {"deliver_messages": {"Records": [record]}, "sweep_deliveries": {}}.items():
+        response = user.invoke(function, event)
+        expect(response is None, f"response {response}")
 
 
 def _exercise_inbox(user: SyntheticUser, conversation_id: str, read_id: str) -> None:

@@ -192,6 +192,8 @@ BAD: dict[str, Bad] = {
     "receive_message does nothing": lambda _, __: None,
     "purge_messages reports a failure": lambda _, __: {"batchItemFailures": [{"itemIdentifier": "1"}]},
     "sweep_purges has a response": lambda _, __: response(404, {}),
+    "deliver_messages has a response": lambda _, __: {"batchItemFailures": []},
+    "sweep_deliveries has a response": lambda _, __: response(404, {}),
 }
 
 

@@ -7,8 +7,8 @@ from tests.stack import Client, Stack, leak_free_error, send_raw
 
 
 def test_user_cannot_call_event_functions(stack: Stack, kevin: Client, record_attack: RecordAttack) -> None:
-    functions = ["receive_message", "purge_messages", "sweep_purges", "exercise_release"]
-    names = ["ReceiveMessage", "PurgeMessages", "SweepPurges"]
+    functions = ["receive_message", "purge_messages", "sweep_purges", "deliver_messages", "exercise_release"]
+    names = ["ReceiveMessage", "PurgeMessages", "SweepPurges", "DeliverMessages"]
     paths = [
         *functions,
         *names,

@@ -112,7 +112,7 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
             *("AdminCreateUser", "AdminSetUserPassword", "AdminInitiateAuth", "AdminGetUser", "ListUsers"),
             *("DescribeUserPoolClient", "CreateUserPoolClient", "UpdateUserPool", "DeleteUserPool"),
         ],
-        [OTHERS["UserPoolArn"], "*"],
+        [OTHERS["UserPoolArn"], f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/other", "*"],
     ),
     "kms": (
         [
@@ -354,6 +354,12 @@ OTHER_CALLS: list[tuple[str, str, Callable[[AwsClients, dict[str, str]], object]
         # SQS rejects an empty body.
         lambda clients, names: clients.to("sqs").send_message(QueueUrl=names["DeadLetters"], MessageBody=""),
     ),
+    (
+        "cognito-idp:ListUsers",
+        # GRANTS names the existing pool. The deployed stack has its own.
+        OTHERS["UserPoolArn"],
+        lambda clients, names: clients.to("cognito-idp").list_users(UserPoolId=names["UserPool"]),
+    ),
 ]
 # Calls that no role allows.
 FORBIDDEN_CALLS: dict[str, Callable[[AwsClients, dict[str, str]], object]] = {
@@ -397,7 +403,6 @@ FORBIDDEN_CALLS: dict[str, Callable[[AwsClients, dict[str, str]], object]] = {
     "events:PutEvents": lambda clients, names: clients.to("events").put_events(
         Entries=[{"Source": "x", "DetailType": "message.read", "Detail": "{}", "EventBusName": names["EventBus"]}]
     ),
-    "cognito-idp:ListUsers": lambda clients, names: clients.to("cognito-idp").list_users(UserPoolId=names["UserPool"]),
     "cognito-idp:DescribeUserPoolClient": lambda clients, names: clients.to("cognito-idp").describe_user_pool_client(
         UserPoolId=names["UserPool"], ClientId=names["ServiceClient"]
     ),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.handlers import USER_ENDPOINTS, sweep
+from tests.handlers import USER_ENDPOINTS, Context, handler, sweep
 from tests.tables import tombstones
 from tests.template import logical_id, whole_stack
 from tests.wire import Wire
@@ -15,6 +15,14 @@ def test_cost_page_is_current() -> None:
 
 def test_idle_stack_with_the_defaults_costs_at_most_three_dollars() -> None:
     assert sum(cost.idle(whole_stack()).values()) <= 3
+
+
+def test_internal_delivery_costs_an_idle_stack_at_most_one_dollar() -> None:
+    external, internal = (cost.idle(whole_stack(Delivery=delivery)) for delivery in ("external", "internal"))
+    # One of its alarms has two metrics.
+    assert internal["alarms"] - external["alarms"] == pytest.approx(4 * cost.PRICES["cloudwatch"]["alarm"])
+    assert internal["scheduled functions"] > external["scheduled functions"]
+    assert sum(internal.values()) - sum(external.values()) <= 1
 
 
 def test_every_environment_has_its_own_price() -> None:
@@ -38,3 +46,10 @@ def test_idle_sweep_reads_what_its_price_assumes(wire: Wire) -> None:
     in_quarter, in_all = 16 / 4, 16
     assert wire.requests == ["Query"] * 32
     assert cost.PRICES["idle"][logical_id("sweep_purges")]["reads"] == in_quarter + in_all
+
+
+@pytest.mark.usefixtures("tables")
+def test_idle_sweep_of_deliveries_reads_what_its_price_assumes(wire: Wire) -> None:
+    wire.reset()
+    handler("sweep_deliveries")({}, Context())
+    assert wire.requests == ["Query"] * cost.PRICES["idle"]["SweepDeliveries"]["reads"]

@@ -14,8 +14,10 @@ from tests.wire import Wire, error_response
 
 OPERATIONS = (ROOT / "docs/operations/index.md").read_text()
 # The alarms for the person on call.
-PAGING = {"LateEvents", "LateInbound", "LostDeadLetters", "ServerErrors", "SlowRequests"}
-ALARMS = sorted(of_type("defaults", "CloudWatch::Alarm"))
+PAGING = {"LateDeliveries", "LateEvents", "LateInbound", "LostDeadLetters", "ServerErrors", "SlowRequests"}
+ALARMS = sorted(of_type("others", "CloudWatch::Alarm"))
+# With Delivery=internal.
+DELIVERY_ALARMS = {"DeliveryErrors", "LateDeliveries", "StoppedDeliveries"}
 # Namespace, name, and the names of the dimensions.
 Kind = tuple[str, str, frozenset[str]]
 # AWS's metrics that alarms or the dashboard use, with their dimensions, from AWS's documentation.
@@ -35,14 +37,14 @@ AWS_METRICS: set[Kind] = {
 DIMENSION_VALUES = {
     # The API is named after the stack.
     "ApiName": {"AWS::StackName"},
-    "endpoint": set(USER_ENDPOINTS),
+    "endpoint": {*USER_ENDPOINTS, "sweep_deliveries"},
     "FunctionName": set(FUNCTIONS),
     "QueueName": {"DeadLetters.QueueName", "InboundDeadLetters.QueueName", "InboundQueue.QueueName"},
     "service": {"AWS::StackName"},
     "Stage": {"v1"},
 }
 # Lambda counts every sweep, so missing data means that sweeps have stopped.
-ALARMS_ON_MISSING_DATA = {"StoppedSweeps"}
+ALARMS_ON_MISSING_DATA = {"StoppedDeliveries", "StoppedSweeps"}
 
 
 class Metric(NamedTuple):
@@ -58,13 +60,16 @@ class Metric(NamedTuple):
         return self.namespace, self.name, frozenset(self.dimensions)
 
 
-def metric_of(alarm: Any) -> Metric:
-    dimensions = {dimension["Name"]: named(dimension["Value"]) for dimension in alarm.get("Dimensions", [])}
-    return Metric(alarm["Namespace"], named(alarm["MetricName"]), dimensions)
+def metrics_of_alarm(alarm: Any) -> Iterator[Metric]:
+    """Yields the metric of an alarm, or those of its expression."""
+    given = [metric["MetricStat"]["Metric"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric]
+    for metric in given or [alarm]:
+        dimensions = {dimension["Name"]: named(dimension["Value"]) for dimension in metric.get("Dimensions", [])}
+        yield Metric(metric["Namespace"], named(metric["MetricName"]), dimensions)
 
 
-def widgets() -> list[dict[str, Any]]:
-    body = named(the_only("defaults", "CloudWatch::Dashboard")["DashboardBody"])
+def widgets(settings: str = "others") -> list[dict[str, Any]]:
+    body = named(the_only(settings, "CloudWatch::Dashboard")["DashboardBody"])
     found: list[dict[str, Any]] = json.loads(body)["widgets"]
     return found
 
@@ -79,6 +84,11 @@ def metrics_of(widget: dict[str, Any]) -> Iterator[Metric]:
         fields = [fields[place] if text == "." else text for place, text in enumerate(texts)]
         namespace, name, *pairs = fields
         yield Metric(namespace, name, dict(zip(pairs[::2], pairs[1::2], strict=True)))
+
+
+def count(metrics: Iterable[Metric]) -> int:
+    """Returns the number of different metrics."""
+    return len({(metric.namespace, metric.name, *metric.dimensions.items()) for metric in metrics})
 
 
 def exists(metric: Metric, emitted: Iterable[Kind]) -> bool:
@@ -112,7 +122,7 @@ def emitted(tables: None, wire: Wire, no_backoff: None, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_alarm_pages_or_informs_and_names_its_page(alarm: str) -> None:
-    given = of_type("defaults", "CloudWatch::Alarm")[alarm]
+    given = of_type("others", "CloudWatch::Alarm")[alarm]
     topic = "Pages" if alarm in PAGING else "Notices"
     assert named(given["AlarmActions"]) == named(given["OKActions"]) == [topic]
     assert {named(name) for name in given.get("InsufficientDataActions", [])} <= {topic}
@@ -125,18 +135,18 @@ def test_alarm_pages_or_informs_and_names_its_page(alarm: str) -> None:
 
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_missing_data_alarms_only_for_regular_metrics(alarm: str) -> None:
-    given = of_type("defaults", "CloudWatch::Alarm")[alarm]
+    given = of_type("others", "CloudWatch::Alarm")[alarm]
     alarms = alarm in ALARMS_ON_MISSING_DATA
     assert given["TreatMissingData"] == ("missing" if alarms else "notBreaching")
     assert ("InsufficientDataActions" in given) is alarms
 
 
 def test_alarms_use_existing_metrics(emitted: dict[Kind, str | None]) -> None:
-    for name, alarm in of_type("defaults", "CloudWatch::Alarm").items():
-        metric = metric_of(alarm)
-        assert exists(metric, emitted), name
-        # Without a unit an alarm accepts any.
-        assert alarm.get("Unit") in {None, emitted.get(metric.kind)}, name
+    for name, alarm in of_type("others", "CloudWatch::Alarm").items():
+        for metric in metrics_of_alarm(alarm):
+            assert exists(metric, emitted), name
+            # Without a unit an alarm accepts any.
+            assert alarm.get("Unit") in {None, emitted.get(metric.kind)}, name
         assert alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"], name
 
 
@@ -160,15 +170,23 @@ def test_dashboard_shows_every_endpoint(name: str) -> None:
 
 
 def test_dashboard_is_free_of_charge() -> None:
-    # AWS's first three dashboards are, with up to 50 metrics each. Those of the alarms may count too.
+    # AWS's first three dashboards are, with up to 50 metrics each. Those of the alarms may count too, which leaves no
+    # room for the alarms of the delivery (docs/cost.md).
     shown = [metric for widget in widgets() for metric in metrics_of(widget)]
-    shown += map(metric_of, of_type("defaults", "CloudWatch::Alarm").values())
-    assert len({(metric.namespace, metric.name, *metric.dimensions.items()) for metric in shown}) <= 50
+    assert count(shown) <= 50
+    shown = [metric for widget in widgets("defaults") for metric in metrics_of(widget)]
+    alarms = of_type("defaults", "CloudWatch::Alarm").values()
+    assert count([*shown, *(metric for alarm in alarms for metric in metrics_of_alarm(alarm))]) <= 50
 
 
-def test_dashboard_shows_every_alarm() -> None:
-    shown = [alarm for widget in widgets() for alarm in widget["properties"].get("alarms", [])]
-    assert sorted(shown) == [f"{alarm}.Arn" for alarm in ALARMS]
+@pytest.mark.parametrize("settings", ["defaults", "others"])
+def test_dashboard_shows_every_alarm(settings: str) -> None:
+    shown = [alarm for widget in widgets(settings) for alarm in widget["properties"].get("alarms", [])]
+    assert sorted(shown) == [f"{alarm}.Arn" for alarm in sorted(of_type(settings, "CloudWatch::Alarm"))]
+
+
+def test_alarms_of_the_delivery_exist_only_with_internal_delivery() -> None:
+    assert set(ALARMS) - of_type("defaults", "CloudWatch::Alarm").keys() == DELIVERY_ALARMS
 
 
 def test_alarm_email_gets_pages_and_notices() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.handlers import USER_ENDPOINTS
-from tests.template import FUNCTIONS, NESTED, ROOT, TABLES, TEMPLATE, logical_id, references, transform
+from tests.template import FUNCTIONS, NESTED, ROOT, TABLES, TEMPLATE, logical_id, references, root_stack, transform
 
 FLAGS = ["is_archived HASH", "is_pinned HASH", "is_muted HASH"]
 KEYS = {
@@ -81,8 +81,9 @@ def test_changed_parameters_publish_a_version_behind_the_alias(function: str) ->
     shared = TEMPLATE["Globals"]["Function"]
     assert (shared["AutoPublishAlias"], shared["AutoPublishAliasAllProperties"]) == ("live", True)
     assert TEMPLATE["Resources"]["SharedLayer"]["Properties"]["PublishLambdaVersion"] is True
-    stream = TEMPLATE["Resources"]["PurgeMessagesStream"]["Properties"]
-    assert stream["FunctionName"] == {"Ref": "PurgeMessages.Alias"}
+    for name in ("PurgeMessages", "DeliverMessages"):
+        stream = TEMPLATE["Resources"][f"{name}Stream"]["Properties"]
+        assert stream["FunctionName"] == {"Ref": f"{name}.Alias"}
     # A new value of a parameter publishes a version only if the version's description changes with it. The description
     # must not change with other parameters: CloudFormation fails if there is nothing new to publish.
     settings = {**shared, **FUNCTIONS[function]}
@@ -114,17 +115,16 @@ def parameters(part: Any) -> set[str]:
 
 
 def test_version_description_has_room_for_the_longest_values() -> None:
-    for function in FUNCTIONS.values():
-        substituted = function["VersionDescription"]["Fn::Sub"]
-        longest = substituted if isinstance(substituted, str) else substituted[0].replace("${UserPool}", "existing")
-        for name, parameter in TEMPLATE["Parameters"].items():
-            lengths = [
-                parameter.get("MaxLength", 0),
-                *(len(str(value)) for value in parameter.get("AllowedValues", [])),
-            ]
-            longest = longest.replace(f"${{{name}}}", "x" * max(lengths))
-        assert "$" not in longest
-        assert len(longest) <= 256
+    # With the longest name of a region.
+    longest = {"UserPoolArn": "arn:aws:cognito-idp:ap-southeast-2:123456789012:userpool/ap-southeast-2_a1b2c3d4e"}
+    for name in parameters([function["VersionDescription"] for function in FUNCTIONS.values()]) - longest.keys():
+        parameter = TEMPLATE["Parameters"][name]
+        bounds = {"x" * parameter.get("MaxLength", 0), *parameter.get("AllowedValues", [parameter.get("MaxValue", "")])}
+        longest[name] = max(map(str, bounds), key=len)
+    resources = root_stack(**longest | {"Delivery": "internal"})["Resources"].values()
+    versions = [made["Properties"] for made in resources if made["Type"] == "AWS::Lambda::Version"]
+    assert "" not in longest.values()
+    assert max(len(version["Description"]) for version in versions) <= 256
 
 
 def test_snapstart_is_for_user_endpoints_and_off_by_default() -> None:
@@ -143,7 +143,25 @@ def test_stream_sends_only_deleted_conversations_to_the_purge() -> None:
         "eventName": ["REMOVE"],
         "dynamodb": {"OldImage": {"is_archived": {"N": [{"exists": True}]}}},
     }
-    assert TABLES["conversations"]["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+
+
+def test_stream_sends_only_new_orders_to_the_delivery() -> None:
+    stream = TEMPLATE["Resources"]["DeliverMessagesStream"]["Properties"]
+    (filter_,) = stream["FilterCriteria"]["Filters"]
+    pattern = json.loads(filter_["Pattern"])
+    assert pattern == {
+        "eventName": ["INSERT"],
+        "dynamodb": {"Keys": {"user_conversation": {"S": [{"prefix": "deliver#"}]}}},
+    }
+    assert stream["EventSourceArn"] == {"Fn::GetAtt": ["MessagesTable", "StreamArn"]}
+    # None is lost: an order that waits is in the table, and the sweep delivers it.
+    assert stream["MaximumRetryAttempts"] == 3
+    assert "DestinationConfig" not in stream
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_stream_has_both_images(table: str) -> None:
+    assert TABLES[table]["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
 def test_failed_events_are_retried_then_kept_as_dead_letters() -> None:
@@ -168,6 +186,16 @@ def test_purge_and_sweep_have_five_minutes() -> None:
     schedules = [event["Properties"] for event in FUNCTIONS["SweepPurges"]["Events"].values()]
     assert {schedule["Schedule"] for schedule in schedules} == {"rate(5 minutes)"}
     assert [json.loads(schedule["Input"]) for schedule in schedules] == [{"quarter": number} for number in range(4)]
+
+
+@pytest.mark.parametrize(("delivery", "state"), [("external", "DISABLED"), ("internal", "ENABLED")])
+def test_deliveries_are_swept_each_minute_only_with_internal_delivery(delivery: str, state: str) -> None:
+    resources = root_stack(Delivery=delivery)["Resources"]
+    rule = resources["SweepDeliveriesMinute"]["Properties"]
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(1 minute)", state)
+    # Orders from before a switch to external are still delivered.
+    assert "Enabled" not in resources["DeliverMessagesStream"]["Properties"]
+    assert (FUNCTIONS["DeliverMessages"]["Timeout"], FUNCTIONS["SweepDeliveries"]["Timeout"]) == (60, 300)
 
 
 def test_clients_may_request_every_scope() -> None:

@@ -48,13 +48,27 @@ VARIABLES = {
     "POWERTOOLS_SERVICE_NAME": "AWS::StackName",
     "PUBLIC_URL": OTHERS["PublicUrl"],
 }
-OWN_VARIABLES = {
+SENDING: dict[str, object] = {
+    "DELIVERY": OTHERS["Delivery"],
+    "SEND_LIMIT": int(OTHERS["SendLimit"]),
+    "SEND_LIMIT_PER_CONTACT": int(OTHERS["SendLimitPerContact"]),
+}
+DELIVERING: dict[str, object] = {
+    "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": "",
+    "AWS_ENDPOINT_URL_SQS": "",
+    "DEAD_LETTERS_URL": "DeadLetters",
+    "UNARCHIVE": OTHERS["Unarchive"],
+    "USER_POOL_ID": OTHERS["UserPoolArn"].partition("/")[2],
+}
+OWN_VARIABLES: dict[str, dict[str, object]] = {
     HOOK: {
         "AWS_ENDPOINT_URL_SQS": "",
         "RELEASE_HOOKS_URL": "ReleaseHooks",
         **{f"VERSION_{name.upper()}": f"{logical_id(name)}.Version" for name in HANDLERS if logical_id(name) != HOOK},
     },
-    "CreateMessage": {"UNARCHIVE": OTHERS["Unarchive"]},
+    "CreateMessage": {"UNARCHIVE": OTHERS["Unarchive"], **SENDING},
+    "DeleteMessage": {"DELIVERY": OTHERS["Delivery"]},
+    "DeliverMessages": DELIVERING,
     "ReceiveMessage": {
         "AWS_ENDPOINT_URL_SQS": "",
         "DEAD_LETTERS_URL": "DeadLetters",
@@ -63,6 +77,8 @@ OWN_VARIABLES = {
     },
     # The domain of an existing user pool is not known.
     "RetrieveDocs": {"SIGN_IN_URL": ""},
+    "SweepDeliveries": DELIVERING,
+    "UpdateMessage": SENDING,
 }
 TLS_1_2, TLS_1_3 = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09", "SecurityPolicy_TLS13_1_3_2025_09"
 # None of them contains a header, a body or an id: resourcePath has {id} in place of an id.
@@ -81,6 +97,7 @@ BODY_RULES: dict[str, set[str]] = {
     "AWSManagedRulesKnownBadInputsRuleSet": {"JavaDeserializationRCE_BODY", "Log4JRCE_BODY", "ReactJSRCE_BODY"},
 }
 ROLLBACK_ALARMS = {"PurgeErrors", "ReceiveErrors", "ServerErrors", "SlowRequests", "SweepErrors", "SweepInboxErrors"}
+DELIVERY_ALARM = "DeliveryErrors"
 CANARY_CONFIG = r"CodeDeployDefault\.LambdaCanary10Percent(\d+)Minutes"
 
 
@@ -236,6 +253,15 @@ def test_functions_are_invoked_by_one_source_through_their_alias() -> None:
 def test_function_gets_exactly_the_environment_it_needs(function: str) -> None:
     variables = named(of_type("others", "Lambda::Function")[function]["Environment"]["Variables"])
     assert variables == VARIABLES | OWN_VARIABLES.get(function, {})
+
+
+@pytest.mark.parametrize("function", ["DeliverMessages", "SweepDeliveries"])
+def test_delivery_looks_for_users_in_the_own_user_pool(function: str) -> None:
+    variables = of_type("defaults", "Lambda::Function")[function]["Environment"]["Variables"]
+    assert variables["USER_POOL_ID"] == {"Ref": "UserPool"}
+    assert granted(of_type("defaults", "IAM::Role")[f"{function}ExecutionRole"])["cognito-idp:ListUsers"] == {
+        "UserPool.Arn"
+    }
 
 
 def test_reference_page_gets_the_sign_in_url_of_its_own_user_pool() -> None:
@@ -466,7 +492,8 @@ def test_api_and_domain_reject_old_tls_versions(settings: str, policy: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("settings", "reserved"), [("defaults", {}), ("others", {"PurgeMessages": 20, "ReceiveMessage": 20})]
+    ("settings", "reserved"),
+    [("defaults", {}), ("others", {"DeliverMessages": 20, "PurgeMessages": 20, "ReceiveMessage": 20})],
 )
 def test_event_functions_have_the_configured_concurrency(settings: str, reserved: dict[str, int]) -> None:
     functions = of_type(settings, "Lambda::Function").items()
@@ -536,30 +563,33 @@ def test_hook_is_released_without_a_canary() -> None:
     assert "UpdatePolicy" not in whole_stack(**SETTINGS["canary"])["Resources"][f"{HOOK}Aliaslive"]
 
 
+@pytest.mark.parametrize(("settings", "more"), [("canary", set()), ("others", {DELIVERY_ALARM})])
 @pytest.mark.parametrize("function", sorted(RELEASED))
-def test_canary_runs_hook_and_rolls_back_on_alarm(function: str) -> None:
-    alias = whole_stack(**SETTINGS["canary"])["Resources"][f"{function}Aliaslive"]
+def test_canary_runs_hook_and_rolls_back_on_alarm(function: str, settings: str, more: set[str]) -> None:
+    alias = whole_stack(**SETTINGS[settings])["Resources"][f"{function}Aliaslive"]
     assert named(alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]) == {
         "ApplicationName": "ServerlessDeploymentApplication",
         "DeploymentGroupName": f"{function}DeploymentGroup",
         "BeforeAllowTrafficHook": HOOK,
     }
-    group = of_type("canary", "CodeDeploy::DeploymentGroup")[f"{function}DeploymentGroup"]
+    group = of_type(settings, "CodeDeploy::DeploymentGroup")[f"{function}DeploymentGroup"]
     assert re.fullmatch(CANARY_CONFIG, group["DeploymentConfigName"])
     assert named(group["ApplicationName"]) == "ServerlessDeploymentApplication"
     assert named(group["ServiceRoleArn"]) == "DeploymentRole.Arn"
     rollback, alarms = group["AutoRollbackConfiguration"], group["AlarmConfiguration"]
     assert rollback["Enabled"] is alarms["Enabled"] is True
     assert {"DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"} <= set(rollback["Events"])
-    assert {named(alarm["Name"]) for alarm in alarms["Alarms"]} == ROLLBACK_ALARMS
+    assert {named(alarm["Name"]) for alarm in alarms["Alarms"]} == ROLLBACK_ALARMS | more
 
 
-@pytest.mark.parametrize("alarm", sorted(ROLLBACK_ALARMS))
+@pytest.mark.parametrize("alarm", sorted(ROLLBACK_ALARMS | {DELIVERY_ALARM}))
 def test_rollback_alarm_fires_within_the_canary(alarm: str) -> None:
-    given = of_type("canary", "CloudWatch::Alarm")[alarm]
-    for group in of_type("canary", "CodeDeploy::DeploymentGroup").values():
+    given = of_type("others", "CloudWatch::Alarm")[alarm]
+    statistics = [metric["MetricStat"] for metric in given.get("Metrics", []) if "MetricStat" in metric]
+    (period,) = {statistic["Period"] for statistic in statistics or [given]}
+    for group in of_type("others", "CodeDeploy::DeploymentGroup").values():
         minutes = int(re.sub(CANARY_CONFIG, r"\1", group["DeploymentConfigName"]))
-        assert given["Period"] * given["DatapointsToAlarm"] < minutes * 60
+        assert period * given["DatapointsToAlarm"] < minutes * 60
 
 
 # What CloudFormation requires.

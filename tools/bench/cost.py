@@ -55,16 +55,19 @@ def idle(stack: dict[str, Any]) -> dict[str, float]:
     rules = [len(acl["Rules"]) for acl in of_type("WAFv2::WebACL").values()]
     # Mappings of DynamoDB streams poll free of charge.
     queues = [m for m in of_type("Lambda::EventSourceMapping").values() if "StartingPosition" not in m]
+    # Each metric of an alarm is billed.
+    alarms = [alarm.get("Metrics", [{"MetricStat": {}}]) for alarm in of_type("CloudWatch::Alarm").values()]
     scheduled = 0.0
     for rule in of_type("Events::Rule").values():
-        if schedule := re.fullmatch(r"rate\((\d+) minutes?\)", rule.get("ScheduleExpression", "")):
+        schedule = re.fullmatch(r"rate\((\d+) minutes?\)", rule.get("ScheduleExpression", ""))
+        if schedule and rule.get("State") != "DISABLED":
             (target,) = rule["Targets"]
             function = named(target["Arn"]).removesuffix("Aliaslive")
             invocation = _invocation(functions[function]["MemorySize"] / 1024, **PRICES["idle"][function])
             scheduled += _MONTH_SECONDS / 60 / int(schedule[1]) * invocation
     return {
         "SnapStart snapshots": sum(snapshots) * PRICES["snap_start"]["cached_gb_second"] * _MONTH_SECONDS,
-        "alarms": len(of_type("CloudWatch::Alarm")) * PRICES["cloudwatch"]["alarm"],
+        "alarms": sum("MetricStat" in metric for alarm in alarms for metric in alarm) * PRICES["cloudwatch"]["alarm"],
         "scheduled functions": scheduled,
         "polling of queues": len(queues)
         * PRICES["sqs"]["million_idle_polls_a_month"]
@@ -83,8 +86,9 @@ def _invocation(gigabytes: float, milliseconds: float, reads: int) -> float:
 
 def traffic(stack: dict[str, Any], rate: int) -> float:
     """Returns what *rate* requests a second cost in addition."""
-    # The hook that exercises releases gets no requests.
-    kinds = [resource["Type"] for name, resource in stack["Resources"].items() if name != "ExerciseRelease"]
+    # The hook that exercises releases gets no requests, nor does the delivery between users with Delivery=external.
+    idle_functions = {"DeliverMessages", "ExerciseRelease", "SweepDeliveries"}
+    kinds = [resource["Type"] for name, resource in stack["Resources"].items() if name not in idle_functions]
     million = sum(share / 100 * _prices_of_calls()[call] for call, share in PRICES["mix"].items())
     million += PRICES["waf"]["million_requests"] * kinds.count("AWS::WAFv2::WebACL")
     traces = 1 + 0.05 * (rate - 1)

@@ -16,12 +16,14 @@ _PREFIX = "arn:aws:{}:us-east-1:123456789012:"
 _PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
 # ARNs that `Ref` or `Fn::GetAtt` return; of a log group, which ends with ":*", one that it matches.
 _ARNS = {
+    "AWS::Cognito::UserPool": _PREFIX.format("cognito-idp") + "userpool/id",
     "AWS::DynamoDB::Table": _PREFIX.format("dynamodb") + "table/name",
     "AWS::Lambda::Function": _PREFIX.format("lambda") + "function:name",
     "AWS::Lambda::Version": _PREFIX.format("lambda") + "function:name:1",
     "AWS::Logs::LogGroup": _PREFIX.format("logs") + "log-group:name:log-stream:name",
     "AWS::SQS::Queue": _PREFIX.format("sqs") + "name",
     "KmsKeyArn": _PREFIX.format("kms") + "key/name",
+    "UserPoolArn": _PREFIX.format("cognito-idp") + "userpool/id",
 }
 # The table says that these actions do not support resources. AWS's own documentation restricts them to these.
 _RESTRICTED = {
@@ -42,7 +44,10 @@ def statements(part: object) -> Iterator[dict[str, Any]]:
 
 
 def as_list(value: object) -> list[Any]:
-    """Returns *value* as a list."""
+    """Returns *value* as a list, with both branches of a condition."""
+    match value:
+        case {"Fn::If": [_, *branches]}:
+            return branches
     return value if isinstance(value, list) else [value]
 
 
