@@ -661,6 +661,14 @@ def test_mute_that_is_lifted_while_a_contact_is_blocked_counts_once(
     assert response.headers["ETag"] == call("retrieve_inbox_entry", id=conversation["id"]).headers["ETag"]
 
 
+def test_tag_is_stale_if_a_mute_runs_out_before_the_write(pass_time: Callable[[int], None], wire: Wire) -> None:
+    conversation, _ = received(1)
+    tag = put_entry(conversation, muted_until=int(time.time()) + 60).headers["ETag"]
+    wire.before("Query", lambda: pass_time(60))
+    assert put_entry(conversation, headers={"If-Match": tag}, read_up_to=None).status == 412
+    assert entry(conversation)["conversation"]["is_muted"] is False
+
+
 # Bad input.
 
 FAR = 253_402_300_800

@@ -139,8 +139,8 @@ class InboxRepository:
         given = changes.model_dump(exclude_unset=True)
         for attempt in range(1, _ATTEMPTS + 1):
             row, block_row = self._row(user_id, conversation_id)
-            was_blocked = _is_blocked(row, block_row)
-            version = _version_number(row, is_blocked=was_blocked)
+            was_blocked, row_version = _is_blocked(row, block_row), rows.version(row)
+            version = row_version + _BLOCKED_VERSIONS * was_blocked
             if not preconditions.hold_for(version):
                 raise preconditions.failure("conversation", version)
             contact_id = rows.text(row, "contact_id")
@@ -156,7 +156,10 @@ class InboxRepository:
                 mutes.schedule(self._tables, user_id, conversation_id, changes.muted_until)
             written_by = ids.new(time.time_ns(), after=rows.text(row, "written_by"))
             marked.attributes["written_by"] = written_by
-            written = self._write(row, marked, preconditions) if block is None else self._transact(row, marked, block)
+            if block is None:
+                written = self._write(row, marked, preconditions)
+            else:
+                written = self._transact(row, row_version, marked, block)
             if written is not None:
                 return _version(written, is_blocked=is_blocked)
             back_off(attempt)
@@ -183,14 +186,17 @@ class InboxRepository:
             return None
         return response["Attributes"]
 
-    def _transact(self, row: "Attributes", marked: _Marked, block: "TransactWriteItemTypeDef") -> "Attributes | None":
+    def _transact(
+        self, row: "Attributes", version: int, marked: _Marked, block: "TransactWriteItemTypeDef"
+    ) -> "Attributes | None":
         """Writes the change together with *block*. Returns as `_write` does.
 
-        The row must still be the one that was read, because transactions return none.
+        The row must still be the one that was read, because transactions return none, and show *version*: a mute may
+        run out meanwhile.
         """
         changes = marked.attributes | marked.counts
         unchanged = Clauses(conditions=["version = :version"], values={":version": rows.number(row, "version")})
-        write = rows.update(changes, Preconditions(allowed=frozenset([rows.version(row)])), unchanged)
+        write = rows.update(changes, Preconditions(allowed=frozenset([version])), unchanged)
         update: TransactWriteItemTypeDef = {
             "Update": {
                 "TableName": self._table_name,
@@ -342,12 +348,8 @@ def _is_blocked(row: "Attributes", block_row: "Attributes | None") -> bool:
     return blocks.contains(block_row, rows.text(row, "contact_id"))
 
 
-def _version_number(row: "Attributes", *, is_blocked: bool) -> int:
-    return rows.version(row) + (_BLOCKED_VERSIONS if is_blocked else 0)
-
-
 def _version(row: "Attributes", *, is_blocked: bool) -> Version[Entry]:
-    return Version(_entry(row, is_blocked=is_blocked), _version_number(row, is_blocked=is_blocked))
+    return Version(_entry(row, is_blocked=is_blocked), rows.version(row) + _BLOCKED_VERSIONS * is_blocked)
 
 
 def _unread_count(row: "Attributes") -> int:
