@@ -43,13 +43,11 @@ if TYPE_CHECKING:
 
 _wire = Wire()
 for function in FUNCTIONS:
-    # Each function creates its client at import, for its repository or for its tables.
-    module = importlib.import_module(f"functions.{function}.app")
-    for element in vars(module).values():
-        if isinstance(element, Tables):
-            _wire.listen(element.client)
-        elif hasattr(element, "_client"):
-            _wire.listen(element._client)
+    # Each function creates its client at import, for its repository, for its tables, or for both.
+    elements = vars(importlib.import_module(f"functions.{function}.app")).values()
+    clients = {element.client for element in elements if isinstance(element, Tables)}
+    for client in clients | {element._client for element in elements if hasattr(element, "_client")}:
+        _wire.listen(client)
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     },
     "RetrieveConversation": {"dynamodb:GetItem": {CONVERSATIONS}},
     "RetrieveDocs": {},
-    "RetrieveInboxEntry": {"dynamodb:GetItem": {CONVERSATIONS}},
+    "RetrieveInboxEntry": {"dynamodb:BatchGetItem": {CONVERSATIONS}, "dynamodb:GetItem": {CONVERSATIONS}},
     "RetrieveMessage": {"dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES}, "dynamodb:Query": {BY_USER}},
     "SweepDeliveries": DELIVERY,
     "SweepInbox": {
@@ -118,6 +118,8 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "dynamodb:UpdateItem": {CONVERSATIONS},
     },
     "UpdateInboxEntry": {
+        "dynamodb:BatchGetItem": {CONVERSATIONS},
+        "dynamodb:ConditionCheckItem": {CONVERSATIONS},
         "dynamodb:GetItem": {CONVERSATIONS, MESSAGES},
         "dynamodb:PutItem": {CONVERSATIONS},
         "dynamodb:Query": {MESSAGES},

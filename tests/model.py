@@ -22,6 +22,9 @@ _CLOCK_SECONDS = 60
 
 _MAX_UNREAD, _MAX_COUNTED_CONVERSATIONS = 1000, 100
 _PREVIEW_CHARACTERS = 100
+_MAX_BLOCKED = 1000
+# Added to the version of an entry while its contact is blocked.
+_BLOCKED_VERSIONS = 10**15
 
 # A conversation, a message or an inbox entry, as the API shows it.
 Resource = dict[str, Any]
@@ -79,6 +82,8 @@ class Model:
     pairs: dict[tuple[str | None, str | None], str] = field(default_factory=dict)
     # Every conversation and message that ever existed has a version, which each change increments.
     versions: dict[str, int] = field(default_factory=dict)
+    # The contacts that the user blocks.
+    blocked: frozenset[str] = frozenset()
     deleted_conversations: list[str] = field(default_factory=list)
     deleted_messages: list[str] = field(default_factory=list)
     # The attributes and the response of the first request with each idempotency key.
@@ -184,8 +189,12 @@ class Model:
     ) -> bool:
         """The event `message.received`: False if it becomes a dead letter. A duplicate event changes nothing.
 
+        What a blocked contact sends is accepted, and nothing is stored.
+
         Without its conversation, the message goes to the newest one of the contact and the group, or begins another.
         """
+        if detail["contact_id"] in self.blocked:
+            return True
         if replay := self._replay(event_id, dict(detail)):
             return replay.status == 201
         id, contact_id = self.conversation_for(detail), detail["contact_id"]
@@ -275,7 +284,8 @@ class Model:
         """GET /inbox/{conversation_id}."""
         if id not in self.conversations:
             return NO_CONVERSATION
-        response = self._retrieve("conversation", self.conversations, id, if_none_match)
+        offset = self._entry_offset(id)
+        response = self._retrieve("conversation", self.conversations, id, if_none_match, offset=offset)
         return response._replace(body=self.entry(id)) if response.status == 200 else response
 
     def update_inbox_entry(
@@ -286,12 +296,18 @@ class Model:
         if_match: str | None = None,
         if_none_match: str | None = None,
     ) -> Response:
-        """PUT /inbox/{conversation_id}: marks the conversation as read or unread, or mutes it until a time."""
+        """PUT /inbox/{conversation_id}: marks a conversation as read or unread, mutes it, or blocks its contact."""
         if id not in self.conversations:
             return NO_CONVERSATION
-        if rejection := self._reject("conversation", self.conversations, id, if_match, if_none_match):
+        offset = self._entry_offset(id)
+        if rejection := self._reject("conversation", self.conversations, id, if_match, if_none_match, offset=offset):
             return rejection
         conversation, marks, changes = self.conversations[id], self.marks_of(id), Resource()
+        contact_id = conversation["contact_id"]
+        if "is_blocked" in body and contact_id is None:
+            return error(400, "is_blocked: the conversation has no contact to block")
+        if body.get("is_blocked") and len(self.blocked | {contact_id}) > _MAX_BLOCKED:
+            return error(400, "is_blocked: must not be true for more than 1,000 contacts")
         if "read_up_to" in body or body.get("is_unread") is False:
             # Without a message, all is read.
             read_up_to = body.get("read_up_to", marks.newest)
@@ -310,7 +326,10 @@ class Model:
             if until is not None or marks.muted_until is not None or marks.is_mute_over:
                 self._mute(id, until)
                 changes["is_muted"] = until is not None
-        return self._change(conversation, **changes)._replace(body=self.entry(id))
+        if "is_blocked" in body:
+            self.blocked = self.blocked | {contact_id} if body["is_blocked"] else self.blocked - {contact_id}
+        self._change(conversation, **changes)
+        return Response(200, self.entry(id), {"ETag": etag(self.versions[id] + self._entry_offset(id))})
 
     def count_unread(self, query: Mapping[str, str] = {}) -> Response:
         """GET /unread: the badge, over the first hundred unread conversations."""
@@ -342,6 +361,7 @@ class Model:
             "is_unread": bool(unread) or marks.is_flagged,
             "read_up_to": marks.read_up_to,
             "muted_until": marks.muted_until,
+            "is_blocked": conversation["contact_id"] in self.blocked,
         }
 
     def marks_of(self, id: str) -> Marks:
@@ -358,6 +378,10 @@ class Model:
             if is_unread and matches(stored, query):
                 found.append(id)
         return found
+
+    def _entry_offset(self, id: str) -> int:
+        """Returns by how much the version of an entry is greater than that of its conversation."""
+        return _BLOCKED_VERSIONS if self.conversations[id]["contact_id"] in self.blocked else 0
 
     def _entries(self, query: Mapping[str, str]) -> list[Resource]:
         return [self.entry(id) for id in self.matching(query)]
@@ -394,10 +418,12 @@ class Model:
             self.first_requests[key] = (attributes, response)
         return response
 
-    def _retrieve(self, noun: str, resources: Mapping[str, Resource], id: str, if_none_match: str | None) -> Response:
+    def _retrieve(
+        self, noun: str, resources: Mapping[str, Resource], id: str, if_none_match: str | None, *, offset: int = 0
+    ) -> Response:
         if rejection := self._reject(noun, resources, id, None):
             return rejection
-        headers = {"ETag": etag(self.versions[id])}
+        headers = {"ETag": etag(self.versions[id] + offset)}
         # If-None-Match compares weakly, If-Match strongly (RFC 9110, 13.1).
         if if_none_match is not None and is_named(headers["ETag"], if_none_match.replace("W/", "")):
             return Response(304, headers=headers)
@@ -410,13 +436,16 @@ class Model:
         id: str,
         if_match: str | None,
         if_none_match: str | None = None,
+        *,
+        offset: int = 0,
     ) -> Response | None:
         self._let_mutes_run_out()
         if id not in resources:
             return error(404, f"id: no such {noun}")
-        if if_match is not None and not is_named(etag(self.versions[id]), if_match):
+        tag = etag(self.versions[id] + offset)
+        if if_match is not None and not is_named(tag, if_match):
             return error(412, f"If-Match: must name the current ETag; the {noun} has changed, so retrieve it again")
-        if if_none_match is not None and is_named(etag(self.versions[id]), if_none_match):
+        if if_none_match is not None and is_named(tag, if_none_match):
             return error(412, f"If-None-Match: must not name the current ETag of the {noun}")
         return None
 

@@ -9,9 +9,10 @@ from coherent import deadline, errors, metrics
 from coherent.messages.models import ReceiveMessage
 from coherent.messages.queues import Queues
 from coherent.messages.repository import MessageRepository
-from coherent.storage import dynamodb
+from coherent.storage import blocks, dynamodb
 
-messages = MessageRepository(dynamodb.connect())
+tables = dynamodb.connect()
+messages = MessageRepository(tables)
 queues = Queues()
 logger = Logger()
 meter = metrics.Meter("receive_message")
@@ -28,6 +29,9 @@ def receive(event: dict[str, Any], key: str) -> None:
             invocation.user_id = received.user_id
             if received.sent_at is None and event["detail"].get("sent_at") is not None:
                 logger.warning("sent_at is no time in the past: the present time is stored", extra=invocation.details)
+            if blocks.is_blocked(tables, received.user_id, received.contact_id):
+                logger.info("The user blocks the contact: nothing is stored", extra=invocation.details)
+                return
             messages.receive(received, key)
         except errors.Unavailable:
             # Lambda or the queue delivers the event again, and finally to a dead-letter queue.

@@ -1,4 +1,4 @@
-"""PUT /v1/inbox/{conversation_id}: marks a conversation as read or unread, or mutes it until a time."""
+"""PUT /v1/inbox/{conversation_id}: marks a conversation as read or unread, mutes it, or blocks its contact."""
 
 from coherent.http import etags
 from coherent.http.endpoint import endpoint

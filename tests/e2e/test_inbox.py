@@ -10,7 +10,16 @@ import pytest
 from tests.model import matches
 from tests.stack import Client, Stack, error, wait_until
 
-ENTRY = ["position", "conversation", "last_message", "unread_count", "is_unread", "read_up_to", "muted_until"]
+ENTRY = [
+    "position",
+    "conversation",
+    "last_message",
+    "unread_count",
+    "is_unread",
+    "read_up_to",
+    "muted_until",
+    "is_blocked",
+]
 FLAGS = ("archived", "pinned", "muted", "unread")
 FILTERS = [
     {name: value for name, value in zip((*FLAGS, "group_id"), values, strict=True) if value}

@@ -135,6 +135,7 @@ CALLS = [
     Call("read all if unchanged", "update_inbox_entry", _CONVERSATION | {"body": {"is_unread": False}} | _IF_UNCHANGED),
     Call("flag as unread", "update_inbox_entry", _CONVERSATION | {"body": {"is_unread": True}}),
     Call("mute for a time", "update_inbox_entry", _CONVERSATION | {"body": {"muted_until": MUTED_UNTIL}}),
+    Call("block the contact", "update_inbox_entry", _CONVERSATION | {"body": {"is_blocked": True}}),
     Call("end a timed mute", "update_inbox_entry", {"id": "$group", "body": {"muted_until": None}}),
     Call("edit the last message", "update_message", {"id": "$last", "body": {"message": "goodbye"}}),
     Call("edit the message before the last", "update_message", {"id": "$pinned", "body": {"message": "here"}}),

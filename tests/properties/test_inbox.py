@@ -49,7 +49,7 @@ class Inbox(Messages):
 
     @rule(user=USERS, data=st.data(), if_match=ETAGS, if_none_match=ETAGS)
     def mark(self, user: str, data: st.DataObject, if_match: str | None, if_none_match: str | None) -> None:
-        """Marks a conversation as read, up to a message or entirely, or as unread, or changes its timed mute."""
+        """Marks a conversation as read, up to a message or entirely, or as unread, mutes it, or blocks its contact."""
         id = self.draw_conversation(user, data)
         messages = self.models[user].marks_of(id).message_ids
         in_future = st.integers(1, 3).map(lambda seconds: self.clock.seconds + seconds)
@@ -61,6 +61,7 @@ class Inbox(Messages):
                     "read_up_to": st.none() | st.sampled_from([*messages, self.draw_message(user, data)]),
                     "is_unread": st.booleans(),
                     "muted_until": st.none() | in_future,
+                    "is_blocked": st.booleans(),
                 },
             ).filter(lambda body: body and (body.get("is_unread"), body.get("read_up_to", "")) != (False, None))
         )

@@ -53,7 +53,7 @@ class Messages(Service):
 
     @rule(user=USERS, data=st.data(), text=TEXTS, event_id=st.integers(0, 3))
     def receive(self, user: str, data: st.DataObject, text: str, event_id: int) -> None:
-        """Receives a message from a contact, or the same event again."""
+        """Receives a message from a contact, who may be blocked, or the same event again."""
         model = self.models[user]
         if not model.conversations:
             return
@@ -63,7 +63,7 @@ class Messages(Service):
         before = {row["id"]["S"] for row in tables.messages()}
         handler("receive_message")(sample, Context(25))
         stored = [row for row in tables.messages() if row["id"]["S"] not in before]
-        assert len(stored) == (sample["id"] not in model.first_requests)
+        assert len(stored) == (sample["id"] not in model.first_requests and "marv" not in model.blocked)
         new_id, now = (stored[0]["id"]["S"], int(stored[0]["created_at"]["N"])) if stored else ("", 0)
         assert model.receive_message(detail, new_id, now, sample["id"])
 

@@ -54,6 +54,7 @@ CALLS: dict[str, Callable[[str, str], dict[str, Any]]] = {
     "update_inbox_entry to flag": lambda conversation, _: {"id": conversation, "body": "is_unread=true"},
     "update_inbox_entry to mark": mark_between,
     "update_inbox_entry to mute": lambda conversation, _: {"id": conversation, "body": f"muted_until={2**32}"},
+    "update_inbox_entry to block": lambda conversation, _: {"id": conversation, "body": "is_blocked=true"},
     "count_unread": lambda _, __: {"query": {}},
 }
 

@@ -73,6 +73,14 @@ def test_list_shows_the_entries_that_retrieve_returns() -> None:
     assert list(inbox()[0]) == list(entries[0])
 
 
+def test_full_page_shows_who_is_blocked() -> None:
+    conversations = [create(contact_id=("harry", "marv")[number % 2]) for number in range(100)]
+    put_entry(conversations[0], is_blocked=True)
+    blocked = [found["is_blocked"] for found in inbox()]
+    assert blocked == [False, True] * 50
+    assert [found["is_blocked"] for found in inbox(limit="3")] == blocked[:3]
+
+
 def test_message_moves_its_conversation_up(monkeypatch: pytest.MonkeyPatch) -> None:
     now = int(time.time())
     conversations = [create() for _ in range(3)]

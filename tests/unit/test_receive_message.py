@@ -326,6 +326,44 @@ def test_conversation_that_is_archived_or_muted_meanwhile_is_restored_as_it_then
     assert entry(conversation)["unread_count"] == 1
 
 
+@pytest.mark.parametrize("group_id", [ABSENT, "friends"])
+def test_message_of_a_blocked_contact_is_accepted_logged_and_not_stored(
+    group_id: str, queue: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    conversation = create(contact_id="harry")
+    put_entry(conversation, is_blocked=True)
+    before = tables.all_rows()
+    given = received(conversation_id=conversation["id"], contact_id="harry", group_id=group_id, message="a secret")
+    with caplog.at_level("INFO"):
+        receive(given)
+    assert (tables.all_rows(), dead_letters(queue)) == (before, [])
+    (logged,) = [record for record in caplog.records if "blocks" in record.message]
+    assert vars(logged)["request_id"] == given["id"]
+    assert not any(private in str(vars(logged)) for private in ("kevin", "harry", "secret"))
+
+
+def test_only_the_blocked_contact_of_this_user_is_not_delivered(queue: str) -> None:
+    conversation = create(contact_id="harry")
+    put_entry(conversation, is_blocked=True)
+    receive(received(conversation_id=conversation["id"], contact_id="marv") | {"id": "of marv"})
+    receive(received(user_id="marv", contact_id="harry") | {"id": "to marv"})
+    assert [message["contact"] for message in list_messages()] == [{"id": "marv"}]
+    assert [message["contact"] for message in list_messages("marv")] == [{"id": "harry"}]
+    put_entry(conversation, is_blocked=False)
+    receive(received(conversation_id=conversation["id"], contact_id="harry") | {"id": "of harry"})
+    assert [message["contact"] for message in list_messages()] == [{"id": "harry"}, {"id": "marv"}]
+    assert dead_letters(queue) == []
+
+
+def test_unread_messages_of_a_contact_still_count_after_the_block(queue: str) -> None:
+    conversation = create(contact_id="harry")
+    receive(received(conversation_id=conversation["id"], contact_id="harry"))
+    put_entry(conversation, is_blocked=True)
+    assert entry(conversation)["unread_count"] == 1
+    assert call("count_unread").body == {"conversations": 1, "messages": 1, "has_more": False}
+    assert dead_letters(queue) == []
+
+
 @pytest.mark.usefixtures("queue")
 def test_deadline_before_dead_letter_raises_for_a_retry() -> None:
     # The queue is not checked: moto stores the message although our check raises before it is sent.

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.filters import COMBINATIONS, INBOX_COMBINATIONS, inbox_partitions, partitions
-from tests.handlers import call, create, receive, send
+from tests.handlers import Context, call, create, event, handler, receive, send
 from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -64,14 +64,15 @@ def test_inbox_call_makes_one_to_four_requests(wire: Wire) -> None:
     conversation = create()
     first, second, last = (receive(conversation) for _ in range(3))
     for endpoint, body, requests in (
-        ("retrieve_inbox_entry", None, ["GetItem"]),
+        ("retrieve_inbox_entry", None, ["BatchGetItem"]),
         ("count_unread", None, ["Query", "Query"]),
-        ("update_inbox_entry", "is_unread=true", ["GetItem", "UpdateItem"]),
-        ("update_inbox_entry", f"read_up_to={last}", ["GetItem", "UpdateItem"]),
-        ("update_inbox_entry", "is_unread=false", ["GetItem", "UpdateItem"]),
-        ("update_inbox_entry", f"read_up_to={first}", ["GetItem", "GetItem", "Query", "UpdateItem"]),
-        ("update_inbox_entry", "read_up_to=", ["GetItem", "Query", "UpdateItem"]),
-        ("update_inbox_entry", f"muted_until={2**32}", ["GetItem", "PutItem", "UpdateItem"]),
+        ("update_inbox_entry", "is_unread=true", ["BatchGetItem", "UpdateItem"]),
+        ("update_inbox_entry", f"read_up_to={last}", ["BatchGetItem", "UpdateItem"]),
+        ("update_inbox_entry", "is_unread=false", ["BatchGetItem", "UpdateItem"]),
+        ("update_inbox_entry", f"read_up_to={first}", ["BatchGetItem", "GetItem", "Query", "UpdateItem"]),
+        ("update_inbox_entry", "read_up_to=", ["BatchGetItem", "Query", "UpdateItem"]),
+        ("update_inbox_entry", f"muted_until={2**32}", ["BatchGetItem", "PutItem", "UpdateItem"]),
+        ("update_inbox_entry", "is_blocked=true", ["BatchGetItem", "TransactWriteItems"]),
     ):
         id = None if endpoint == "count_unread" else conversation["id"]
         # The first call of a function makes sure that the inbox is prepared.
@@ -83,7 +84,33 @@ def test_inbox_call_makes_one_to_four_requests(wire: Wire) -> None:
     wire.reset()
     # It looks for the message, and then for its deletion.
     assert call("update_inbox_entry", id=conversation["id"], body=f"read_up_to={second}").status == 200
-    assert wire.requests == ["GetItem"] * 3 + ["Query", "UpdateItem"]
+    assert wire.requests == ["BatchGetItem", "GetItem", "GetItem", "Query", "UpdateItem"]
+    wire.reset()
+    headers = {"If-None-Match": '"1"'}
+    assert call("update_inbox_entry", id=conversation["id"], body="is_unread=true", headers=headers).status == 200
+    assert wire.requests == ["BatchGetItem", "TransactWriteItems"]
+
+
+def test_message_from_a_contact_makes_two_or_three_requests(wire: Wire) -> None:
+    conversation = create(contact_id="harry")
+    for given, requests in (
+        ({"conversation_id": conversation["id"]}, ["GetItem", "TransactWriteItems"]),
+        ({}, ["GetItem", "GetItem", "TransactWriteItems"]),
+    ):
+        received = event("receive_message") | {"id": str(given)}
+        received["detail"] = {"user_id": "kevin", "contact_id": "harry", "message": "hello"} | given
+        wire.reset()
+        handler("receive_message")(received, Context(25))
+        assert wire.requests == requests
+
+
+def test_inbox_page_makes_a_second_read_for_the_block_row_only_if_it_is_full(wire: Wire) -> None:
+    for count, reads in ((99, 1), (100, 2)):
+        while len(call("list_inbox", query={"limit": ["100"]}).body["data"]) < count:
+            create()
+        wire.reset()
+        assert len(call("list_inbox", query={"limit": ["100"]}).body["data"]) == count
+        assert wire.requests == ["Query"] * 16 + ["BatchGetItem"] * reads
 
 
 @pytest.mark.parametrize("query", INBOX_COMBINATIONS, ids=str)

@@ -108,7 +108,7 @@ def test_mute_that_changes_is_not_lifted(
 def test_mute_that_is_lifted_while_it_is_prolonged_is_muted(pass_time: Callable[[int], None], wire: Wire) -> None:
     conversation = muted(60)
     pass_time(60)
-    wire.before("UpdateItem", sweep)
+    wire.before("TransactWriteItems", sweep)
     response = put_entry(conversation, headers={"If-Match": '"4"'}, muted_until=2**32)
     assert (response.status, response.body["conversation"]["is_muted"]) == (200, True)
     sweep()

@@ -4,20 +4,24 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import boto3
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
+from coherent.storage import blocks
 
 from tests import tables
 from tests.handlers import (
     JSON,
+    Context,
     Response,
     call,
     create,
     entry,
     event,
+    handler,
     invoke,
     list_conversations,
     put_entry,
@@ -29,10 +33,11 @@ from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
-TAKES = "this call takes read_up_to, is_unread, muted_until"
-NOTHING = "read_up_to, is_unread, muted_until: at least one of them must be given"
+TAKES = "this call takes read_up_to, is_unread, muted_until, is_blocked"
+NOTHING = "read_up_to, is_unread, muted_until, is_blocked: at least one of them must be given"
 ID = "read_up_to: must be the id of a message of this conversation, or null if nothing is read"
 BOOLEAN = "is_unread: must be true or false"
+BLOCKED = "is_blocked: must be true or false"
 UNTIL = (
     "muted_until: must be a whole number of Unix seconds in the future, at most 253402300799 "
     "(the end of the year 9999), or null"
@@ -212,7 +217,7 @@ def test_count_is_exact_up_to_999_and_then_1000_or_more() -> None:
 @pytest.mark.parametrize("changes", [{"read_up_to": None}, {"is_unread": False}, {"is_unread": True}], ids=str)
 def test_lost_response_is_applied_once(changes: dict[str, Any], headers: dict[str, str], wire: Wire) -> None:
     conversation, _ = received(3)
-    wire.before("UpdateItem", wire.lose_next_response)
+    wire.before("TransactWriteItems" if headers else "UpdateItem", wire.lose_next_response)
     response = put_entry(conversation, headers=headers, **changes)
     assert wire.fault is None
     assert (response.status, response.headers["ETag"]) == (200, '"5"')
@@ -368,7 +373,7 @@ def test_ambiguous_mark_followed_by_another_returns_503(wire: Wire) -> None:
 @pytest.mark.parametrize("changes", [{"read_up_to": None}, {"muted_until": 2**32}], ids=str)
 def test_concurrent_update_fails_if_match(changes: dict[str, Any], wire: Wire) -> None:
     conversation, _ = received(1)
-    wire.before("UpdateItem", lambda: update(conversation, is_pinned=True))
+    wire.before("TransactWriteItems", lambda: update(conversation, is_pinned=True))
     response = put_entry(conversation, headers={"If-Match": '"2"'}, **changes)
     assert (response.status, response.message) == (
         412,
@@ -465,6 +470,205 @@ def test_all_attributes_can_be_changed_at_once() -> None:
     assert state(call("update_inbox_entry", id=conversation["id"], body="read_up_to=")) == (2, True, None)
 
 
+# Blocked contacts. test_receive_message.py shows what becomes of their messages.
+
+
+def is_blocked(conversation: dict[str, Any]) -> bool:
+    """Returns `is_blocked` of the entry. It is the same in the inbox."""
+    found = entry(conversation)
+    assert found in call("list_inbox", query={"limit": ["100"]}).body["data"]
+    return bool(found["is_blocked"])
+
+
+def test_contact_is_blocked_in_all_conversations_of_the_user_until_unblocked() -> None:
+    first, second, in_group = (
+        create(contact_id="harry"),
+        create(contact_id="harry"),
+        create(contact_id="harry", group_id="friends"),
+    )
+    others = [create(contact_id="marv"), create(group_id="harry")]
+    assert put_entry(first, is_blocked=True).body["is_blocked"] is True
+    assert [is_blocked(each) for each in (first, second, in_group, *others)] == [True, True, True, False, False]
+    assert [is_blocked(each) for each in (create(contact_id="harry"), create(contact_id="marv"))] == [True, False]
+    assert entry(create("marv", contact_id="harry"), "marv")["is_blocked"] is False
+    put_entry(others[0], is_blocked=True)
+    assert put_entry(in_group, is_blocked=False).body["is_blocked"] is False
+    assert [is_blocked(each) for each in (first, second, in_group, *others)] == [False, False, False, True, False]
+
+
+@pytest.mark.parametrize("blocked", [True, False])
+def test_blocking_increments_the_version_of_its_conversation_each_time(blocked: bool) -> None:
+    conversation, other = create(), create()
+    offset = 10**15 if blocked else 0
+    for version in (2, 3):
+        response = put_entry(conversation, is_blocked=blocked)
+        assert (response.status, response.headers["ETag"]) == (200, f'"{offset + version}"')
+        assert response.body == entry(conversation)
+    assert call("retrieve_conversation", id=conversation["id"]).headers["ETag"] == '"3"'
+    assert call("retrieve_inbox_entry", id=other["id"]).headers["ETag"] == f'"{offset + 1}"'
+    for changes in ({"is_unread": True}, {"muted_until": 2**32}):
+        assert put_entry(conversation, **changes).body["is_blocked"] is blocked
+
+
+@pytest.mark.parametrize("blocked", [True, False])
+def test_conversation_without_a_contact_has_nobody_to_block(blocked: bool) -> None:
+    conversation = create(group_id="friends")
+    response = put_entry(conversation, is_blocked=blocked, is_unread=True)
+    assert (response.status, response.message) == (400, "is_blocked: the conversation has no contact to block")
+    assert put_entry(conversation, headers={"If-Match": '"2"'}, is_blocked=blocked).status == 412
+    found = entry(conversation)
+    assert (found["is_blocked"], found["is_unread"]) == (False, False)
+
+
+def test_marks_mute_and_block_are_changed_together() -> None:
+    conversation, ids = received(3)
+    response = put_entry(conversation, read_up_to=ids[0], is_unread=True, muted_until=2**32, is_blocked=True)
+    assert (state(response), response.body["muted_until"]) == ((2, True, ids[0]), 2**32)
+    assert response.body == entry(conversation)
+    form = "is_unread=false&muted_until=&is_blocked=false"
+    response = call("update_inbox_entry", id=conversation["id"], body=form)
+    assert (state(response), response.body["muted_until"]) == ((0, False, ids[2]), None)
+    assert response.body == entry(conversation)
+
+
+def put_block_row(count: int) -> None:
+    """Makes kevin block *count* contacts."""
+    digests = {f"{number:032}" for number in range(count)}
+    tables.put_row({**blocks.key("kevin"), "contacts": {"SS": sorted(digests)}})
+
+
+def test_user_blocks_at_most_1000_contacts() -> None:
+    put_block_row(999)
+    first, second = create(contact_id="harry"), create(contact_id="marv")
+    assert put_entry(first, is_blocked=True).status == 200
+    response = put_entry(second, is_blocked=True, is_unread=True)
+    assert (response.status, response.message) == (400, "is_blocked: must not be true for more than 1,000 contacts")
+    assert (is_blocked(second), entry(second)["is_unread"]) == (False, False)
+    # A blocked one can be blocked again, and an unblocked one makes room.
+    assert [put_entry(first, is_blocked=blocked).status for blocked in (True, False)] == [200, 200]
+    assert put_entry(second, is_blocked=True).status == 200
+
+
+def test_two_clients_never_block_more_than_1000_contacts(wire: Wire) -> None:
+    put_block_row(999)
+    first, second = create(contact_id="harry"), create(contact_id="marv")
+    wire.before("TransactWriteItems", lambda: put_entry(second, is_blocked=True))
+    assert put_entry(first, is_blocked=True).status == 400
+    assert (is_blocked(first), is_blocked(second)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-Match": f'"{10**15 + 2}"'}, 200),
+        ({"If-Match": f'"2", "{10**15 + 2}"'}, 200),
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": '"2"'}, 412),
+        ({"If-Match": f'W/"{10**15 + 2}"'}, 412),
+        ({"If-None-Match": '"2"'}, 200),
+        ({"If-None-Match": f'"{10**15 + 2}"'}, 412),
+        ({"If-None-Match": "*"}, 412),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("changes", [{"is_unread": False}, {"is_blocked": False}, {"is_blocked": True}], ids=str)
+def test_preconditions_of_a_blocked_entry_are_evaluated(
+    changes: dict[str, Any], headers: dict[str, str], status: int
+) -> None:
+    conversation, _ = received(1)
+    put_entry(create(contact_id="harry"), is_blocked=True)
+    assert put_entry(conversation, headers=headers, **changes).status == status
+    offset = 0 if status == 200 and changes == {"is_blocked": False} else 10**15
+    tag = call("retrieve_inbox_entry", id=conversation["id"]).headers["ETag"]
+    assert tag == f'"{offset + (3 if status == 200 else 2)}"'
+
+
+@pytest.mark.parametrize("was_blocked", [False, True])
+@pytest.mark.parametrize("changes", [{"is_unread": True}, {"is_blocked": False}, {"is_blocked": True}], ids=str)
+def test_tag_is_stale_once_another_conversation_changes_the_block(
+    changes: dict[str, Any], was_blocked: bool, wire: Wire
+) -> None:
+    conversation, other = create(contact_id="harry"), create(contact_id="harry")
+    put_entry(other, is_blocked=was_blocked)
+    tag = call("retrieve_inbox_entry", id=conversation["id"]).headers["ETag"]
+    wire.before("TransactWriteItems", lambda: put_entry(other, is_blocked=not was_blocked))
+    assert put_entry(conversation, headers={"If-Match": tag}, **changes).status == 412
+    found = entry(conversation)
+    assert (found["is_blocked"], found["is_unread"]) == (not was_blocked, False)
+
+
+@pytest.mark.parametrize("meanwhile", [{"is_unread": True}, {"is_blocked": True}, {"is_blocked": False}], ids=str)
+@pytest.mark.parametrize("blocked", [True, False])
+def test_block_is_written_whatever_another_client_does_meanwhile(
+    blocked: bool, meanwhile: dict[str, Any], wire: Wire
+) -> None:
+    conversation, other = create(contact_id="harry"), create(contact_id="harry")
+    put_entry(conversation, is_blocked=not blocked)
+    for changed in (conversation, other):
+        wire.before("TransactWriteItems", partial(put_entry, changed, **meanwhile))
+        response = put_entry(conversation, is_blocked=blocked)
+        assert (response.status, response.body) == (200, entry(conversation))
+        assert response.body["is_blocked"] is blocked
+
+
+@pytest.mark.parametrize("blocked", [True, False])
+def test_lost_block_is_applied_once(blocked: bool, wire: Wire) -> None:
+    conversation = create(contact_id="harry")
+    put_entry(conversation, is_blocked=not blocked)
+    tag = call("retrieve_inbox_entry", id=conversation["id"]).headers["ETag"]
+    wire.before("TransactWriteItems", wire.lose_next_response)
+    response = put_entry(conversation, headers={"If-Match": tag}, is_blocked=blocked)
+    assert (response.status, response.body) == (200, entry(conversation))
+    assert response.headers["ETag"] == f'"{10**15 * blocked + 3}"'
+
+
+def test_block_that_was_lost_is_not_repeated_after_another_client_unblocked(wire: Wire) -> None:
+    conversation = create(contact_id="harry")
+
+    def lose_then_unblock(_request: AWSPreparedRequest) -> None:
+        if wire.requests[-1] == "TransactWriteItems":
+            wire.before("TransactWriteItems", lambda: put_entry(conversation, is_blocked=False))
+            wire.lose_next_response()
+
+    wire.fault = lose_then_unblock
+    put_entry(conversation, is_blocked=True)
+    assert is_blocked(conversation) is False
+
+
+def test_message_that_arrives_while_its_contact_is_blocked_counts(wire: Wire) -> None:
+    conversation, ids = received(2)
+    wire.before("TransactWriteItems", lambda: receive(conversation))
+    response = put_entry(conversation, is_blocked=True, read_up_to=ids[0])
+    assert (state(response), response.body) == ((2, True, ids[0]), entry(conversation))
+
+
+def test_conversation_that_is_deleted_while_its_contact_is_blocked_returns_404(wire: Wire) -> None:
+    conversation, other = create(contact_id="harry"), create(contact_id="harry")
+    wire.before("TransactWriteItems", lambda: call("delete_conversation", id=conversation["id"]))
+    assert put_entry(conversation, is_blocked=True).status == 404
+    assert is_blocked(other) is False
+
+
+def test_mute_that_is_lifted_while_a_contact_is_blocked_counts_once(
+    pass_time: Callable[[int], None], wire: Wire
+) -> None:
+    conversation = create(contact_id="harry")
+    put_entry(conversation, muted_until=int(time.time()) + 60)
+    pass_time(60)
+    wire.before("TransactWriteItems", lambda: handler("sweep_inbox")({}, Context()))
+    response = put_entry(conversation, is_blocked=True, muted_until=2**32)
+    assert (response.status, response.body) == (200, entry(conversation))
+    assert response.headers["ETag"] == call("retrieve_inbox_entry", id=conversation["id"]).headers["ETag"]
+
+
+def test_tag_is_stale_if_a_mute_runs_out_before_the_write(pass_time: Callable[[int], None], wire: Wire) -> None:
+    conversation, _ = received(1)
+    tag = put_entry(conversation, muted_until=int(time.time()) + 60).headers["ETag"]
+    wire.before("Query", lambda: pass_time(60))
+    assert put_entry(conversation, headers={"If-Match": tag}, read_up_to=None).status == 412
+    assert entry(conversation)["conversation"]["is_muted"] is False
+
+
 # Bad input.
 
 FAR = 253_402_300_800
@@ -477,6 +681,7 @@ BAD_IDS: list[Any] = ["", "x", "a" * 15, "a" * 17, "xgQQXg3hrtjh7AvZ\n", 1, [], 
         ({}, NOTHING),
         *(({"read_up_to": id}, ID) for id in BAD_IDS),
         *(({"is_unread": value}, BOOLEAN) for value in (None, "true", "maybe", 1, 0.0)),
+        *(({"is_blocked": value}, BLOCKED) for value in (None, "true", 1, 0.0)),
         *(({"muted_until": value}, UNTIL) for value in (0, -1, 1_700_000_000, "", str(2**32), 4e9, True, FAR, 10**400)),
         ({"is_unread": False, "read_up_to": None}, CONTRADICTION),
         ({"is_unread": False, "read_up_to": None, "muted_until": 5}, f"{UNTIL}; {CONTRADICTION}"),
@@ -499,6 +704,7 @@ def test_invalid_json_is_rejected(body: dict[str, object], message: str, wire: W
         (None, NOTHING),
         ("is_unread=", BOOLEAN),
         ("is_unread=maybe", BOOLEAN),
+        ("is_blocked=", BLOCKED),
         ("read_up_to=null", ID),
         ("muted_until=1", UNTIL),
         ("muted_until=tomorrow", UNTIL),

@@ -120,9 +120,11 @@ class _Meter:
             elif operation == "GetItem":
                 self._add_read([response["Item"]], request)
             elif operation == "BatchGetItem":
-                for table, rows in response["Responses"].items():
-                    for row in rows:
-                        self._add_read([row], request["RequestItems"][table])
+                for table, requested in request["RequestItems"].items():
+                    rows = response["Responses"][table]
+                    # One that does not exist is read too.
+                    for found in [*([row] for row in rows), *[[]] * (len(requested["Keys"]) - len(rows))]:
+                        self._add_read(found, requested)
             else:
                 self._responses.clear()
                 consumed = response["ConsumedCapacity"]

@@ -41,6 +41,7 @@ ENTRY: dict[str, Any] = {
     "is_unread": True,
     "read_up_to": None,
     "muted_until": None,
+    "is_blocked": False,
 }
 UNREAD_COUNT = {"conversations": 3, "messages": 12, "has_more": False}
 # The first second of 2100: the reference page sends it, and it must be in the future.

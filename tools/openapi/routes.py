@@ -136,9 +136,9 @@ ROUTES = [
           "Retrieves the inbox entry of one conversation, as it is after every change that the API has confirmed.",
           200, "The inbox entry.", "InboxEntry", ENTRY, ("ETag",), request_headers=("If-None-Match",),
           errors=(304, 400, 404)),
-    Route("put", "/inbox/{conversation_id}", "update_inbox_entry", "Mark as read or unread, or mute until a time",
-          "Marks a conversation as read up to a message, flags it as unread, or mutes it until a time. Attributes that "
-          "are left out stay as they are. `is_unread: false` alone marks everything as read.",
+    Route("put", "/inbox/{conversation_id}", "update_inbox_entry", "Mark as read or unread, mute, or block",
+          "Marks a conversation as read up to a message, flags it as unread, mutes it until a time, or blocks its "
+          "contact. Attributes that are left out stay as they are. `is_unread: false` alone marks everything as read.",
           200, "The inbox entry after the change.", "InboxEntry", _MARKED_ENTRY, ("ETag",), body=UpdateInboxEntry,
           body_example=_MARK, invalid={"muted_until": 0}, request_headers=_CONDITIONS,
           errors=(400, 404, 412, 413, 415)),

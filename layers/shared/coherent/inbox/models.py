@@ -56,6 +56,7 @@ class UpdateInboxEntry(Changes):
     )
     is_unread: Boolean = Field(False, description="true or false")
     muted_until: Annotated[FutureSeconds | None, EmptyIsNull] = Field(None, description=_MUTED_UNTIL_RULE)
+    is_blocked: Boolean = Field(False, description="true or false")
 
     @classmethod
     def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:

@@ -4,22 +4,22 @@ import itertools
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 from coherent import errors, ids
 from coherent.conversations.repository import Conversation, conversation_of
 from coherent.inbox import mutes
 from coherent.messages import unread
 from coherent.messages.repository import Contact
-from coherent.preconditions import Preconditions
-from coherent.storage import rows
+from coherent.preconditions import ANY, Preconditions
+from coherent.storage import blocks, rows
 from coherent.storage.client import is_ambiguous
-from coherent.storage.dynamodb import back_off, batch_read, query_all, retry_conflicts, translate_errors
+from coherent.storage.dynamodb import back_off, batch_read, query_all, retry_conflicts, transact, translate_errors
 from coherent.storage.progress import Progress
 from coherent.storage.rows import Clauses, Page, Version
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import KeysAndAttributesTypeDef, QueryInputTypeDef
+    from mypy_boto3_dynamodb.type_defs import KeysAndAttributesTypeDef, QueryInputTypeDef, TransactWriteItemTypeDef
 
     from coherent.inbox.models import ListInbox, UpdateInboxEntry
     from coherent.storage.dynamodb import Tables
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 _THREADS = 8
 _ATTEMPTS = 6
 _MAX_LIST_SECONDS = 10
+_KEY = ("user_id", "id")
+# The limit of BatchGetItem.
+_MAX_KEYS = 100
+# Added to the version of an entry while its contact is blocked: blocking in one conversation changes the entries of all
+# conversations with that contact, without writing them. No row has so many versions.
+_BLOCKED_VERSIONS = 10**15
 
 
 class LastMessage(TypedDict):
@@ -52,6 +58,7 @@ class Entry(TypedDict):
     is_unread: bool
     read_up_to: str | None
     muted_until: int | None
+    is_blocked: bool
 
 
 class UnreadCount(TypedDict):
@@ -60,6 +67,17 @@ class UnreadCount(TypedDict):
     conversations: int
     messages: int
     has_more: bool
+
+
+class _Marked(NamedTuple):
+    """The attributes of a row that a PUT changes, and the clauses that change its unread count.
+
+    *counts* are the attributes that the clauses change, as they then are in a row that has not changed meanwhile.
+    """
+
+    attributes: dict[str, Any]
+    clauses: Clauses
+    counts: dict[str, Any]
 
 
 class InboxRepository:
@@ -93,17 +111,19 @@ class InboxRepository:
             nearest = sorted(found, key=found.__getitem__, reverse=not query.is_backwards)[: query.limit]
             has_more = len(found) > len(nearest)
             end = found[nearest[-1]] if has_more else None
-            current = [row for row in self._rows(user_id, nearest) if _is_on_page(row, query, end)]
+            existing, block_row = self._rows(user_id, nearest)
+            current = [row for row in existing if _is_on_page(row, query, end)]
             if current or end is None:
                 latest_first = sorted(current, key=lambda row: row["activity"]["S"], reverse=True)
-                return Page([_entry(row) for row in latest_first], has_more)
+                return Page([_entry(row, is_blocked=_is_blocked(row, block_row)) for row in latest_first], has_more)
             query = query.model_copy(update={"ending_before" if query.is_backwards else "starting_after": end})
         raise errors.Unavailable
 
     def retrieve(self, user_id: str, conversation_id: str) -> Version[Entry]:
         """Returns the entry of the conversation. Raises `errors.NotFound`."""
         self._progress.require_finished()
-        return _version(self._row(user_id, conversation_id))
+        row, block_row = self._row(user_id, conversation_id)
+        return _version(row, is_blocked=_is_blocked(row, block_row))
 
     def update(
         self, user_id: str, conversation_id: str, changes: "UpdateInboxEntry", preconditions: Preconditions
@@ -111,42 +131,88 @@ class InboxRepository:
         """Applies *changes* and returns the entry.
 
         An id as `read_up_to` also clears the flag and moves `last_opened_at` to now. `is_unread: false` without an id
-        marks everything as read. Raises `errors.NotFound`, `errors.PreconditionFailed`, and `errors.InvalidRequest` if
-        the message to mark does not belong to the conversation.
+        marks everything as read. `is_blocked` is of the contact, in all conversations. Raises `errors.NotFound`,
+        `errors.PreconditionFailed`, and `errors.InvalidRequest` if the message to mark does not belong to the
+        conversation, or if there is no contact to block or there are too many.
         """
         self._progress.require_finished()
         given = changes.model_dump(exclude_unset=True)
         for attempt in range(1, _ATTEMPTS + 1):
-            row = self._row(user_id, conversation_id)
-            version = rows.version(row)
+            row, block_row = self._row(user_id, conversation_id)
+            was_blocked, row_version = _is_blocked(row, block_row), rows.version(row)
+            version = row_version + _BLOCKED_VERSIONS * was_blocked
             if not preconditions.hold_for(version):
                 raise preconditions.failure("conversation", version)
-            attributes, clauses = self._changes(row, given)
+            contact_id = rows.text(row, "contact_id")
+            if contact_id is None and "is_blocked" in given:
+                raise errors.InvalidRequest("is_blocked: the conversation has no contact to block")
+            is_blocked = given.get("is_blocked", was_blocked)
+            block = None
+            if contact_id is not None and ("is_blocked" in given or preconditions != ANY):
+                block = blocks.write(self._table_name, user_id, contact_id, block_row, is_blocked=is_blocked)
+            marked = self._marked(row, given)
             if changes.muted_until is not None:
                 # First, so that no mute is forgotten. The sweep ignores it if the mute itself fails.
                 mutes.schedule(self._tables, user_id, conversation_id, changes.muted_until)
             written_by = ids.new(time.time_ns(), after=rows.text(row, "written_by"))
-            write = rows.update(attributes | {"written_by": written_by}, preconditions, clauses)
-            try:
-                response = retry_conflicts(
-                    self._client.update_item,
-                    TableName=self._table_name,
-                    Key=_key(user_id, conversation_id),
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **write,
-                )
-            except self._client.exceptions.ConditionalCheckFailedException as error:
-                (current,) = rows.conflicting_rows(error)
-                if current is not None and rows.is_written_by(current, rows.value(written_by)):
-                    return _version(current)
-                if is_ambiguous(error):
-                    # An earlier attempt may have been applied before another client changed the row.
-                    raise errors.Unavailable from None
+            marked.attributes["written_by"] = written_by
+            if block is None:
+                written = self._write(row, marked, preconditions)
             else:
-                return _version(response["Attributes"])
+                written = self._transact(row, row_version, marked, block)
+            if written is not None:
+                return _version(written, is_blocked=is_blocked)
             back_off(attempt)
         raise errors.Unavailable
+
+    def _write(self, row: "Attributes", marked: _Marked, preconditions: Preconditions) -> "Attributes | None":
+        """Writes the change and returns the new row, or None if another client has changed it meanwhile."""
+        try:
+            response = retry_conflicts(
+                self._client.update_item,
+                TableName=self._table_name,
+                Key={name: row[name] for name in _KEY},
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **rows.update(marked.attributes, preconditions, marked.clauses),
+            )
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            (current,) = rows.conflicting_rows(error)
+            if rows.is_written_by(current, rows.value(marked.attributes["written_by"])):
+                return current
+            if is_ambiguous(error):
+                # An earlier attempt may have been applied before another client changed the row.
+                raise errors.Unavailable from None
+            return None
+        return response["Attributes"]
+
+    def _transact(
+        self, row: "Attributes", version: int, marked: _Marked, block: "TransactWriteItemTypeDef"
+    ) -> "Attributes | None":
+        """Writes the change together with *block*. Returns as `_write` does.
+
+        The row must still be the one that was read, because transactions return none, and show *version*: a mute may
+        run out meanwhile.
+        """
+        changes = marked.attributes | marked.counts
+        unchanged = Clauses(conditions=["version = :version"], values={":version": rows.number(row, "version")})
+        write = rows.update(changes, Preconditions(allowed=frozenset([version])), unchanged)
+        update: TransactWriteItemTypeDef = {
+            "Update": {
+                "TableName": self._table_name,
+                "Key": {name: row[name] for name in _KEY},
+                "UpdateExpression": write["UpdateExpression"],
+                "ConditionExpression": write["ConditionExpression"],
+                "ExpressionAttributeValues": write["ExpressionAttributeValues"],
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        }
+        try:
+            transact(self._client, [update, block])
+        except self._client.exceptions.TransactionCanceledException as error:
+            current, _ = rows.conflicting_rows(error)
+            return current if rows.is_written_by(current, rows.value(changes["written_by"])) else None
+        return rows.apply(row, changes)
 
     def count_unread(self, user_id: str, query: "ListInbox") -> UnreadCount:
         """Returns the badge over the first `limit` entries of *query*. Costs two queries, whatever the user owns."""
@@ -181,28 +247,37 @@ class InboxRepository:
         responses = query_all(self._client, self._threads, requests)
         return [row for response in responses for row in response["Items"]]
 
-    def _rows(self, user_id: str, ids: Sequence[str]) -> "Sequence[Attributes]":
+    def _rows(self, user_id: str, ids: Sequence[str]) -> "tuple[Sequence[Attributes], Attributes | None]":
+        """Returns the rows of the conversations that exist, and the user's block row or None."""
         if not ids:
-            return []
-        request: KeysAndAttributesTypeDef = {"Keys": [_key(user_id, id) for id in ids], "ConsistentRead": True}
-        return batch_read(self._client, {self._table_name: request})[self._table_name]
+            return [], None
+        keys = [*(_key(user_id, id) for id in ids), blocks.key(user_id)]
+        requests: Sequence[KeysAndAttributesTypeDef] = [
+            {"Keys": keys[start : start + _MAX_KEYS], "ConsistentRead": True}
+            for start in range(0, len(keys), _MAX_KEYS)
+        ]
+        responses = [batch_read(self._client, {self._table_name: request}) for request in requests]
+        found = [row for response in responses for row in response[self._table_name]]
+        block_row = next((row for row in found if row["user_id"]["S"] != user_id), None)
+        return [row for row in found if row is not block_row], block_row
 
-    def _row(self, user_id: str, id: str) -> "Attributes":
-        found = self._get(self._table_name, _key(user_id, id))
-        if found is None:
+    def _row(self, user_id: str, id: str) -> "tuple[Attributes, Attributes | None]":
+        """Returns the row of the conversation, and the user's block row or None. Raises `errors.NotFound`."""
+        found, block_row = self._rows(user_id, [id])
+        if not found:
             raise errors.NotFound("conversation", "conversation_id")
-        if "unread_revision" not in found:
+        if "unread_revision" not in found[0]:
             # An earlier release that was deployed again has created it.
             raise errors.NotPrepared
-        return found
+        return found[0], block_row
 
     def _get(self, table_name: str, key: "Attributes") -> "Attributes | None":
         with translate_errors():
             response = self._client.get_item(TableName=table_name, Key=key, ConsistentRead=True)
         return response.get("Item")
 
-    def _changes(self, row: "Attributes", given: dict[str, Any]) -> tuple[dict[str, Any], Clauses]:
-        """Returns the attributes of *row* that the mute and the marks in *given* change, and the clauses of these."""
+    def _marked(self, row: "Attributes", given: dict[str, Any]) -> _Marked:
+        """Returns how the mute and the marks in *given* change *row*."""
         attributes: dict[str, Any] = {}
         conditions = []
         if "muted_until" in given and (given["muted_until"] is not None or "muted_until" in row):
@@ -210,12 +285,13 @@ class InboxRepository:
             if given["muted_until"] is None:
                 # Another client may mute it for good meanwhile, which null does not end.
                 conditions.append("attribute_exists(muted_until)")
-        if "read_up_to" not in given and given.get("is_unread") is not False:
-            if "is_unread" not in given:
-                return attributes, Clauses(conditions=conditions)
+        if not given.keys() & {"read_up_to", "is_unread"}:
+            return _Marked(attributes, Clauses(conditions=conditions), {})
+        counts: dict[str, Any] = {"unread_revision": int(row["unread_revision"]["N"]) + 1}
+        if "read_up_to" not in given and given["is_unread"]:
             # With a new revision, so that a recount that does not know the flag fails.
             raised = Clauses(["unread_revision = unread_revision + :one"], (), conditions, {":one": 1})
-            return attributes | {"is_unread": True, "is_flagged": True}, raised
+            return _Marked(attributes | {"is_unread": True, "is_flagged": True}, raised, counts)
         last = rows.text(row, "last_message_id")
         mark = given.get("read_up_to", last)
         is_flagged = given.get("is_unread", mark is None and rows.number(row, "is_flagged") == 1)
@@ -225,7 +301,8 @@ class InboxRepository:
             attributes["last_opened_at"] = max(int(time.time()), rows.number(row, "last_opened_at") or 0)
         counted = unread.count(self._tables, row, mark)
         recount = unread.recount(row, counted, is_flagged=is_flagged)
-        return attributes, recount._replace(conditions=[*recount.conditions, *conditions])
+        counts |= {"unread_count": counted, "is_unread": counted > 0 or is_flagged}
+        return _Marked(attributes, recount._replace(conditions=[*recount.conditions, *conditions]), counts)
 
     def _require_message(self, row: "Attributes", id: str) -> None:
         """Raises `errors.InvalidRequest` unless *id* is, or until recently was, a message of the conversation."""
@@ -267,15 +344,19 @@ def _key(user_id: str, id: str) -> "Attributes":
     return rows.values({"user_id": user_id, "id": id})
 
 
-def _version(row: "Attributes") -> Version[Entry]:
-    return Version(_entry(row), rows.version(row))
+def _is_blocked(row: "Attributes", block_row: "Attributes | None") -> bool:
+    return blocks.contains(block_row, rows.text(row, "contact_id"))
+
+
+def _version(row: "Attributes", *, is_blocked: bool) -> Version[Entry]:
+    return Version(_entry(row, is_blocked=is_blocked), rows.version(row) + _BLOCKED_VERSIONS * is_blocked)
 
 
 def _unread_count(row: "Attributes") -> int:
     return min(int(row["unread_count"]["N"]), unread.MAX)
 
 
-def _entry(row: "Attributes") -> Entry:
+def _entry(row: "Attributes", *, is_blocked: bool) -> Entry:
     return {
         "position": row["activity"]["S"],
         "conversation": conversation_of(row),
@@ -284,6 +365,7 @@ def _entry(row: "Attributes") -> Entry:
         "is_unread": row["is_unread"]["N"] == "1",
         "read_up_to": rows.text(row, "read_up_to"),
         "muted_until": None if rows.is_mute_over(row) else rows.number(row, "muted_until"),
+        "is_blocked": is_blocked,
     }
 
 

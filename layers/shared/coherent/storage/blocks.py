@@ -1,6 +1,6 @@
 """Block rows: the contacts that a user has blocked, in one row for each user.
 
-The row has digests of the contacts' ids, which may be long: 1,000 of them are read as 8 units.
+It has digests of the contacts' ids, which may be long: 1,000 digests are 32 KB.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ def is_blocked(tables: "Tables", user_id: str, contact_id: str) -> bool:
 
 
 def contains(row: "Attributes | None", contact_id: str | None) -> bool:
-    """Returns whether *row*, a block row or None, has the contact. Nobody is not blocked."""
+    """Returns whether *row*, a block row or None, has the contact. False without a contact."""
     return contact_id is not None and digest(contact_id) in _digests(row)
 
 
