@@ -191,14 +191,21 @@ class Stack:
         self._clients.append(client)
         return client
 
-    def foreign_token(self, pool_id: str, domain: str) -> str:
-        """Returns a token with all scopes from another user pool, after giving that pool the scopes and *domain*."""
+    def foreign_token(self, pool_id: str) -> str:
+        """Returns a token with all scopes from another user pool, after giving that pool the scopes and an app."""
         cognito = self.aws("cognito-idp")
         for server in ("conversations", "messages"):
             scopes = [{"ScopeName": name, "ScopeDescription": name} for name in ("read", "write")]
             cognito.create_resource_server(UserPoolId=pool_id, Identifier=server, Name=server, Scopes=scopes)
-        cognito.create_user_pool_domain(UserPoolId=pool_id, Domain=domain)
-        return users.request_token(self.port, *users.app_client(self.port, pool_id, "app"), domain=domain)
+        app = cognito.create_user_pool_client(
+            UserPoolId=pool_id,
+            ClientName="app",
+            AllowedOAuthFlowsUserPoolClient=True,
+            AllowedOAuthFlows=["code"],
+            AllowedOAuthScopes=list(users.SCOPES),
+            CallbackURLs=["http://localhost:3000/callback"],
+        )["UserPoolClient"]
+        return users.sign_in(self.port, pool_id, app["ClientId"], "kate")
 
     def message_rows(self, conversation: dict[str, Any]) -> list[dict[str, Any]]:
         """Returns the rows of the messages in *conversation*, including those waiting for the purge."""

@@ -16,6 +16,7 @@ from tests.filters import COMBINATIONS
 from tests.model import matches
 from tests.stack import CALLS, Client, Stack, error
 from tools.local import users
+from tools.local.environment import emulator_url
 
 ATTRIBUTES = [
     *("id", "contact_id", "group_id", "pinned_message_id", "is_pinned", "is_muted"),
@@ -223,6 +224,19 @@ def test_call_requires_token_with_its_scope(stack: Stack, method: str, path: str
         )
         assert response.headers["WWW-Authenticate"] == "Bearer"
         assert response.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_service_client_gets_tokens_with_client_credentials(stack: Stack) -> None:
+    outputs = stack.outputs()
+    service = stack.aws("cognito-idp").describe_user_pool_client(
+        UserPoolId=outputs["UserPoolId"], ClientId=outputs["ServiceClientId"]
+    )["UserPoolClient"]
+    credentials = (service["ClientId"], service["ClientSecret"])
+    url, data = f"{emulator_url(stack.port)}/oauth2/token", {"grant_type": "client_credentials"}
+    client = Client(stack.api_url, requests.post(url, data, auth=credentials, timeout=60).json()["access_token"])
+    assert client.user_id == outputs["ServiceClientId"]
+    assert client.list()["data"] == []
+    client.close()
 
 
 @pytest.mark.parametrize(

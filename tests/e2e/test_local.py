@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.stack import Client, Stack, free_port, wait_until
 from tests.template import ROOT
+from tools.local import users
 
 NOT_COPIED = {
     ".schemathesis",
@@ -37,9 +38,9 @@ def run_command(*arguments: str | Path, project: Path = ROOT) -> "subprocess.Com
     )
 
 
-def test_printed_commands_work(stack: Stack) -> None:
+def test_printed_commands_work(stack: Stack, kevin: Client, harry: Client) -> None:
     printed = (stack.home / "run.log").read_text()
-    assert len(printed.splitlines()) <= 20
+    assert len(printed.splitlines()) <= 29
     commands = "".join(line for line in printed.splitlines(keepends=True) if line.startswith("  "))
     assert "curl" in commands
     done = subprocess.run(
@@ -51,8 +52,29 @@ def test_printed_commands_work(stack: Stack) -> None:
         timeout=60,
         check=True,
     )
-    assert re.findall(r"<(\d+)>", done.stdout) == ["200", "201", "200", "200", "200", "204"]
+    assert re.findall(r"<(\d+)>", done.stdout) == ["200", "201", "200", "200", "200", "204", "201", "200"]
     assert done.stderr == ""
+    (conversation,) = kevin.list()["data"]
+    assert conversation["contact_id"] == harry.user_id
+    assert [message["message"] for message in kevin.messages()["data"]] == ["Keep the change."]
+
+
+def test_demo_users_are_people_who_signed_in(stack: Stack) -> None:
+    outputs = stack.outputs()
+    for name in users.DEMO_USERS:
+        found = stack.aws("cognito-idp").admin_get_user(
+            UserPoolId=outputs["UserPoolId"], Username=f"{name}@example.com"
+        )
+        (sub,) = [attribute["Value"] for attribute in found["UserAttributes"] if attribute["Name"] == "sub"]
+        client = stack.client(name)
+        claims = users.claims(client.token)
+        assert (claims["sub"], claims["username"], claims["client_id"]) == (
+            sub,
+            found["Username"],
+            outputs["AppClientId"],
+        )
+        assert set(claims["scope"].split()) == set(users.SCOPES)
+        assert client.list()["data"] == []
 
 
 def test_token_command_prints_new_tokens(stack: Stack) -> None:

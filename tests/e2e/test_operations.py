@@ -101,7 +101,7 @@ def other(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ot
     resources = resources_of(stack, OTHER)
     resources |= resources_of(stack, resources["Monitoring"])
     api_url = f"{emulator_url(stack.port)}/_aws/execute-api/{outputs['ApiId']}/v1"
-    user = Client(api_url, stack.foreign_token(pool["Id"], "other"))
+    user = Client(api_url, stack.foreign_token(pool["Id"]))
     yield Other(outputs, arns, resources, user)
     user.close()
 

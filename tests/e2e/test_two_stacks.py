@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -30,9 +29,7 @@ def twin(stack: Stack) -> Iterator[Twin]:
     """A stack of the same build with the same parameters."""
     local_stack.apply(stack.home, stack.port, TWIN)
     outputs = local_stack.outputs(stack.port, TWIN)
-    domain = str(urlsplit(outputs["SignInUrl"]).hostname).partition(".")[0]
-    client = users.app_client(stack.port, outputs["UserPoolId"], "kate")
-    token = users.request_token(stack.port, *client, domain=domain)
+    token = users.token(stack.port, "kate", stack_name=TWIN)
     user = Client(f"{emulator_url(stack.port)}/_aws/execute-api/{outputs['ApiId']}/v1", token)
     yield Twin(outputs, user)
     user.close()

@@ -101,9 +101,8 @@ def updated(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         files.extractall(project, filter="data")
     local_stack.build(home, project)
     local_stack.apply(home, stack.port, UPDATED)
-    pool_id = local_stack.outputs(stack.port, UPDATED)["UserPoolId"]
-    apps = [users.app_client(stack.port, pool_id, name) for name in users.DEMO_USERS]
-    clients = [UpdatedClient(stack, users.request_token(stack.port, *app)) for app in apps]
+    tokens = [users.token(stack.port, name, stack_name=UPDATED) for name in users.DEMO_USERS]
+    clients = [UpdatedClient(stack, token) for token in tokens]
     yield Updated(home, copy_of_build(stack, tmp_path_factory.mktemp("this")), clients)
     for client in clients:
         client.close()

@@ -32,7 +32,16 @@ To try it, paste this into another terminal:
   curl -H "Authorization: Bearer $TOKEN" "$API/inbox?pinned=true&group_id=friends"
   curl -H "Authorization: Bearer $TOKEN" "$API/conversations/$ID" -X DELETE -i
 
-The token is kevin's and is valid for an hour. `make token USER=kevin` prints a new one; there is also USER=harry.
+The token is kevin's. He writes to harry, whose inbox has the message a moment later:
+
+  HARRY={harry}
+  HARRYS_TOKEN={harrys_token}
+  ID=$(curl -s -H "Authorization: Bearer $TOKEN" "$API/conversations" \\
+    -d contact_id=$HARRY -d distinct=true | cut -d'"' -f4)
+  curl -H "Authorization: Bearer $TOKEN" "$API/messages" -d conversation_id=$ID -d message='Keep the change.'
+  sleep 3; curl -H "Authorization: Bearer $HARRYS_TOKEN" "$API/inbox"
+
+Tokens are valid for an hour. `make token USER=kevin` and `make token USER=harry` print new ones.
 Ctrl-C stops the stack. The next `make run` keeps its conversations; `make clean` deletes them.
 """
 
@@ -104,7 +113,10 @@ def _run(home: Path, port: int) -> None:
             try:
                 urls = {"api_url": api_url, "docs_url": f"{api_url}/docs"}
                 stack_file.write_text(json.dumps(urls | {"tokens": tokens}, indent=2))
-                print(_READY.format(**urls, token=tokens["kevin"]), end="", flush=True)
+                kevins, harrys = tokens["kevin"], tokens["harry"]
+                harry = users.claims(harrys)["sub"]
+                ready = _READY.format(**urls, token=kevins, harrys_token=harrys, harry=harry)
+                print(ready, end="", flush=True)
                 process.wait()
             finally:
                 stack_file.unlink(missing_ok=True)

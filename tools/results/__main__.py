@@ -72,7 +72,7 @@ def _faults(*, is_quick: bool) -> dict[str, Any]:
 
 def _load(options: argparse.Namespace) -> dict[str, Any]:
     """Runs the load on a stack of its own. Raises `Failure` if the stack does not start."""
-    # The emulator lists at most 60 users.
+    # Each user is a thread.
     if not (30 <= options.seconds <= 3600 and 1 <= options.users <= 50):
         raise Failure("SECONDS must be 30 to 3600, and USERS 1 to 50.")
     with tempfile.TemporaryDirectory() as home, ExitStack() as cleanup:
