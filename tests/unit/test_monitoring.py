@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from coherent.storage import rows
 
-from tests.handlers import USER_ENDPOINTS, call, create, list_conversations, sweep, update
+from tests import tables as tables_in_moto
+from tests.handlers import USER_ENDPOINTS, Context, call, create, handler, list_conversations, sweep, update
 from tests.template import FUNCTIONS, OTHERS, ROOT, named, of_type, root_stack, the_only, transform
 from tests.wire import Wire, error_response
 
@@ -107,6 +109,9 @@ def emitted(tables: None, wire: Wire, no_backoff: None, capsys: pytest.CaptureFi
     # An idle sweep has no metrics.
     call("delete_conversation", id=create()["id"])
     sweep()
+    order = {"user_conversation": "deliver#00", "id": "0#1#1", "kind": "deleted", "sender": "kevin", "recipient": "a#b"}
+    tables_in_moto.put_rows({"messages": [rows.values(order | {"ordered_at": 1})]})
+    handler("sweep_deliveries")({}, Context())
     call("list_conversations", query={"limit": ["0"]})
     wire.fault = lambda request: error_response(request, 400, "ThrottlingException")
     call("list_conversations")
