@@ -6,14 +6,16 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from coherent import deadline, errors, metrics
+from coherent.messages.dead_letters import DeadLetters
+from coherent.messages.inbound_queue import InboundQueue
 from coherent.messages.models import ReceiveMessage
-from coherent.messages.queues import Queues
 from coherent.messages.repository import MessageRepository
 from coherent.storage import blocks, dynamodb
 
 tables = dynamodb.connect()
 messages = MessageRepository(tables)
-queues = Queues()
+dead_letters = DeadLetters()
+queue = InboundQueue(dead_letters)
 logger = Logger()
 meter = metrics.Meter("receive_message")
 
@@ -38,12 +40,12 @@ def receive(event: dict[str, Any], key: str) -> None:
             raise
         except errors.CoherentError as error:
             invocation.error = type(error).__name__
-            queues.bury(str(error), event)
+            dead_letters.bury(str(error), event)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse | None:
     with deadline.within(context):
         if "Records" in event:
-            return queues.process(event, receive)
+            return queue.process(event, receive)
         receive(event, event["id"])
         return None

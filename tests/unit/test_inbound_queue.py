@@ -122,7 +122,7 @@ def test_failed_message_is_returned_after_a_wait_that_doubles(
     def note_wait(params: dict[str, Any], **_: object) -> None:
         waits.append(params["VisibilityTimeout"])
 
-    events = handler("receive_message").__globals__["queues"]._sqs.meta.events
+    events = handler("receive_message").__globals__["queue"]._sqs.meta.events
     events.register("provide-client-params.sqs.ChangeMessageVisibility", note_wait)
     wire.fault = lambda request: error_response(request, 500, "InternalServerError")
     assert deliver(given, inbound, attempt=attempt) == ["hello"]

@@ -62,12 +62,9 @@ class Metric(NamedTuple):
         return self.namespace, self.name, frozenset(self.dimensions)
 
 
-def metrics_of_alarm(alarm: Any) -> Iterator[Metric]:
-    """Yields the metric of an alarm, or those of its expression."""
-    given = [metric["MetricStat"]["Metric"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric]
-    for metric in given or [alarm]:
-        dimensions = {dimension["Name"]: named(dimension["Value"]) for dimension in metric.get("Dimensions", [])}
-        yield Metric(metric["Namespace"], named(metric["MetricName"]), dimensions)
+def metric_of(alarm: Any) -> Metric:
+    dimensions = {dimension["Name"]: named(dimension["Value"]) for dimension in alarm.get("Dimensions", [])}
+    return Metric(alarm["Namespace"], named(alarm["MetricName"]), dimensions)
 
 
 def widgets(settings: str = "others") -> list[dict[str, Any]]:
@@ -148,10 +145,10 @@ def test_missing_data_alarms_only_for_regular_metrics(alarm: str) -> None:
 
 def test_alarms_use_existing_metrics(emitted: dict[Kind, str | None]) -> None:
     for name, alarm in of_type("others", "CloudWatch::Alarm").items():
-        for metric in metrics_of_alarm(alarm):
-            assert exists(metric, emitted), name
-            # Without a unit an alarm accepts any.
-            assert alarm.get("Unit") in {None, emitted.get(metric.kind)}, name
+        metric = metric_of(alarm)
+        assert exists(metric, emitted), name
+        # Without a unit an alarm accepts any.
+        assert alarm.get("Unit") in {None, emitted.get(metric.kind)}, name
         assert alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"], name
 
 
@@ -181,7 +178,7 @@ def test_dashboard_is_free_of_charge() -> None:
     assert count(shown) <= 50
     shown = [metric for widget in widgets("defaults") for metric in metrics_of(widget)]
     alarms = of_type("defaults", "CloudWatch::Alarm").values()
-    assert count([*shown, *(metric for alarm in alarms for metric in metrics_of_alarm(alarm))]) <= 50
+    assert count([*shown, *map(metric_of, alarms)]) <= 50
 
 
 @pytest.mark.parametrize("settings", ["defaults", "others"])

@@ -13,7 +13,7 @@ from tests.template import ROOT, logical_id
 
 EVENT_FUNCTIONS = sorted(set(FUNCTIONS) - set(ENDPOINTS))
 API, ARCHITECTURE = ((ROOT / "docs" / name).read_text() for name in ("api.md", "architecture.md"))
-MAX_LINES = {"exercise_release": 80, "receive_message": 49, "retrieve_docs": 42}
+MAX_LINES = {"exercise_release": 80, "receive_message": 51, "retrieve_docs": 42}
 
 
 def docstring(path: Path) -> str:

@@ -12,8 +12,8 @@ from aws_lambda_powertools import Logger
 from coherent import deadline, errors
 from coherent.delivery.recipients import Recipients
 from coherent.messages import orders
+from coherent.messages.dead_letters import DeadLetters
 from coherent.messages.models import MAX_REACTIONS, ReceiveMessage
-from coherent.messages.queues import Queues
 from coherent.messages.repository import MessageRepository
 from coherent.storage import blocks, rows
 from coherent.storage.client import LAST_REQUESTS_SECONDS
@@ -51,7 +51,7 @@ class Mailbox:
         self._tables = tables
         self._messages = MessageRepository(tables)
         self._recipients = Recipients(tables)
-        self._queues = Queues()
+        self._dead_letters = DeadLetters()
 
     def sweep(self, partition: str) -> "Sweep":
         """Applies the orders of *partition* until time is up. The pairs take turns, so a busy one delays no other.
@@ -91,7 +91,7 @@ class Mailbox:
                     raise
                 logger.exception("An order became a dead letter", extra={"message_id": order["message_id"]["S"]})
                 event = {"id": order["id"]["S"], "detail": {name: rows.plain(order[name]) for name in order}}
-                self._queues.bury("It could not be delivered; the log has the exception", event)
+                self._dead_letters.bury("It could not be delivered; the log has the exception", event)
                 orders.drop(self._tables, order)
         return has_more
 

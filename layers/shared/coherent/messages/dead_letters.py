@@ -1,13 +1,27 @@
 """Dead letters: rejected events, with the reason."""
 
 import json
+import os
 import re
 from typing import Any
+
+from coherent.storage import client
 
 # SQS takes 1 MiB.
 MAX_BYTES = 1_000_000
 # SQS takes no others (https://www.w3.org/TR/xml/#charsets); JSON escapes control characters anyway.
 _UNSUPPORTED = re.compile("[\ud800-\udfff\ufffe\uffff]")
+
+
+class DeadLetters:
+    """The dead-letter queue that the environment names."""
+
+    def __init__(self) -> None:
+        self._sqs: Any = client.connect("sqs")
+
+    def bury(self, reason: str, event: dict[str, Any]) -> None:
+        """Sends *event* to the queue."""
+        self._sqs.send_message(QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=encode(reason, event))
 
 
 def encode(reason: str, event: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The queues of messages from contacts: the inbound FIFO queue, and that of dead letters."""
+"""The inbound queue: a FIFO queue of messages from contacts."""
 
 import json
 import os
@@ -9,12 +9,13 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import SqsFifoPartialProcessor, process_partial_response
 
 from coherent import errors
-from coherent.messages import dead_letters
 from coherent.storage import client
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+    from coherent.messages.dead_letters import DeadLetters
 
 # A message that fails this often for another reason than DynamoDB becomes a dead letter, because it delays its group.
 _MAX_ATTEMPTS = 5
@@ -23,18 +24,15 @@ _MAX_WAIT_SECONDS = 300
 logger = Logger()
 
 
-class Queues:
-    """The queues that the environment names."""
+class InboundQueue:
+    """The queue that the environment names."""
 
-    def __init__(self) -> None:
+    def __init__(self, dead_letters: "DeadLetters") -> None:
+        self._dead_letters = dead_letters
         self._sqs: Any = client.connect("sqs")
         # A failure stops only the messages of its group.
         self._processor = SqsFifoPartialProcessor(skip_group_on_error=True)
         self._processor.raise_on_entire_batch_failure = False
-
-    def bury(self, reason: str, event: dict[str, Any]) -> None:
-        """Sends *event* to the dead-letter queue."""
-        self._sqs.send_message(QueueUrl=os.environ["DEAD_LETTERS_URL"], MessageBody=dead_letters.encode(reason, event))
 
     def process(
         self, batch: dict[str, Any], receive: Callable[[dict[str, Any], str], None]
@@ -58,7 +56,7 @@ class Queues:
                 logger.exception("A message failed", extra={"message_id": record.message_id})
                 if int(record.attributes.approximate_receive_count) < _MAX_ATTEMPTS:
                     raise
-                self.bury("It failed repeatedly; the log has the exception", event)
+                self._dead_letters.bury("It failed repeatedly; the log has the exception", event)
 
         response = process_partial_response(batch, receive_one, self._processor)
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
