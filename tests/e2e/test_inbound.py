@@ -55,6 +55,32 @@ def test_first_event_begins_a_conversation_that_distinct_finds(stack: Stack, kev
     assert (created.status_code, created.json()["id"] != conversation["id"]) == (201, True)
 
 
+def is_empty(stack: Stack) -> bool:
+    """Returns whether the inbound queue has no messages, nor any that are being received."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    url = stack.outputs()["InboundQueueUrl"]
+    attributes = stack.aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return all(attributes[name] == "0" for name in names)
+
+
+def test_message_of_a_blocked_contact_is_accepted_and_not_delivered(stack: Stack, kevin: Client) -> None:
+    conversation, other = kevin.create(contact_id="cliff"), kevin.create(contact_id="cliff", group_id="friends")
+    path, other_path = f"/inbox/{conversation['id']}", f"/inbox/{other['id']}"
+    blocked = kevin.send("PUT", path, json={"is_blocked": True}, headers={"If-Match": '"1"'})
+    assert (blocked.status_code, blocked.headers["ETag"]) == (200, '"1000000000000002"')
+    assert [found["is_blocked"] for found in kevin.inbox()["data"]] == [True, True]
+    send(stack, kevin, "cliff", "blocked")
+    assert wait_until(lambda: is_empty(stack))
+    stale = kevin.send("PUT", other_path, json={"is_blocked": False}, headers={"If-Match": '"1"'})
+    assert stale.status_code == 412
+    tag = kevin.send("GET", other_path).headers["ETag"]
+    unblocked = kevin.send("PUT", other_path, json={"is_blocked": False}, headers={"If-Match": tag})
+    assert (unblocked.status_code, unblocked.json()["is_blocked"]) == (200, False)
+    send(stack, kevin, "cliff", "delivered")
+    assert wait_until(lambda: kevin.messages()["data"] != [])
+    assert [message["message"] for message in kevin.messages()["data"]] == ["delivered"]
+
+
 def test_malformed_message_of_the_queue_becomes_a_dead_letter(stack: Stack, kevin: Client) -> None:
     send(stack, kevin, "buzz", "x" * 10_001)
     send(stack, kevin, "buzz", "short")
