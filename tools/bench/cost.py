@@ -55,8 +55,6 @@ def idle(stack: dict[str, Any]) -> dict[str, float]:
     rules = [len(acl["Rules"]) for acl in of_type("WAFv2::WebACL").values()]
     # Mappings of DynamoDB streams poll free of charge.
     queues = [m for m in of_type("Lambda::EventSourceMapping").values() if "StartingPosition" not in m]
-    # Each metric of an alarm is billed.
-    alarms = [alarm.get("Metrics", [{"MetricStat": {}}]) for alarm in of_type("CloudWatch::Alarm").values()]
     scheduled = 0.0
     for rule in of_type("Events::Rule").values():
         schedule = re.fullmatch(r"rate\((\d+) minutes?\)", rule.get("ScheduleExpression", ""))
@@ -67,7 +65,7 @@ def idle(stack: dict[str, Any]) -> dict[str, float]:
             scheduled += _MONTH_SECONDS / 60 / int(schedule[1]) * invocation
     return {
         "SnapStart snapshots": sum(snapshots) * PRICES["snap_start"]["cached_gb_second"] * _MONTH_SECONDS,
-        "alarms": sum("MetricStat" in metric for alarm in alarms for metric in alarm) * PRICES["cloudwatch"]["alarm"],
+        "alarms": len(of_type("CloudWatch::Alarm")) * PRICES["cloudwatch"]["alarm"],
         "scheduled functions": scheduled,
         "polling of queues": len(queues)
         * PRICES["sqs"]["million_idle_polls_a_month"]
