@@ -25,6 +25,11 @@ from tests.handlers import (
 pytestmark = pytest.mark.usefixtures("functions")
 
 
+@pytest.mark.parametrize("function", handlers.FUNCTIONS)
+def test_function_starts_with_the_layer_alone(function: str, built: Path) -> None:
+    run(built, function, "import app\nprint('null')")
+
+
 def test_conversations_can_be_used() -> None:
     conversation = create(contact_id="harry", group_id="friends")
     assert call("retrieve_conversation", id=conversation["id"]).body == conversation

@@ -25,6 +25,7 @@ import botocore.session
 
 CALLS = {
     "codedeploy": ("put_lifecycle_event_hook_execution_status", {}),
+    "cognito-idp": ("list_users", {"UserPoolId": "eu-west-1_pool"}),
     "dynamodb": ("get_item", {"TableName": "messages", "Key": {}}),
     "lambda": ("invoke", {"FunctionName": "function"}),
     "sqs": ("send_message", {"QueueUrl": "https://sqs/queue", "MessageBody": "dead letter"}),

@@ -57,6 +57,12 @@ def test_printed_commands_work(stack: Stack, kevin: Client, harry: Client) -> No
     (conversation,) = kevin.list()["data"]
     assert conversation["contact_id"] == harry.user_id
     assert [message["message"] for message in kevin.messages()["data"]] == ["Keep the change."]
+    assert wait_until(lambda: harry.inbox()["data"])
+    (entry,) = harry.inbox()["data"]
+    assert (entry["conversation"]["contact_id"], entry["last_message"]["message"]) == (
+        kevin.user_id,
+        "Keep the change.",
+    )
 
 
 def test_demo_users_are_people_who_signed_in(stack: Stack) -> None:
