@@ -211,7 +211,8 @@ class Stack:
         """Returns the rows of the messages in *conversation*, including those waiting for the purge."""
         found = self.aws("dynamodb").scan(
             TableName=self.outputs()["MessagesTableName"],
-            FilterExpression="conversation_id = :id",
+            # Without delivery orders, which have no user.
+            FilterExpression="conversation_id = :id AND attribute_exists(user_id)",
             ExpressionAttributeValues={":id": {"S": conversation["id"]}},
             ConsistentRead=True,
         )
