@@ -101,6 +101,7 @@ def expected(id: str) -> dict[str, Any]:
         "is_unread": count > 0,
         "read_up_to": mark,
         "muted_until": None,
+        "is_blocked": False,
     }
 
 
