@@ -2,15 +2,14 @@
 
 import json
 import os
-import re
 from typing import Any
 
 from coherent.storage import client
 
 # SQS takes 1 MiB.
 MAX_BYTES = 1_000_000
-# SQS takes no others (https://www.w3.org/TR/xml/#charsets); JSON escapes control characters anyway.
-_UNSUPPORTED = re.compile("[\ud800-\udfff\ufffe\uffff]")
+# SQS takes neither these nor surrogates (https://www.w3.org/TR/xml/#charsets); JSON escapes control characters anyway.
+_UNSUPPORTED = ("\ufffe", "\uffff")
 
 
 class DeadLetters:
@@ -41,5 +40,8 @@ def encode(reason: str, event: dict[str, Any]) -> str:
 
 
 def _json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return _UNSUPPORTED.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
+    # For surrogates, this escape is that of JSON.
+    text = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
+    for character in _UNSUPPORTED:
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
