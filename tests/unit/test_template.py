@@ -195,7 +195,7 @@ def test_deliveries_are_swept_each_minute_only_with_internal_delivery(delivery: 
     assert (rule["ScheduleExpression"], rule["State"]) == ("rate(1 minute)", state)
     # Orders from before a switch to external are still delivered.
     assert "Enabled" not in resources["DeliverMessagesStream"]["Properties"]
-    assert (FUNCTIONS["DeliverMessages"]["Timeout"], FUNCTIONS["SweepDeliveries"]["Timeout"]) == (60, 300)
+    assert (FUNCTIONS["DeliverMessages"]["Timeout"], FUNCTIONS["SweepDeliveries"]["Timeout"]) == (60, 120)
 
 
 def test_clients_may_request_every_scope() -> None:
