@@ -28,6 +28,7 @@ from conversations_client.models import (
     CreateConversationForm,
     CreateMessage,
     CreateMessageForm,
+    DeleteMessageFor,
     Inbox,
     InboxEntry,
     LastMessage,
@@ -146,7 +147,7 @@ def changes(client: AuthenticatedClient, id: str) -> None:
 
 
 def messages(client: AuthenticatedClient, id: str) -> None:
-    """Sends, edits, pins and deletes messages."""
+    """Sends, edits, pins and deletes messages, one of them for everyone."""
     text = CreateMessage(conversation_id=id, message="Merry Christmas, Harry")
     response = create_message.sync_detailed(client=client, body=text, idempotency_key="python message")
     sent = parsed(response, 201, Message)
@@ -173,6 +174,8 @@ def messages(client: AuthenticatedClient, id: str) -> None:
     pin = UpdateConversation(pinned_message_id=sent.id)
     assert update_conversation.sync_detailed(id, client=client, body=pin).status_code == 200
     assert delete_message.sync_detailed(sent.id, client=client).status_code == 204
+    everywhere = delete_message.sync_detailed(picture.id, client=client, for_=DeleteMessageFor.EVERYONE)
+    assert everywhere.status_code == 204
     assert rejected(retrieve_message.sync_detailed(sent.id, client=client), 404) == "id: no such message"
     conversation = parsed(retrieve_conversation.sync_detailed(id, client=client), 200, Conversation)
     assert conversation.pinned_message_id is None
@@ -180,7 +183,7 @@ def messages(client: AuthenticatedClient, id: str) -> None:
 
 
 def inbox(client: AuthenticatedClient, id: str) -> None:
-    """Pages through the inbox, marks its first entry, and mutes it until a time."""
+    """Pages through the inbox, marks its first entry, mutes it until a time, and blocks its contact."""
     created = create_conversation.sync_detailed(client=client, body=CreateConversation(contact_id="marv"))
     other = parsed(created, 201, Conversation)
     page = parsed(list_inbox.sync_detailed(client=client, limit=1), 200, Inbox)
@@ -193,22 +196,23 @@ def inbox(client: AuthenticatedClient, id: str) -> None:
     listed = list_inbox.sync_detailed(client=client, group_id="friends", unread=False, archived=False)
     (entry,) = parsed(listed, 200, Inbox).data
     assert (entry.conversation.id, entry.unread_count, entry.is_unread) == (id, 0, False)
-    assert (entry.read_up_to, entry.muted_until) == (None, None)
+    assert (entry.read_up_to, entry.muted_until, entry.is_blocked) == (None, None, False)
     assert isinstance(entry.last_message, LastMessage)
     last = entry.last_message
     assert (last.contact, last.message) == (None, "Tännchen & Kugeln")
     listed = list_inbox.sync_detailed(client=client, starting_after=id)
     assert rejected(listed, 400).startswith("starting_after: must be the position of an inbox entry")
 
-    mark = UpdateInboxEntry(read_up_to=last.id, is_unread=True, muted_until=YEAR_2100)
+    mark = UpdateInboxEntry(read_up_to=last.id, is_unread=True, muted_until=YEAR_2100, is_blocked=True)
     marked = parsed(update_inbox_entry.sync_detailed(id, client=client, body=mark), 200, InboxEntry)
     assert (marked.read_up_to, marked.is_unread, marked.muted_until) == (last.id, True, YEAR_2100)
     assert marked.conversation.is_muted
+    assert marked.is_blocked
     count = parsed(count_unread.sync_detailed(client=client, muted=True), 200, UnreadCount)
     assert (count.conversations, count.messages, count.has_more) == (1, 0, False)
-    form = UpdateInboxEntryForm(is_unread=False)
+    form = UpdateInboxEntryForm(is_unread=False, is_blocked=False)
     read = parsed(update_inbox_entry.sync_detailed(id, client=client, body=form), 200, InboxEntry)
-    assert (read.is_unread, read.muted_until) == (False, YEAR_2100)
+    assert (read.is_unread, read.muted_until, read.is_blocked) == (False, YEAR_2100, False)
     unmute = UpdateInboxEntry(muted_until=None)
     response = update_inbox_entry.sync_detailed(id, client=client, body=unmute)
     assert parsed(response, 200, InboxEntry).muted_until is None

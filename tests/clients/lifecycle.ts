@@ -109,7 +109,7 @@ async function change(id: string): Promise<void> {
   parsed(await client.PUT("/conversations/{id}", { ...atVersion(id, etag), body: unmute }), 200);
 }
 
-/** Sends, edits, pins and deletes messages. */
+/** Sends, edits, pins and deletes messages, the last one for everyone. */
 async function exchangeMessages(id: string): Promise<void> {
   const text = { conversation_id: id, message: "Merry Christmas, Harry" };
   const sent = parsed(await client.POST("/messages", { body: text }), 201);
@@ -135,14 +135,18 @@ async function exchangeMessages(id: string): Promise<void> {
 
   const pin = { pinned_message_id: sent.id };
   parsed(await client.PUT("/conversations/{id}", { ...at(id), body: pin }), 200);
-  assert.equal((await client.DELETE("/messages/{id}", at(sent.id))).response.status, 204);
+  // @ts-expect-error: a mistyped value
+  const wrong = await client.DELETE("/messages/{id}", { params: { path: { id: sent.id }, query: { for: "all" } } });
+  assert.match(rejected(wrong, 400), /^for: must be everyone/);
+  const params = { path: { id: sent.id }, query: { for: "everyone" as const } };
+  assert.equal((await client.DELETE("/messages/{id}", { params })).response.status, 204);
   assert.equal(rejected(await client.GET("/messages/{id}", at(sent.id)), 404), "id: no such message");
   const conversation = parsed(await client.GET("/conversations/{id}", at(id)), 200);
   assert.equal(conversation.pinned_message_id, null);
   assert.equal(typeof conversation.last_active_at, "number");
 }
 
-/** Pages through the inbox, marks an entry, and mutes it until a time. */
+/** Pages through the inbox, marks an entry, mutes it until a time, and blocks its contact. */
 async function readInbox(id: string): Promise<void> {
   const other = parsed(await client.POST("/conversations", { body: { contact_id: "marv" } }), 201);
   const list = (query: NonNullable<paths["/inbox"]["get"]["parameters"]["query"]>) =>
@@ -161,15 +165,15 @@ async function readInbox(id: string): Promise<void> {
   assert.match(rejected(await list({ starting_after: id }), 400), /^starting_after: must be the position/);
 
   const of = { params: { path: { conversation_id: id } } };
-  const body = { read_up_to: entry.last_message.id, is_unread: true, muted_until: YEAR_2100 };
+  const body = { read_up_to: entry.last_message.id, is_unread: true, muted_until: YEAR_2100, is_blocked: true };
   const marked = parsed(await client.PUT("/inbox/{conversation_id}", { ...of, body }), 200);
   assert.deepEqual([marked.read_up_to, marked.is_unread, marked.muted_until], [body.read_up_to, true, YEAR_2100]);
-  assert.equal(marked.conversation.is_muted, true);
+  assert.deepEqual([marked.conversation.is_muted, marked.is_blocked], [true, true]);
   const count = parsed(await client.GET("/unread", { params: { query: { muted: true } } }), 200);
   assert.deepEqual(count, { conversations: 1, messages: 0, has_more: false });
-  const unmute = { is_unread: false, muted_until: null };
+  const unmute = { is_unread: false, muted_until: null, is_blocked: false };
   const read = parsed(await client.PUT("/inbox/{conversation_id}", { ...of, body: unmute }), 200);
-  assert.deepEqual([read.is_unread, read.muted_until], [false, null]);
+  assert.deepEqual([read.is_unread, read.muted_until, read.is_blocked], [false, null, false]);
   assert.deepEqual(parsed(await client.GET("/inbox/{conversation_id}", of), 200), read);
   // @ts-expect-error: a time as text
   rejected(await client.PUT("/inbox/{conversation_id}", { ...of, body: { muted_until: "tomorrow" } }), 400);

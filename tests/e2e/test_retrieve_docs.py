@@ -12,7 +12,7 @@ import pytest
 import requests
 from playwright.sync_api import Page, Request, Route, expect, sync_playwright
 
-from tests.stack import Client, Stack
+from tests.stack import Client, Stack, wait_until
 from tools.local import users
 from tools.openapi import FILE
 
@@ -117,8 +117,24 @@ def test_page_shows_every_call(page: Page) -> None:
 @in_chromium
 def test_page_lists_conversations_with_a_token(page: Page, kevin: Client, stack: Stack) -> None:
     created = kevin.create(contact_id="harry", group_id="friends")
-    response = list_conversations(page, users.token(stack.port, "kevin"))
-    assert json.loads(response) == {"has_more": False, "data": [created]}
+    authorize(page, users.token(stack.port, "kevin"))
+    assert execute(page, "list_conversations") == {"has_more": False, "data": [created]}
+
+
+@in_chromium
+def test_message_sent_on_the_page_is_in_the_other_users_inbox(
+    page: Page, stack: Stack, kevin: Client, harry: Client
+) -> None:
+    authorize(page, kevin.token)
+    conversation = execute(page, "create_conversation", {"contact_id": harry.user_id})
+    execute(page, "create_message", {"conversation_id": conversation["id"], "message": "Keep the change."})
+    assert wait_until(lambda: harry.inbox()["data"])
+    # A page that is loaded again has no token.
+    page.goto(stack.docs_url)
+    authorize(page, harry.token)
+    (entry,) = execute(page, "list_inbox")["data"]
+    assert entry["conversation"]["contact_id"] == kevin.user_id
+    assert (entry["last_message"]["message"], entry["unread_count"]) == ("Keep the change.", 1)
 
 
 @in_chromium
@@ -162,22 +178,30 @@ def as_text(value: object) -> str:
 @in_chromium
 def test_page_fits_a_phone(page: Page, stack: Stack) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
-    list_conversations(page, users.token(stack.port, "kevin"))
+    authorize(page, users.token(stack.port, "kevin"))
+    execute(page, "list_conversations")
     for closed in page.locator(".opblock:not(.is-open) .opblock-summary-control").all()[::-1]:
         closed.click()
     expect(page.locator(".opblock-body")).to_have_count(len(OPERATIONS))
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def list_conversations(page: Page, token: str) -> str:
-    """Follows the first lines of the page; returns the response that the page shows."""
+def authorize(page: Page, token: str) -> None:
+    """Follows the first line of the page."""
     page.get_by_role("button", name="Authorize", exact=True).click()
     dialog = page.locator(".modal-ux")
     dialog.get_by_role("textbox").fill(token)
     dialog.get_by_text("Authorize", exact=True).click()
     dialog.get_by_text("Close", exact=True).click()
-    page.locator(".opblock[id$=list_conversations] .opblock-summary-control").click()
-    page.get_by_role("button", name="Execute").click()
-    response = page.locator(".live-responses-table")
-    expect(response.locator("tbody .response-col_status")).to_have_text("200")
-    return response.locator("code.language-json").inner_text()
+
+
+def execute(page: Page, operation: str, body: object = None) -> Any:
+    """Makes a call on the page; returns the body of the successful response that the page shows."""
+    shown = page.locator(f".opblock[id$={operation}]")
+    shown.locator(".opblock-summary-control").click()
+    if body is not None:
+        shown.locator("textarea").fill(json.dumps(body))
+    shown.get_by_role("button", name="Execute").click()
+    response = shown.locator(".live-responses-table tbody")
+    expect(response.locator(".response-col_status")).to_have_text(re.compile("^20[01]"))
+    return json.loads(response.locator("code.language-json").inner_text())

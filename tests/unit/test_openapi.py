@@ -99,6 +99,8 @@ def test_schemas_have_limits() -> None:
     parameters = {given["name"]: given["schema"] for given in DOCUMENT["paths"]["/conversations"]["get"]["parameters"]}
     assert parameters["limit"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 10, "examples": [10]}
     assert parameters["muted"] == {"type": "boolean", "examples": [False]}
+    (copies,) = (given for given in OPERATIONS["delete_message"]["parameters"] if given["in"] == "query")
+    assert copies["schema"] == {"type": "string", "enum": ["everyone"], "examples": ["everyone"]}
     assert SCHEMAS["InboxEntry"]["properties"]["unread_count"].items() >= {"minimum": 0, "maximum": 1000}.items()
 
 
@@ -192,6 +194,16 @@ def test_message_of_a_contact_has_an_example_of_its_own() -> None:
         "message: only the sender of a message can change this",
         "The firewall blocked this request",
     ]
+
+
+@pytest.mark.parametrize("endpoint", ["create_message", "update_message"])
+def test_limit_of_a_user_has_an_example_of_its_own(endpoint: str) -> None:
+    response = OPERATIONS[endpoint]["responses"]["429"]
+    assert [example["message"].partition(";")[0] for example in examples(response["content"][JSON])] == [
+        "Too many requests",
+        "message: at most 120 messages, edits and reactions are accepted in a minute",
+    ]
+    assert "Retry-After" in response["headers"]
 
 
 @pytest.mark.parametrize("endpoint", ["list_inbox", "retrieve_inbox_entry", "update_inbox_entry", "count_unread"])

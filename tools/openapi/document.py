@@ -142,26 +142,32 @@ def _failure(route: Route, status: int) -> dict[str, Any]:
         return {"description": description, "headers": _headers(route, "ETag")}
     kind = "api_error" if status >= 500 else "invalid_request"
     url = f"https://protocol.chat/docs/errors/{kind}"
-    example = {"type": kind, "message": _message(route, status), "documentation_url": url}
-    content = {"schema": schemas.reference("ApiErrorResponse"), "example": example}
+    message = _message(route, status)
+    # Where a status has two causes: the messages of both.
+    messages: dict[str, str] = {}
     if status == 403 and route.endpoint == "update_message":
         description = (
             "A contact sent the message, so only its reactions and read_at can change; or the firewall blocked the "
             "request."
         )
-        contact = example | {"message": "message: only the sender of a message can change this"}
-        content = {
-            "schema": content["schema"],
-            "examples": {"contact": {"value": contact}, "firewall": {"value": example}},
-        }
+        messages = {"contact": "message: only the sender of a message can change this", "firewall": message}
+    if status == 429 and route.endpoint in ("create_message", "update_message"):
+        description += (
+            " Or the user sent too many messages, edits and reactions to contacts in a minute, if the stack delivers "
+            "between users."
+        )
+        limit = "message: at most 120 messages, edits and reactions are accepted in a minute; try again in 1 s"
+        messages = {"busy": message, "limit": limit}
     if status == 503 and (route.tag == "Inbox" or route.endpoint == "create_conversation"):
         what = "the inbox" if route.tag == "Inbox" else "`distinct`"
         description += f" After an update of the service {what} may take an hour to be ready."
-        preparing = example | {"message": str(errors.NotPrepared())}
-        content = {
-            "schema": content["schema"],
-            "examples": {"busy": {"value": example}, "preparing": {"value": preparing}},
-        }
+        messages = {"busy": message, "preparing": str(errors.NotPrepared())}
+    error = {"type": kind, "message": message, "documentation_url": url}
+    content: dict[str, Any] = {"schema": schemas.reference("ApiErrorResponse")}
+    if messages:
+        content["examples"] = {name: {"value": error | {"message": text}} for name, text in messages.items()}
+    else:
+        content["example"] = error
     headers = _headers(route, "Retry-After") if status in (429, 503) else _headers(route)
     return {"description": description, "headers": headers, "content": {_JSON: content}}
 

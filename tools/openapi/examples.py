@@ -75,6 +75,7 @@ ATTRIBUTES: dict[str, Any] = {
     "archived": False,
     "pinned": True,
     "unread": True,
+    "for": "everyone",
     "starting_after": CONVERSATION_ID,
     "ending_before": CONVERSATION_ID,
     "ListInbox.starting_after": POSITION,

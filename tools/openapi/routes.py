@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from coherent.conversations.models import CreateConversation, ListConversations, UpdateConversation
 from coherent.inbox.models import CountUnread, ListInbox, UpdateInboxEntry
-from coherent.messages.models import CreateMessage, ListMessages, UpdateMessage
+from coherent.messages.models import CreateMessage, DeleteMessage, ListMessages, UpdateMessage
 from coherent.parameters import Parameters
 
 from tools.openapi.examples import (
@@ -109,7 +109,8 @@ ROUTES = [
           200, "A page of messages.", "Messages", {"has_more": True, "data": [MESSAGE]}, ("Link",), query=ListMessages,
           invalid={"limit": "0"}, errors=(400, 404)),
     Route("post", "/messages", "create_message", "Send a message",
-          "Sends a message in a conversation, whose `last_active_at` follows.",
+          "Sends a message in a conversation, whose `last_active_at` follows. If the stack delivers between users and "
+          "the contact is another user, that user receives it.",
           201, "The new message.", "Message", NEW_MESSAGE, _CREATED, body=CreateMessage,
           body_example={"conversation_id": CONVERSATION_ID, "message": "Merry Christmas, Harry"},
           invalid={"conversation_id": CONVERSATION_ID, "message": ""}, request_headers=("Idempotency-Key",),
@@ -125,7 +126,8 @@ ROUTES = [
           errors=(400, 404, 412, 413, 415)),
     Route("delete", "/messages/{id}", "delete_message", "Delete a message, and unpin it",
           "Deletes a message for good, and unpins it if it was pinned.",
-          204, "The message is deleted.", request_headers=_CONDITIONS, errors=(400, 404, 412)),
+          204, "The message is deleted.", query=DeleteMessage, invalid={"for": "me"}, request_headers=_CONDITIONS,
+          errors=(400, 404, 412)),
     Route("get", "/inbox", "list_inbox", "List the inbox, latest activity first",
           "Lists the user's conversations by their last activity, latest first, a page at a time: each with a preview "
           "of its last message and its unread count. Filters combine with AND. The cursor is the position of an entry, "

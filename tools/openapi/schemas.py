@@ -96,6 +96,9 @@ def parameters(model: type[Parameters]) -> dict[str, Schema]:
         # The API applies the default of `limit` only: absent attributes stay as they are.
         dropped = ("title", "description", "default")[: 2 if name == "limit" else 3]
         schemas[name] = schema = {key: value for key, value in schema.items() if key not in dropped}
+        # Swagger UI offers the values of an `enum`, and not of a `const`, to choose from.
+        if "const" in schema:
+            schema["enum"] = [schema.pop("const")]
         rule, _, _ = given.get("description", "").partition("; in a form")
         schema["description"] = TEXTS["attributes"][model.__name__][name]
         # Other rules are obvious from the type.
