@@ -32,8 +32,8 @@ includes {gateway:.2f} for API Gateway and {delivery_logs:.2f} for logs. Each ha
 `deliver_messages`; at a higher rate, up to 100 share one. Each request takes as long as that of a call on
 conversations."""
 _MORE = """\
-The deletion of a conversation adds {write:.3f} for its purge, and {writes:.2f} for each message of the conversation. SnapStart costs
-{cache:.2f} a month for each published version of a function, and {restores:.2f} for a million restores. Without
+The deletion of a conversation adds {write:.3f} for its purge, and {writes:.2f} for each of its messages. SnapStart
+costs {cache:.2f} a month for each published version of a function, and {restores:.2f} for a million restores. Without
 SnapStart, a second of init costs {init:.2f} for a million cold starts."""
 
 
