@@ -29,9 +29,10 @@ class Writer:
         """Creates the conversation with *contact*, in which both write."""
         self.conversation, self.contact = self.client.create(contact_id=contact.client.user_id), contact
 
-    def write(self, until: float) -> None:
-        """Sends and lists messages in turn until the time *until*."""
+    def write(self, until: float, pause: float) -> None:
+        """Sends and lists messages in turn until the time *until*, with a *pause* before each message."""
         while time.monotonic() < until:
+            time.sleep(pause)
             text = f"{self.name}, {len(self.sent)}"
             self.client.send_message(self.conversation, text)
             self.sent[text] = time.monotonic()
@@ -77,11 +78,11 @@ class Chat:
             other.begin(one)
         self._writers = [writer for pair in pairs for writer in pair]
 
-    def run(self, seconds: float) -> None:
-        """Has all users write for *seconds*, each without a pause."""
+    def run(self, seconds: float, pause: float = 0) -> None:
+        """Has all users write for *seconds*, each with a *pause* before each message."""
         self._seconds, self._started = seconds, time.monotonic()
         with ThreadPoolExecutor(len(self._writers)) as pool:
-            list(pool.map(lambda writer: writer.write(self._started + seconds), self._writers))
+            list(pool.map(lambda writer: writer.write(self._started + seconds, pause), self._writers))
             list(pool.map(lambda writer: writer.finish(self._started + seconds + _LAST_SECONDS), self._writers))
         for writer in self._writers:
             writer.client.close()
