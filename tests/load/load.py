@@ -67,14 +67,16 @@ class Load:
         ids = {user.client.user_id for user in self._users}
         paginator = self._stack.aws("dynamodb").get_paginator("scan")
         pages = paginator.paginate(TableName=self._stack.outputs()["MessagesTableName"], ConsistentRead=True)
-        return {row["id"]["S"] for page in pages for row in page["Items"] if row["user_id"]["S"] in ids}
+        # Delivery orders have no `user_id`.
+        rows = [row for page in pages for row in page["Items"] if "user_id" in row]
+        return {row["id"]["S"] for row in rows if row["user_id"]["S"] in ids}
 
     def functions(self) -> dict[str, dict[str, float]]:
         """Returns the number of requests to each function, and percentiles of their latency."""
         taken = defaultdict(list)
         for request in self._requests:
             taken[request.function].append(request.ms)
-        return {name: {"requests": len(ms)} | _percentiles(ms) for name, ms in sorted(taken.items())}
+        return {name: {"requests": len(ms)} | percentiles(ms) for name, ms in sorted(taken.items())}
 
     def result(self) -> dict[str, Any]:
         """Returns the figures for the report."""
@@ -87,7 +89,7 @@ class Load:
             "replays": sum(each.is_replay for each in self._requests),
             "events": sum(user.events for user in self._users),
             "failures": self.failures,
-            "ms": _percentiles([each.ms for each in self._requests]),
+            "ms": percentiles([each.ms for each in self._requests]),
             "conversations": sum(len(user.model.conversations) for user in self._users),
             "messages": sum(len(user.model.messages) for user in self._users),
             "deleted_conversations": sum(len(user.model.deleted_conversations) for user in self._users),
@@ -103,13 +105,14 @@ class Load:
             taken[period * int((request.at - self._started) / period)].append(request.ms)
         axes = (figure := Figure(figsize=(8, 3), layout="constrained")).subplots()
         for name in ("p50", "p99"):
-            axes.plot(sorted(taken), [_percentiles(taken[at])[name] for at in sorted(taken)], label=name)
+            axes.plot(sorted(taken), [percentiles(taken[at])[name] for at in sorted(taken)], label=name)
         axes.set(title=f"Requests of {self._count} users", xlabel="seconds", ylabel="milliseconds", yscale="log")
         axes.grid(alpha=0.3)
         axes.legend()
         figure.savefig(file, dpi=120)
 
 
-def _percentiles(ms: Sequence[float]) -> dict[str, float]:
+def percentiles(ms: Sequence[float]) -> dict[str, float]:
+    """Returns the median and the 99th percentile."""
     hundredths = statistics.quantiles(ms, n=100, method="inclusive") if len(ms) > 1 else [*ms] * 99
     return {"p50": round(hundredths[49], 1), "p99": round(hundredths[98], 1)}

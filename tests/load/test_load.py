@@ -1,5 +1,6 @@
-"""A short load: every response is the model's, and everything acknowledged is found."""
+"""Short loads: every response is the model's, and everything acknowledged is found and delivered."""
 
+from tests.load.chat import Chat
 from tests.load.load import Load
 from tests.stack import Stack
 
@@ -18,3 +19,11 @@ def test_load_keeps_all_acknowledged_writes(stack: Stack) -> None:
     result = load.result()
     assert result["writes"] > 20
     assert result["events"] > 0
+
+
+def test_users_who_write_to_each_other_get_every_message_in_order(stack: Stack) -> None:
+    chat = Chat(stack, 2)
+    chat.run(10)
+    result = chat.result()
+    assert result["failures"] == []
+    assert result["delivered"] == result["sent"] >= 4

@@ -26,6 +26,16 @@ RECORDED: list[dict[str, str]] = [
     ATTACK | {"attempts": "4"},
     {"risk": "API2", "attack": "a token", "outcome": "not shown: the emulator accepts it", "attempts": "7"},
 ]
+CHAT: dict[str, Any] = {
+    "pairs": 6,
+    "seconds": 30,
+    "sent": 180,
+    "delivered": 180,
+    "sent_per_second": 6.0,
+    "delivered_per_second": 5.5,
+    "delay": {"p50": 0.51, "p99": 1.9},
+    "failures": [],
+}
 LOAD: dict[str, Any] = {
     "command": "make load SECONDS=300 USERS=12",
     "date": "2026-11-25",
@@ -41,6 +51,7 @@ LOAD: dict[str, Any] = {
     "deleted_conversations": 900,
     "failures": [],
     "ms": {"p50": 120.5, "p99": 400.0},
+    "delivery": {"slow": CHAT, "fast": CHAT | {"sent": 1_200, "sent_per_second": 40.0}},
 }
 
 
@@ -80,6 +91,8 @@ def test_page_keeps_the_results_of_the_other_command(tmp_path: Path) -> None:
     assert "- No wrong response and no lost write under load: in 23,000 requests." in text
     assert "12 users sent one request after the other for 300 s, 23,000 in all" in text
     assert "99 % at most 400.0 ms" in text
+    assert "- Every message to another user arrives once, in order: in 1,380 messages." in text
+    assert "of 1,200 messages, 40.0 were sent and 5.5 delivered in a second" in text
     assert "?" not in text
     assert "FAILED" not in text
 
@@ -93,12 +106,25 @@ def test_page_names_failed_tests(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"failures": ["expected 200"]}, {"writes": 0}], ids=["wrong_response", "nothing_written"]
+    ("change", "held"),
+    [
+        ({"failures": ["expected 200"]}, [False, True]),
+        ({"writes": 0}, [False, True]),
+        ({"delivery": {"slow": CHAT, "fast": CHAT | {"failures": ["kevin has 1 of 2"]}}}, [True, False]),
+        ({"delivery": {"slow": CHAT | {"sent": 0}, "fast": CHAT}}, [True, False]),
+    ],
+    ids=["wrong_response", "nothing_written", "lost_delivery", "nothing_sent"],
 )
-def test_failed_load_counts_as_failed(change: dict[str, Any], tmp_path: Path) -> None:
+def test_failed_load_counts_as_failed(change: dict[str, Any], held: list[bool], tmp_path: Path) -> None:
     found = LOAD | change
-    assert [holds for *_, holds in report.results("load", found)] == [False]
+    assert [holds for *_, holds in report.results("load", found)] == held
     assert report.write(tmp_path, "load", found).read_text().count("**FAILED**") == 1
+
+
+def test_load_of_an_earlier_release_has_no_deliveries(tmp_path: Path) -> None:
+    earlier = {name: figure for name, figure in LOAD.items() if name != "delivery"}
+    assert [holds for *_, holds in report.results("load", earlier)] == [True]
+    assert "of ? messages, half were" in report.write(tmp_path, "load", earlier).read_text()
 
 
 def test_missing_suite_counts_as_failed(tmp_path: Path) -> None:

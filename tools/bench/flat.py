@@ -82,7 +82,7 @@ and one BatchGetItem of the rows of the page."""
 
 
 @dataclass
-class _Cost:
+class Cost:
     """Requests to DynamoDB, rows that they read, and capacity units that they consume."""
 
     requests: int = 0
@@ -91,7 +91,7 @@ class _Cost:
     write_units: float = 0
 
 
-class _Meter:
+class Meter:
     """Sums up the cost of a client's requests. Sends a Query once only until the next write: some take seconds."""
 
     def __init__(self, client: "DynamoDBClient") -> None:
@@ -99,14 +99,14 @@ class _Meter:
         client._make_api_call = self._call  # type: ignore[attr-defined] # noqa: SLF001 - likewise
         self._lock = threading.Lock()
         self._responses: dict[str, Any] = {}
-        self._cost = _Cost()
+        self._cost = Cost()
 
-    def measure(self, call: Callable[..., T], *arguments: object) -> tuple[T, _Cost]:
+    def measure(self, call: Callable[..., T], *arguments: object) -> tuple[T, Cost]:
         """Returns the result of *call* and its cost."""
-        cost = self._cost = _Cost()
+        cost = self._cost = Cost()
         result = call(*arguments)
         # What follows belongs to no call.
-        self._cost = _Cost()
+        self._cost = Cost()
         return result, cost
 
     def _call(self, operation: str, request: dict[str, Any]) -> Any:  # noqa: ANN401 - any response
@@ -118,7 +118,7 @@ class _Meter:
                 self._responses[key] = response
                 self._add_read(response["Items"], request)
             elif operation == "GetItem":
-                self._add_read([response["Item"]], request)
+                self._add_read([response["Item"]] if "Item" in response else [], request)
             elif operation == "BatchGetItem":
                 for table, requested in request["RequestItems"].items():
                     rows = response["Responses"][table]
@@ -149,15 +149,15 @@ def measure(run: report.Run) -> report.Section:
     """Measures all combinations of filters at each size, and all other calls at the smallest and the largest size."""
     sizes = _QUICK_SIZES if run.quick else _SIZES
     task = run.progress.add_task("conversations", total=sizes[-1])
-    pages: dict[int, list[_Cost]] = {}
-    calls: dict[int, dict[str, _Cost]] = {}
-    with tempfile.TemporaryDirectory() as folder, _dynamodb(Path(folder)) as client:
-        meter = _Meter(client)
+    pages: dict[int, list[Cost]] = {}
+    calls: dict[int, dict[str, Cost]] = {}
+    with tempfile.TemporaryDirectory() as folder, dynamodb(Path(folder)) as client:
+        meter = Meter(client)
         tables = Tables(client, "conversations", "messages")
         conversations, inbox = ConversationRepository(tables), InboxRepository(tables)
         _finish_preparation(client)
         inbox.count_unread(USER_ID, CountUnread.parse({}, text=True).entries)
-        inbox_pages: dict[int, list[_Cost]] = {}
+        inbox_pages: dict[int, list[Cost]] = {}
         rows = _rows()
         # Messages one minute apart: in the same second, a conversation would keep its position, and its index rows.
         clock = itertools.count(time.time_ns() - 3_600 * 1_000_000_000, 60 * 1_000_000_000)
@@ -226,7 +226,7 @@ def measure(run: report.Run) -> report.Section:
     return "\n\n".join(text), goals
 
 
-def _growth(pages: dict[int, list[_Cost]]) -> list[tuple[Any, ...]]:
+def _growth(pages: dict[int, list[Cost]]) -> list[tuple[Any, ...]]:
     return [
         (
             f"{size:,}",
@@ -238,7 +238,7 @@ def _growth(pages: dict[int, list[_Cost]]) -> list[tuple[Any, ...]]:
 
 
 @contextmanager
-def _dynamodb(folder: Path) -> Iterator["DynamoDBClient"]:
+def dynamodb(folder: Path) -> Iterator["DynamoDBClient"]:
     """Runs the emulator during the block, with the tables of `template.yaml`."""
     port = processes.free_port()
     with emulator.running(folder, port) as process:
@@ -283,11 +283,11 @@ def _calls(
     conversations: ConversationRepository,
     messages: MessageRepository,
     inbox: InboxRepository,
-    meter: _Meter,
+    meter: Meter,
     clock: Iterator[int],
-) -> dict[str, _Cost]:
+) -> dict[str, Cost]:
     """Returns the cost of each call that does not list conversations. Leaves no conversation behind."""
-    costs: dict[str, _Cost] = {}
+    costs: dict[str, Cost] = {}
 
     def metered(name: str, call: Callable[..., T], *arguments: object) -> T:
         result, costs[name] = meter.measure(call, USER_ID, *arguments)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.load.chat import Chat
 from tests.load.load import Load
 from tests.stack import Stack
 from tools.local.environment import ROOT, Failure
@@ -17,6 +18,9 @@ from tools.results import report
 
 # Two pytest processes: one has the built functions, the other one a deployed stack.
 _SUITES = [["tests/faults", "tests/release", "tests/properties/test_purge.py"], ["tests/security"]]
+_CHAT_SECONDS = 30
+# Before each message, in seconds: for the delay of messages, and for how many are delivered in a second.
+_PAUSES = {"slow": 2, "fast": 0}
 # Each fault at each request, and more histories, deliveries and purges than in make test.
 _LONG = {
     "FAULTS_LONG": "1",
@@ -85,12 +89,20 @@ def _load(options: argparse.Namespace) -> dict[str, Any]:
         load.run(options.seconds)
         print("Looking for everything that was acknowledged ...", flush=True)
         load.verify()
+        delivery = {}
+        for pace, pause in _PAUSES.items():
+            chat = Chat(stack, max(1, options.users // 2))
+            print(
+                f"Pairs of users write to each other for {_CHAT_SECONDS} s, with a pause of {pause} s ...", flush=True
+            )
+            chat.run(_CHAT_SECONDS, pause)
+            delivery[pace] = chat.result()
     for function, figures in load.functions().items():
         print(f"{function:22} {figures['requests']:6,} requests, p50 {figures['p50']} ms, p99 {figures['p99']} ms")
     folder = options.out / "reliability"
     folder.mkdir(parents=True, exist_ok=True)
     load.plot(folder / "load.png")
-    return load.result()
+    return load.result() | {"delivery": delivery}
 
 
 if __name__ == "__main__":
