@@ -9,7 +9,7 @@ from tests.stack import Client, Stack
 from tools.local import users
 
 # How long the last messages may take.
-_LAST_SECONDS, _POLL_SECONDS = 60, 0.1
+_LAST_SECONDS, _POLL_SECONDS = 60, 0.25
 
 
 class Writer:
@@ -32,7 +32,7 @@ class Writer:
     def write(self, until: float, pause: float) -> None:
         """Sends and lists messages in turn until the time *until*, with a *pause* before each message."""
         while time.monotonic() < until:
-            time.sleep(pause)
+            self._read_until(time.monotonic() + pause)
             text = f"{self.name}, {len(self.sent)}"
             self.client.send_message(self.conversation, text)
             self.sent[text] = time.monotonic()
@@ -42,8 +42,7 @@ class Writer:
         """Lists until all messages of the contact have arrived, or until the time *until*."""
         self._read()
         while len(self.received) < len(self.contact.sent) and time.monotonic() < until:
-            time.sleep(_POLL_SECONDS)
-            self._read()
+            self._read_until(time.monotonic() + _POLL_SECONDS)
 
     def failures(self) -> list[str]:
         """Returns what is wrong with the mailbox: everything must be there once, in the order of sending."""
@@ -54,6 +53,11 @@ class Writer:
             for whose, (found, sent) in expected.items()
             if found != sent
         ]
+
+    def _read_until(self, until: float) -> None:
+        while time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+            self._read()
 
     def _read(self) -> None:
         query = {"conversation_id": self.conversation["id"], "ending_before": self._newest}

@@ -159,8 +159,9 @@ def measure(run: report.Run) -> report.Section:
         inbox.count_unread(USER_ID, CountUnread.parse({}, text=True).entries)
         inbox_pages: dict[int, list[Cost]] = {}
         rows = _rows()
-        # Messages one minute apart: in the same second, a conversation would keep its position, and its index rows.
-        clock = itertools.count(time.time_ns() - 3_600 * 1_000_000_000, 60 * 1_000_000_000)
+        # Messages one minute apart, all after their conversation's creation: otherwise it would keep its position, and
+        # its index rows.
+        clock = itertools.count(time.time_ns() + 60 * 1_000_000_000, 60 * 1_000_000_000)
         for size in sizes:
             missing = itertools.islice(rows, size - max(pages, default=0))
             # DynamoDB takes 25 at once.
