@@ -247,13 +247,22 @@ class Model:
         changed = message | changes
         if not changed["message"] and not changed["attachments"]:
             return error(400, "message: must not be empty without attachments")
+        return self.change_message(message, changes)
+
+    def change_message(self, message: Resource, changes: Resource) -> Response:
+        """Changes a message, whoever wrote it."""
         if "message" in changes and self._newest(message["conversation_id"]) is message:
             # The preview changes.
             self._change(self.conversations[message["conversation_id"]])
         return self._change(message, **changes)
 
-    def delete_message(self, id: str, if_match: str | None = None) -> Response:
-        """DELETE /messages/{id}: a pinned message is unpinned. Preview and unread count follow."""
+    def delete_message(self, id: str, if_match: str | None = None, query: Mapping[str, str] = {}) -> Response:
+        """DELETE /messages/{id}: a pinned message is unpinned. Preview and unread count follow.
+
+        With `for=everyone` it must be the user's own.
+        """
+        if query and self.messages.get(id, {}).get("contact"):
+            return error(404, "id: no such message")
         if rejection := self._reject("message", self.messages, id, if_match):
             return rejection
         message = self.messages[id]
@@ -480,6 +489,126 @@ class Model:
         ]
         body = {"has_more": has_more, "data": [dict(resource) for resource in data]}
         return Response(200, body, {"Link": ", ".join(links)} if links else {})
+
+
+# Delivery between users
+
+
+class Order(NamedTuple):
+    """What must still happen to the other side's copy of a message: it was sent, changed or deleted for everyone."""
+
+    kind: str
+    # As its user saw it after that.
+    message: Resource
+    group_id: str | None
+
+
+class Copy(NamedTuple):
+    """Where and when the service stored the copy of a message."""
+
+    conversation_id: str
+    id: str
+    arrived_at: int
+
+
+class Users(dict[str, "Mailbox"]):
+    """The mailboxes of the users of one stack, whose messages are delivered to each other when `deliver` is called."""
+
+    def __init__(self, *names: str, url: str = "") -> None:
+        super().__init__({name: Mailbox(url=url, name=name, users=self) for name in names})
+        # By sender and recipient, and then by message and its version, which is the order in which they apply.
+        self.orders: dict[tuple[str, str], dict[tuple[str, int], Order]] = {}
+        # The id on the other side of a message that was delivered, by the name of its user and its id.
+        self.other_ids: dict[tuple[str, str], str] = {}
+
+    def order(self, kind: str, sender: "Mailbox", message: Resource, version: int) -> None:
+        """Adds an order for the contact, unless the message has none who could have a copy."""
+        conversation = sender.conversations[message["conversation_id"]]
+        is_copy = message["contact"] is not None
+        recipient = message["contact"]["id"] if is_copy else conversation["contact_id"]
+        if recipient in (None, sender.name) or (is_copy and (sender.name, message["id"]) not in self.other_ids):
+            return
+        order = Order(kind, dict(message), conversation["group_id"])
+        self.orders.setdefault((sender.name, recipient), {})[message["id"], version] = order
+
+    def deliver(self, sender: str, recipient: str, copies: Mapping[str, Copy]) -> None:
+        """Applies the orders of a pair. *copies* are those that the service stored, by the id of the message."""
+        for (id, _), order in sorted(self.orders.pop((sender, recipient), {}).items()):
+            # Contacts that are no users get nothing.
+            if recipient in self:
+                self._apply(order, id, sender, self[recipient], copies)
+
+    def _apply(self, order: Order, id: str, sender: str, mailbox: "Mailbox", copies: Mapping[str, Copy]) -> None:
+        copy_id = self.other_ids.get((sender, id), "")
+        if order.kind == "deleted":
+            # Also in the mailbox of somebody who blocks the sender.
+            mailbox.delete_message(copy_id)
+        elif sender in mailbox.blocked:
+            return
+        elif order.kind == "created":
+            copy = copies[id]
+            detail = {"contact_id": sender, "group_id": order.group_id} | {
+                name: order.message[name] for name in ("message", "attachments")
+            }
+            mailbox.receive_message(detail, copy.id, copy.arrived_at, f"{sender} {id}", copy.conversation_id)
+            mailbox.messages[copy.id]["created_at"] = order.message["created_at"]
+            self.other_ids |= {(sender, id): copy.id, (mailbox.name, copy.id): id}
+        elif copy_id in mailbox.messages:
+            mailbox.follow(mailbox.messages[copy_id], order.message, sender)
+
+
+@dataclass
+class Mailbox(Model):
+    """The data of a user whose messages are delivered to other users."""
+
+    name: str = ""
+    users: Users = field(default_factory=Users)
+
+    def create_message(
+        self, body: Mapping[str, Any], new_id: str, now: int, key: str | None = None, contact_id: str | None = None
+    ) -> Response:
+        """Orders a copy of the user's message."""
+        is_first = key is None or key not in self.first_requests
+        response = super().create_message(body, new_id, now, key, contact_id)
+        if response.status == 201 and is_first and contact_id is None:
+            self.users.order("created", self, self.messages[new_id], 1)
+        return response
+
+    def update_message(
+        self,
+        id: str,
+        body: Mapping[str, Any],
+        now: int,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> Response:
+        """Orders a change of the copy if it shows: text, attachments and the user's own reactions."""
+        before = _own_reactions(self.messages.get(id, {"reactions": []}))
+        response = super().update_message(id, body, now, if_match, if_none_match)
+        if response.status == 200 and (body.keys() & EDITS or _own_reactions(response.body) != before):
+            self.users.order("changed", self, self.messages[id], self.versions[id])
+        return response
+
+    def delete_message(self, id: str, if_match: str | None = None, query: Mapping[str, str] = {}) -> Response:
+        """With `for=everyone` orders the deletion of the copy."""
+        message = self.messages.get(id)
+        response = super().delete_message(id, if_match, query)
+        if response.status == 204 and query and message:
+            self.users.order("deleted", self, message, self.versions[id] + 1)
+        return response
+
+    def follow(self, message: Resource, other: Resource, sender: str) -> None:
+        """Changes *message* as *sender* changed *other*, which is the same message on the other side."""
+        kept = [reaction for reaction in message["reactions"] if reaction["contact_id"] != sender]
+        changes = {"reactions": kept + [each | {"contact_id": sender} for each in _own_reactions(other)]}
+        if message["contact"] is not None:
+            changes |= {name: other[name] for name in ("message", "attachments", "updated_at")}
+        if new := {name: value for name, value in changes.items() if value != message[name]}:
+            self.change_message(message, new)
+
+
+def _own_reactions(message: Resource) -> list[Resource]:
+    return [reaction for reaction in message["reactions"] if reaction["contact_id"] is None]
 
 
 def matches(conversation: Resource, query: Mapping[str, str]) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from coherent import ids
+from coherent.messages import orders as delivery_orders
 from coherent.storage import rows
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
@@ -40,7 +41,24 @@ def delete_message(key: dict[str, Any]) -> None:
 
 def orders() -> list[dict[str, Any]]:
     """Returns the delivery orders that wait."""
-    return [row for row in messages() if row["user_conversation"]["S"].startswith("deliver#")]
+    return _reserved_rows("deliver#", "MESSAGES_TABLE_NAME")
+
+
+def put_undeliverable_order(sender: str, recipient: str) -> str:
+    """Writes the first order of a pair: one without a text, which has failed for more than an hour. Returns its id."""
+    pair = delivery_orders.pair(sender, recipient)
+    order = {
+        "user_conversation": pair.partition,
+        "id": f"{pair.digest}#{'0' * 16}#{1:010}",
+        "kind": "created",
+        "sender": sender,
+        "recipient": recipient,
+        "conversation_id": "0" * 16,
+        "message_id": "0" * 16,
+        "ordered_at": int(time.time()) - 60 * 60 - 1,
+    }
+    put_rows({"messages": [rows.values(order)]})
+    return str(order["id"])
 
 
 def tombstones() -> list[str]:
@@ -169,9 +187,9 @@ def _tombstone_rows() -> list[dict[str, Any]]:
     return _reserved_rows("purge#")
 
 
-def _reserved_rows(prefix: str) -> list[dict[str, Any]]:
+def _reserved_rows(prefix: str, table_name: str = "CONVERSATIONS_TABLE_NAME") -> list[dict[str, Any]]:
     # From moto itself: a query of each partition would take longer than most tests.
-    table = backend().tables[os.environ["CONVERSATIONS_TABLE_NAME"]]
+    table = backend().tables[os.environ[table_name]]
     partitions = [items for partition, items in table.items.items() if partition.value.startswith(prefix)]
     return [item.to_json()["Attributes"] for items in partitions for item in items.values()]
 

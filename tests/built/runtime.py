@@ -58,8 +58,9 @@ def _import_app(folder: str) -> Any:
 
 def _serve(connection: socket.socket, apps: dict[str, Any]) -> None:
     for app in apps.values():
-        # The clients of tables, repositories and queues.
-        for value in vars(app).values():
+        # The clients of tables, repositories and queues, those of a mailbox too.
+        owners = list(vars(app).values())
+        for value in owners + [getattr(owner, "_dead_letters", None) for owner in owners]:
             for client in (getattr(value, name, None) for name in ("client", "_client", "_sqs")):
                 if client is not None and hasattr(client, "meta"):
                     client.meta.events.register("before-send", _name_environment)

@@ -17,7 +17,18 @@ from tests.built.environments import Environment
 from tests.faults.faulty import FaultyEnvironment
 from tests.faults.fixtures import new_user
 from tests.faults.network import Network
-from tests.handlers import call, create, deletions, event, list_conversations, list_messages, send
+from tests.handlers import (
+    JSON,
+    call,
+    create,
+    deletions,
+    entry,
+    event,
+    list_conversations,
+    list_messages,
+    order_records,
+    send,
+)
 
 _SEEDS = int(os.environ.get("FAULTS_DELIVERIES", "1"))
 _PARALLEL, _EVENTS = 4, 6
@@ -81,7 +92,7 @@ def test_event_is_stored_once_or_becomes_a_dead_letter(
     with network.lock:
         found = list_messages(user)
         conversations = list_conversations(user)
-        entries = [call("retrieve_inbox_entry", user=user, id=each["id"]).body for each in conversations]
+        entries = [entry(each, user) for each in conversations]
     # Events for the deleted conversation begin one, together.
     assert len(conversations) == 2
     texts = Counter(message["message"] for message in found)
@@ -91,8 +102,8 @@ def test_event_is_stored_once_or_becomes_a_dead_letter(
     }
     assert expected <= set(texts) <= {each["detail"]["message"] for each in events}
     assert {message["contact"]["id"] for message in found} == {"harry"}
-    assert sum(entry["unread_count"] for entry in entries) == len(found)
-    last = {entry["conversation"]["id"]: entry["conversation"]["last_active_at"] for entry in entries}
+    assert sum(each["unread_count"] for each in entries) == len(found)
+    last = {each["conversation"]["id"]: each["conversation"]["last_active_at"] for each in entries}
     assert last == {message["conversation_id"]: message["created_at"] for message in reversed(found)}
     rejected = {json.loads(letter)["event"]["id"] for letter in network.dead_letters if user in letter}
     assert rejected == {each["id"] for each in invalid}
@@ -133,6 +144,44 @@ def test_purges_delete_the_messages_of_deleted_conversations_only(
     assert [row["id"]["S"] for row in found["conversations"]] == [kept["id"]]
     assert found["tombstones"] == []
     record_property("deliveries", json.dumps({"function": "purge_messages and sweep_purges", **deliverer.counts}))
+
+
+@pytest.mark.parametrize("seed", range(_SEEDS))
+@pytest.mark.usefixtures("delivery")
+def test_order_between_users_is_applied_once_or_becomes_a_dead_letter(
+    seed: int, network: Network, runtime: int, record_property: Callable[[str, object], None]
+) -> None:
+    kevin, harry, chance = new_user(), new_user(), random.Random(seed)  # noqa: S311 - repeatable
+    with network.lock:
+        conversations = {user: create(user, contact_id=contact) for user, contact in ((kevin, harry), (harry, kevin))}
+        for user, conversation in conversations.items():
+            sent = [send(conversation, f"{number}", user) for number in range(_EVENTS)]
+            body = json.dumps({"message": "edited"})
+            call("update_message", user=user, id=sent[0]["id"], body=body, content_type=JSON)
+            call("delete_message", user=user, id=sent[1]["id"], query={"for": ["everyone"]})
+        send(create(kevin, contact_id="stranger"), user=kevin)
+        waiting = tables.orders()
+        undeliverable = tables.put_undeliverable_order(kevin, harry)
+    records = waiting * 2
+    chance.shuffle(records)
+    batches = [order_records(records[start : start + 4]) for start in range(0, len(records), 4)]
+    deliverer = Deliverer(network, runtime, seed)
+    deliverer.deliver("deliver_messages", batches)
+    # Concurrent sweeps, which the schedule never causes.
+    deliverer.deliver("sweep_deliveries", [{}] * _PARALLEL, _PURGE_SECONDS)
+    with closing(Environment(runtime)) as environment:
+        assert not environment.invoke("sweep_deliveries", {}).has_failed
+    with network.lock:
+        assert tables.orders() == []
+        for user, contact_id in ((kevin, harry), (harry, kevin)):
+            received = [message for message in list_messages(user)[::-1] if message["contact"]]
+            assert [message["message"] for message in received] == ["edited", *map(str, range(2, _EVENTS))]
+            assert {message["contact"]["id"] for message in received} == {contact_id}
+            assert entry(conversations[user], user)["unread_count"] == len(received)
+    letters = {json.loads(letter)["event"]["id"] for letter in network.dead_letters if kevin in letter}
+    assert letters == {undeliverable}
+    counts = {"function": "deliver_messages and sweep_deliveries", **deliverer.counts}
+    record_property("deliveries", json.dumps(counts))
 
 
 def _received(user: str, conversation_id: str, text: str) -> Any:

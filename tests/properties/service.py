@@ -1,7 +1,7 @@
 """The base of the state machines: the handlers and the model get the same requests."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -30,7 +30,7 @@ class Service(RuleBasedStateMachine):
         """Starts with empty tables."""
         super().__init__()
         tables.clear()
-        self.models = {user: Model(URL) for user in ("kevin", "harry")}
+        self.models: Mapping[str, Model] = {user: Model(URL) for user in ("kevin", "harry")}
 
     @property
     def ids(self) -> list[str]:

@@ -17,7 +17,8 @@ from tools.local.environment import ROOT, Failure
 from tools.results import report
 
 # Two pytest processes: one has the built functions, the other one a deployed stack.
-_SUITES = [["tests/faults", "tests/release", "tests/properties/test_purge.py"], ["tests/security"]]
+_PROPERTIES = ["tests/properties/test_purge.py", "tests/properties/test_delivery_storm.py"]
+_SUITES = [["tests/faults", "tests/release", *_PROPERTIES], ["tests/security"]]
 _CHAT_SECONDS = 30
 # Before each message, in seconds: for the delay of messages, and for how many are delivered in a second.
 _PAUSES = {"slow": 2, "fast": 0}
@@ -27,6 +28,7 @@ _LONG = {
     "FAULTS_HISTORIES": "60",
     "FAULTS_DELIVERIES": "25",
     "PURGE_SEEDS": "200",
+    "DELIVERY_SEEDS": "30",
     "FAULTS_UNREAD": "20",
 }
 
