@@ -27,6 +27,7 @@ from tests.handlers import (
     update,
 )
 from tests.wire import Wire, error_response
+from tests.wire import response as response_to
 
 pytestmark = pytest.mark.usefixtures("delivery", "no_backoff")
 
@@ -113,6 +114,23 @@ def test_copies_keep_the_order_of_sending(conversation: dict[str, Any]) -> None:
     sent = [send(conversation, str(number))["message"] for number in range(30)]
     deliver(tables.orders()[::-1])
     assert texts() == sent
+
+
+def test_orders_put_during_a_query_keep_their_order(conversation: dict[str, Any], wire: Wire) -> None:
+    for text in ("first", "second"):
+        send(conversation, text)
+    orders = sorted(tables.orders(), key=lambda order: str(order["id"]["S"]))
+
+    def miss_the_first(request: Any) -> Any:
+        """A Query is no snapshot: when it passed the place of the first order, that was not there yet."""
+        if wire.requests[-1] == "Query":
+            wire.fault = None
+            return response_to(request, {"Items": orders[1:], "Count": 1, "ScannedCount": 1})
+        return None
+
+    wire.fault = miss_the_first
+    deliver(orders)
+    assert texts() == ["first", "second"]
 
 
 def test_idempotent_replay_orders_one_copy(conversation: dict[str, Any]) -> None:

@@ -37,11 +37,11 @@ _ENVIRONMENT = {
 }
 # Requests of the call and of the delivery, as the table of docs/architecture.md says.
 _REQUESTS = {
-    "first message": (4, 7),
-    "later message": (4, 5),
-    "edit of the last message": (5, 6),
-    "reaction to a contact's message": (5, 5),
-    "deletion of the last message for everyone": (4, 6),
+    "first message": (4, 8),
+    "later message": (4, 6),
+    "edit of the last message": (5, 7),
+    "reaction to a contact's message": (5, 6),
+    "deletion of the last message for everyone": (4, 7),
 }
 
 _TEXT = """\

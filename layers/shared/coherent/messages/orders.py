@@ -18,7 +18,7 @@ from coherent.storage.dynamodb import translate_errors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb.type_defs import QueryOutputTypeDef, TransactWriteItemTypeDef
 
     from coherent.storage.dynamodb import Tables
     from coherent.storage.rows import Attributes
@@ -103,15 +103,13 @@ def waiting(tables: "Tables", pair: Pair) -> "tuple[list[Attributes], bool]":
 
     Raises `errors.Unavailable`.
     """
-    with translate_errors():
-        response = tables.client.query(
-            TableName=tables.messages,
-            KeyConditionExpression="user_conversation = :partition AND begins_with(id, :digest)",
-            ExpressionAttributeValues=rows.values({":partition": pair.partition, ":digest": f"{pair.digest}#"}),
-            ConsistentRead=True,
-            Limit=_PAGE,
-        )
-    return response["Items"], "LastEvaluatedKey" in response
+    found = _query(tables, pair, f"{pair.digest}$")
+    if not found["Items"]:
+        return [], False
+    # A Query is no snapshot: it can return an order and miss the one before it, if both are put meanwhile. The missed
+    # one was put first, so a second Query returns it.
+    complete = _query(tables, pair, found["Items"][-1]["id"]["S"])
+    return complete["Items"], "LastEvaluatedKey" in found or "LastEvaluatedKey" in complete
 
 
 def first_of_each_pair(tables: "Tables", partition: str) -> "Iterator[Attributes]":
@@ -161,6 +159,20 @@ def copy_location(tables: "Tables", order: "Attributes") -> "Attributes":
     if "Item" not in response:
         raise errors.NotFound("message")
     return response["Item"]
+
+
+def _query(tables: "Tables", pair: Pair, last: str) -> "QueryOutputTypeDef":
+    """Returns the first orders of *pair* up to the sort key *last*."""
+    with translate_errors():
+        return tables.client.query(
+            TableName=tables.messages,
+            KeyConditionExpression="user_conversation = :partition AND id BETWEEN :first AND :last",
+            ExpressionAttributeValues=rows.values(
+                {":partition": pair.partition, ":first": f"{pair.digest}#", ":last": last}
+            ),
+            ConsistentRead=True,
+            Limit=_PAGE,
+        )
 
 
 def _content(message: "Attributes") -> "Attributes":
