@@ -87,7 +87,7 @@ class MessageRepository:
         # Which incoming messages restore archived conversations; only the functions that store messages have it.
         self._unarchive = os.environ.get("UNARCHIVE", "unmuted")
         self._limits = SendLimits(tables)
-        # Whether what the user sends to a contact is delivered to that user of the stack.
+        # Whether messages to contacts who are users of the stack are delivered to them.
         self._delivers = os.environ.get("DELIVERY") == "internal"
 
     def list(self, user_id: str, query: "ListMessages") -> Page[Message]:
@@ -310,18 +310,8 @@ class MessageRepository:
         Orders a copy for *recipient*. Returns the new row, or None if a condition failed, because a row has changed.
         """
         changes = {**attributes, "written_by": ids.new(time.time_ns(), after=rows.text(found, "written_by"))}
-        write = rows.update(changes, Preconditions(allowed=frozenset([rows.version(found)])))
-        writes: list[TransactWriteItemTypeDef] = [
-            {
-                "Update": {
-                    "TableName": self._table_name,
-                    "Key": {name: found[name] for name in _KEY},
-                    "UpdateExpression": write["UpdateExpression"],
-                    "ConditionExpression": write["ConditionExpression"],
-                    "ExpressionAttributeValues": write["ExpressionAttributeValues"],
-                }
-            }
-        ]
+        key = {name: found[name] for name in _KEY}
+        writes = [rows.change(self._table_name, key, changes, rows.version(found))]
         if "message" in attributes:
             text = str(attributes["message"])
             writes.append(conversation.edit(self._conversations_table_name, found, its_conversation, text))
