@@ -10,7 +10,7 @@ from coherent import errors, ids
 from coherent.conversations.repository import Conversation, conversation_of
 from coherent.inbox import mutes
 from coherent.messages import unread
-from coherent.messages.repository import Contact
+from coherent.messages.row import Contact
 from coherent.preconditions import ANY, Preconditions
 from coherent.storage import blocks, rows
 from coherent.storage.client import is_ambiguous

@@ -8,9 +8,10 @@ which is the order of sending in a conversation, then by the message's version.
 import json
 import time
 import zlib
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from coherent import errors
+from coherent.messages.row import own_reactions
 from coherent.storage import rows
 from coherent.storage.dynamodb import translate_errors
 
@@ -58,12 +59,6 @@ def recipient(message: "Attributes", conversation: "Attributes") -> str | None:
         return message["contact_id"]["S"] if "origin_id" in message else None
     contact_id = rows.text(conversation, "contact_id")
     return None if contact_id == message["user_id"]["S"] else contact_id
-
-
-def own_reactions(message: "Attributes") -> list[str]:
-    """Returns the reactions of the user to *message*, a row."""
-    reactions = cast("list[dict[str, str | None]]", rows.plain(message["reactions"]))
-    return [str(each["reaction"]) for each in reactions if each["contact_id"] is None]
 
 
 def creation(table_name: str, message: "Attributes", conversation: "Attributes", to: str) -> "TransactWriteItemTypeDef":
