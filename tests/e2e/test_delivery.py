@@ -70,7 +70,7 @@ def test_edits_reactions_and_deletion_for_everyone_follow(
     assert texts(kevin) == ["first"]
 
 
-def test_blocked_user_is_told_nothing(kevin: Client, harry: Client, conversation: dict[str, Any]) -> None:
+def test_blocked_sender_gets_the_usual_responses(kevin: Client, harry: Client, conversation: dict[str, Any]) -> None:
     kevin.send_message(conversation, "before")
     wait_for(lambda: texts(harry) == ["before"])
     (entry,) = harry.inbox()["data"]
