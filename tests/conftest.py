@@ -114,6 +114,16 @@ def delivery(tables: object, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def queue(_dynamodb: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of the dead-letter queue."""
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
+    monkeypatch.setenv("DEAD_LETTERS_URL", url)
+    yield url
+    sqs.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture
 def isolated_transactions(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes transactions of several threads wait for each other: a failed one restores moto's tables as they were."""
     del tables

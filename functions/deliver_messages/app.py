@@ -31,5 +31,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
                 logger.exception("A delivery failed", extra={"pair": pair.digest})
                 failed += 1
         if failed:
-            # Lambda repeats the batch, and finally the sweep applies the orders.
+            # Lambda repeats the batch, and the sweep applies what is left.
             raise RuntimeError(f"The deliveries of {failed} pairs of users failed")

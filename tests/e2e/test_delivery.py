@@ -42,7 +42,7 @@ def test_message_is_in_the_other_users_inbox_within_seconds(
     same = ("message", "attachments", "created_at")
     assert {name: copy[name] for name in same} == {name: sent[name] for name in same}
     assert copy["contact"] == {"id": kevin.user_id}
-    # The answer arrives in the conversation that kevin has begun.
+    # The reply arrives in the conversation that kevin has begun.
     harry.send_message(entry["conversation"], "you filthy animal")
     wait_for(lambda: len(kevin.messages()["data"]) == 2)
     assert {message["conversation_id"] for message in kevin.messages()["data"]} == {conversation["id"]}
@@ -70,7 +70,7 @@ def test_edits_reactions_and_deletion_for_everyone_follow(
     assert texts(kevin) == ["first"]
 
 
-def test_blocked_user_is_told_nothing(kevin: Client, harry: Client, conversation: dict[str, Any]) -> None:
+def test_blocked_sender_gets_the_usual_responses(kevin: Client, harry: Client, conversation: dict[str, Any]) -> None:
     kevin.send_message(conversation, "before")
     wait_for(lambda: texts(harry) == ["before"])
     (entry,) = harry.inbox()["data"]

@@ -1,11 +1,15 @@
-"""Delivery between users: the orders that calls leave, and what the stream's function makes of them."""
+"""Delivery between users: the orders that calls leave, and how the function of the stream applies them."""
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import boto3
 import pytest
+from coherent import errors
+from coherent.messages.limits import SendLimits
+from coherent.storage import dynamodb
 
 from tests import tables
 from tests.handlers import (
@@ -133,7 +137,7 @@ def test_orders_put_during_a_query_keep_their_order(conversation: dict[str, Any]
     assert texts() == ["first", "second"]
 
 
-def test_idempotent_replay_orders_one_copy(conversation: dict[str, Any]) -> None:
+def test_idempotent_replay_leaves_no_second_order(conversation: dict[str, Any]) -> None:
     body = json.dumps({"conversation_id": conversation["id"], "message": "hello"})
     given: dict[str, Any] = {"body": body, "content_type": JSON, "headers": {"Idempotency-Key": "once"}}
     first = call("create_message", **given)
@@ -179,11 +183,11 @@ def test_own_reactions_follow_in_both_directions(conversation: dict[str, Any]) -
     change(copy, user="harry", reactions=[])
     deliver()
     assert [each["reaction"] for each in list_messages("kevin")[0]["reactions"]] == ["wave", "made-up"]
-    # Only the user's own reactions follow: harry has removed kevin's from his copy alone.
+    # Harry's PUT has also removed kevin's reaction, but only from harry's copy.
     assert list_messages("harry")[0]["reactions"] == []
 
 
-def test_reading_orders_nothing(conversation: dict[str, Any]) -> None:
+def test_reading_leaves_no_order(conversation: dict[str, Any]) -> None:
     sent = send(conversation)
     deliver()
     change(sent, read_at=1)
@@ -270,7 +274,7 @@ def test_message_after_the_recipients_deletion_begins_a_conversation(conversatio
     assert harrys_conversation()["id"] != deleted["id"]
 
 
-def test_purge_deletes_what_says_where_copies_are(conversation: dict[str, Any]) -> None:
+def test_purge_deletes_origin_rows(conversation: dict[str, Any]) -> None:
     send(conversation)
     deliver()
     assert len(origin_rows()) == 1
@@ -315,7 +319,7 @@ def test_user_can_write_to_a_contact_whom_they_block(conversation: dict[str, Any
 
 
 @pytest.mark.parametrize("names", [{"contact_id": "nobody"}, {"contact_id": "a#b"}, {"group_id": "friends"}])
-def test_nobody_gets_a_message_without_a_user_as_contact(names: dict[str, str]) -> None:
+def test_message_without_a_user_as_contact_is_not_delivered(names: dict[str, str]) -> None:
     rows = len(tables.messages())
     send(create("kevin", **names))
     deliver()
@@ -328,7 +332,7 @@ def test_message_to_oneself_is_not_delivered() -> None:
     assert tables.orders() == []
 
 
-def test_external_delivery_orders_nothing(monkeypatch: pytest.MonkeyPatch, conversation: dict[str, Any]) -> None:
+def test_external_delivery_leaves_no_orders(monkeypatch: pytest.MonkeyPatch, conversation: dict[str, Any]) -> None:
     for function in ("create_message", "update_message", "delete_message"):
         monkeypatch.setattr(f"functions.{function}.app.messages._delivers", False)
     sent = send(conversation)
@@ -366,7 +370,7 @@ def test_user_who_has_only_signed_up_gets_messages(pool: str) -> None:
     conversation = create("kevin", contact_id=sub)
     send(conversation, "first")
     deliver()
-    # Cognito is asked once.
+    # The sign-up is remembered.
     boto3.client("cognito-idp").delete_user_pool(UserPoolId=pool)
     send(conversation, "second")
     deliver()
@@ -385,7 +389,7 @@ def test_contact_who_becomes_a_user_gets_messages(contact_id: str) -> None:
     assert texts(contact_id) == ["after"]
 
 
-def test_cognito_is_asked_once_a_minute_about_a_stranger(pool: str, pass_time: Callable[[int], None]) -> None:
+def test_unknown_contact_is_looked_up_once_a_minute(pool: str, pass_time: Callable[[int], None]) -> None:
     stranger = "00000000-0000-4000-8000-000000000000"
     conversation = create("kevin", contact_id=stranger)
     send(conversation)
@@ -444,33 +448,31 @@ def test_failed_delivery_does_not_delay_other_pairs(conversation: dict[str, Any]
     assert texts("marv") == ["to marv"]
 
 
-@pytest.mark.parametrize("kind", ["created", "changed", "deleted"])
-def test_lost_response_applies_an_order_once(conversation: dict[str, Any], wire: Wire, kind: str) -> None:
+@pytest.fixture(params=["created", "changed", "deleted"])
+def expected_texts(conversation: dict[str, Any], request: pytest.FixtureRequest) -> list[str]:
+    """Leaves an order of each kind. Returns the texts of harry's messages after its delivery."""
     sent = send(conversation)
-    if kind != "created":
-        deliver()
-    if kind == "changed":
+    if request.param == "created":
+        return ["hello"]
+    deliver()
+    if request.param == "changed":
         change(sent, message="edited")
-    if kind == "deleted":
-        delete(sent, **{"for": "everyone"})
+        return ["edited"]
+    delete(sent, **{"for": "everyone"})
+    return []
+
+
+def test_lost_response_applies_an_order_once(expected_texts: list[str], wire: Wire) -> None:
     wire.before("TransactWriteItems", wire.lose_next_response)
     deliver()
-    assert texts() == {"created": ["hello"], "changed": ["edited"], "deleted": []}[kind]
+    assert texts() == expected_texts
 
 
-@pytest.mark.parametrize("kind", ["created", "changed", "deleted"])
-def test_two_workers_apply_an_order_once(conversation: dict[str, Any], wire: Wire, kind: str) -> None:
-    sent = send(conversation)
-    if kind != "created":
-        deliver()
-    if kind == "changed":
-        change(sent, message="edited")
-    if kind == "deleted":
-        delete(sent, **{"for": "everyone"})
+def test_two_workers_apply_an_order_once(expected_texts: list[str], wire: Wire) -> None:
     orders = tables.orders()
     wire.before("TransactWriteItems", lambda: deliver(orders))
     deliver(orders)
-    assert texts() == {"created": ["hello"], "changed": ["edited"], "deleted": []}[kind]
+    assert texts() == expected_texts
     assert tables.orders() == []
 
 
@@ -509,6 +511,26 @@ def test_limit_of_the_sender_counts_all_contacts(
     # Users do not share a limit, and a conversation with a group alone has none.
     send(create("harry", contact_id="kevin"), user="harry")
     send(create("kevin", group_id="friends"))
+
+
+@pytest.mark.parametrize(
+    ("of_user", "per_contact", "message"),
+    [
+        ("2", "0", "at most 2 messages, edits and reactions are accepted"),
+        ("0", "2", "at most 2 messages"),
+        ("0", "0", ""),
+    ],
+)
+def test_limits_are_those_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, of_user: str, per_contact: str, message: str
+) -> None:
+    monkeypatch.setenv("SEND_LIMIT", of_user)
+    monkeypatch.setenv("SEND_LIMIT_PER_CONTACT", per_contact)
+    limits = SendLimits(dynamodb.connect())
+    for _ in range(2):
+        limits.count("kevin", "harry")
+    with pytest.raises(errors.TooManyRequests, match=message) if message else nullcontext():
+        limits.count("kevin", "harry")
 
 
 def limit(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:

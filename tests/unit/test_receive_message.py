@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -31,16 +31,6 @@ from tests.wire import Wire, error_response
 pytestmark = pytest.mark.usefixtures("tables", "no_backoff")
 
 ABSENT = "<absent>"
-
-
-@pytest.fixture
-def queue(_dynamodb: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of the dead-letter queue."""
-    sqs = boto3.client("sqs")
-    url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
-    monkeypatch.setenv("DEAD_LETTERS_URL", url)
-    yield url
-    sqs.delete_queue(QueueUrl=url)
 
 
 def receive(given: dict[str, Any]) -> None:

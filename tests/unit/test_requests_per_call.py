@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests import tables
 from tests.filters import COMBINATIONS, INBOX_COMBINATIONS, inbox_partitions, partitions
-from tests.handlers import Context, call, create, event, handler, receive, send
+from tests.handlers import Context, call, create, event, handler, order_records, receive, send
 from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -102,6 +103,27 @@ def test_message_from_a_contact_makes_two_or_three_requests(wire: Wire) -> None:
         wire.reset()
         handler("receive_message")(received, Context(25))
         assert wire.requests == requests
+
+
+def test_sent_and_delivered_message_makes_the_documented_requests(
+    delivery: None, monkeypatch: pytest.MonkeyPatch, wire: Wire
+) -> None:
+    del delivery
+    for limit in ("_of_user", "_per_contact"):
+        monkeypatch.setattr(f"functions.create_message.app.messages._limits.{limit}", 1000)
+    create("harry", contact_id="kevin")
+    conversation = create("kevin", contact_id="harry")
+    send(conversation)
+    assert wire.requests[-4:] == ["GetItem", "UpdateItem", "UpdateItem", "TransactWriteItems"]
+    # Is he blocked? Is harry known, or does he have conversations? Which is the newest with kevin?
+    first = ["Query", "Query", "GetItem", "GetItem", "Query", "PutItem", "GetItem", "TransactWriteItems"]
+    later = ["Query", "Query", "GetItem", "GetItem", "GetItem", "TransactWriteItems"]
+    for requests in (first, later):
+        orders = order_records(tables.orders())
+        wire.reset()
+        handler("deliver_messages")(orders, Context(60))
+        assert wire.requests == requests
+        send(conversation)
 
 
 def test_inbox_page_makes_a_second_read_for_the_block_row_only_if_it_is_full(wire: Wire) -> None:

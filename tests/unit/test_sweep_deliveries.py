@@ -1,7 +1,7 @@
 """The schedule that applies the delivery orders that the stream has not applied."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -13,16 +13,6 @@ from tests.handlers import Context, create, handler, list_messages, send
 from tests.wire import Wire, error_response
 
 pytestmark = pytest.mark.usefixtures("delivery", "no_backoff", "isolated_transactions")
-
-
-@pytest.fixture
-def queue(_dynamodb: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of the dead-letter queue."""
-    sqs = boto3.client("sqs")
-    url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
-    monkeypatch.setenv("DEAD_LETTERS_URL", url)
-    yield url
-    sqs.delete_queue(QueueUrl=url)
 
 
 def sweep(seconds: float = 300) -> None:
@@ -113,19 +103,20 @@ def test_undeliverable_order_becomes_a_dead_letter_after_an_hour(
     sweep()
     assert texts("harry") == ["behind it"]
     assert tables.orders() == []
-    (letter,) = boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
-    buried = json.loads(letter["Body"])
+    (dead_letter,) = boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    buried = json.loads(dead_letter["Body"])
     assert buried["reason"] == "It could not be delivered; the log has the exception"
     assert buried["event"]["detail"]["message"] == "broken"
 
 
-def test_order_that_dynamodb_refuses_never_becomes_a_dead_letter(
-    conversations: list[dict[str, Any]], wire: Wire, pass_time: Callable[[int], None]
+@pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException", "ResourceNotFoundException"])
+def test_order_that_aws_refuses_never_becomes_a_dead_letter(
+    conversations: list[dict[str, Any]], wire: Wire, pass_time: Callable[[int], None], code: str
 ) -> None:
     send(conversations[0])
     pass_time(24 * 60 * 60)
     wire.fault = lambda request: (
-        error_response(request, 400, "ThrottlingException") if wire.requests[-1] == "TransactWriteItems" else None
+        error_response(request, 400, code) if wire.requests[-1] == "TransactWriteItems" else None
     )
     with pytest.raises(RuntimeError):
         sweep()

@@ -470,7 +470,7 @@ def test_all_attributes_can_be_changed_at_once() -> None:
     assert state(call("update_inbox_entry", id=conversation["id"], body="read_up_to=")) == (2, True, None)
 
 
-# Blocked contacts. test_receive_message.py shows what becomes of their messages.
+# Blocked contacts. Their messages: test_receive_message.py and test_deliver_messages.py.
 
 
 def is_blocked(conversation: dict[str, Any]) -> bool:
@@ -511,7 +511,7 @@ def test_blocking_increments_the_version_of_its_conversation_each_time(blocked: 
 
 
 @pytest.mark.parametrize("blocked", [True, False])
-def test_conversation_without_a_contact_has_nobody_to_block(blocked: bool) -> None:
+def test_conversation_without_a_contact_cannot_be_blocked(blocked: bool) -> None:
     conversation = create(group_id="friends")
     response = put_entry(conversation, is_blocked=blocked, is_unread=True)
     assert (response.status, response.message) == (400, "is_blocked: the conversation has no contact to block")

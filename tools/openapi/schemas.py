@@ -7,7 +7,7 @@ from coherent import ids, positions
 from coherent.conversations.repository import Conversation
 from coherent.inbox.repository import Entry, LastMessage, UnreadCount
 from coherent.messages.models import Reaction
-from coherent.messages.repository import Contact, Message
+from coherent.messages.row import Contact, Message
 from coherent.parameters import MAX_SECONDS, Parameters
 
 from tools.openapi import TEXTS, examples

@@ -197,17 +197,7 @@ class ConversationRepository:
                 raise preconditions.failure("conversation", version)
             written_by = ids.new(time.time_ns(), after=rows.text(row, "written_by"))
             changes = attributes | {"written_by": written_by}
-            update = rows.update(changes, Preconditions(allowed=frozenset([version])))
-            change: TransactWriteItemTypeDef = {
-                "Update": {
-                    "TableName": self._table_name,
-                    "Key": _key(user_id, id),
-                    "UpdateExpression": update["UpdateExpression"],
-                    "ConditionExpression": update["ConditionExpression"],
-                    "ExpressionAttributeValues": update["ExpressionAttributeValues"],
-                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                }
-            }
+            change = rows.change(self._table_name, _key(user_id, id), changes, version)
             try:
                 transact(self._client, [change, message])
             except self._client.exceptions.TransactionCanceledException as error:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
 
 from coherent import deadline, errors
 from coherent.delivery.recipients import Recipients
@@ -31,21 +32,25 @@ if TYPE_CHECKING:
 _ATTEMPTS = 6
 # Enough for the requests that apply one order.
 _LAST_ORDER_SECONDS = 20
-# After this time an order that fails, but not because of DynamoDB, becomes a dead letter: it delays those behind it.
+# An older order that fails becomes a dead letter, because it delays those behind it. The exception is an order that
+# fails because DynamoDB or Cognito throttles or does not respond.
 _GIVE_UP_SECONDS = 60 * 60
 
 logger = Logger()
 
 
 class Sweep(NamedTuple):
-    """How many pairs failed in a sweep of a partition, and when its oldest order was put, or the present time."""
+    """The number of pairs that failed in a sweep of a partition, and when its oldest order was put.
+
+    Without orders, *oldest* is the time of the sweep.
+    """
 
     failed: int
     oldest: float
 
 
 class Mailbox:
-    """The mailboxes of all users of the stack. Raises `errors.Unavailable` if DynamoDB or Cognito is."""
+    """The mailboxes of all users of the stack."""
 
     def __init__(self, tables: "Tables") -> None:
         self._tables = tables
@@ -77,17 +82,19 @@ class Mailbox:
         return Sweep(len(failed), oldest)
 
     def deliver(self, pair: "Pair") -> bool:
-        """Applies the first waiting orders of *pair*. Returns whether more wait."""
+        """Applies the first waiting orders of *pair*. Returns whether more wait.
+
+        Raises `errors.Unavailable` if DynamoDB or Cognito throttles or does not respond, or if time is up.
+        """
         waiting, has_more = orders.waiting(self._tables, pair)
         for order in waiting:
             if deadline.seconds_left() < _LAST_ORDER_SECONDS:
                 raise errors.Unavailable
             try:
                 self._apply(order)
-            except errors.Unavailable:
-                raise
-            except Exception:
-                if time.time() - int(order["ordered_at"]["N"]) < _GIVE_UP_SECONDS:
+            except Exception as error:
+                is_young = time.time() - int(order["ordered_at"]["N"]) < _GIVE_UP_SECONDS
+                if is_young or not _is_undeliverable(error):
                     raise
                 logger.exception("An order became a dead letter", extra={"message_id": order["message_id"]["S"]})
                 event = {"id": order["id"]["S"], "detail": {name: rows.plain(order[name]) for name in order}}
@@ -138,14 +145,21 @@ class Mailbox:
         return self._messages.find_in(recipient, location["conversation_id"]["S"], location["copy_id"]["S"])
 
 
+def _is_undeliverable(error: Exception) -> bool:
+    """Returns whether *error* lies in the order, and not in AWS, such as a throttle, a permission or a disabled key."""
+    if isinstance(error, ClientError):
+        return error.response["Error"]["Code"] == "ValidationException"
+    return not isinstance(error, BotoCoreError | errors.Unavailable)
+
+
 class _Delivery:
-    """What makes a copy be stored once: the transaction that stores it completes its order."""
+    """The delivery of a new message. Its copy is stored once, because the same transaction deletes the order."""
 
     def __init__(self, table_name: str, order: "Attributes") -> None:
         self._table_name, self._order = table_name, order
 
     def writes(self, row: "Attributes") -> "list[TransactWriteItemTypeDef]":
-        """Returns the writes that remember where the copy is, and complete the order."""
+        """Returns the writes that put the origin row and delete the order."""
         location = orders.origin_key(row["user_id"]["S"], row["origin_id"]["S"]) | {
             "conversation_id": row["conversation_id"],
             "copy_id": row["id"],

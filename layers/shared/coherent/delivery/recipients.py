@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 # The form of a Cognito `sub`. A backend's `sub` is its client id, which the user pool does not list.
 _SUB = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# Cognito accepts about 30 of these requests a second, so its answer is remembered. Nobody knows the `sub` of a user who
-# has not signed up, so a negative answer seldom becomes wrong.
+# Cognito accepts about 30 of these requests a second, so its responses are remembered. Before the sign-up a `sub` does
+# not exist, so a negative response rarely becomes wrong.
 _KNOWN_SECONDS = 30 * 24 * 60 * 60
 _UNKNOWN_SECONDS = 60
 
@@ -46,7 +46,7 @@ class Recipients:
         return is_user
 
     def _known(self, contact_id: str) -> bool | None:
-        """Returns what is remembered of the contact, or None."""
+        """Returns whether the contact is remembered as a user, or None if nothing is remembered."""
         row = self._tables.client.get_item(TableName=self._tables.conversations, Key=_key(contact_id)).get("Item")
         # TTL deletion may be days late.
         if row is None or int(row["expires_at"]["N"]) <= time.time():

@@ -10,7 +10,7 @@ from coherent import errors, ids
 from coherent.conversations.repository import Conversation, conversation_of
 from coherent.inbox import mutes
 from coherent.messages import unread
-from coherent.messages.repository import Contact
+from coherent.messages.row import Contact
 from coherent.preconditions import ANY, Preconditions
 from coherent.storage import blocks, rows
 from coherent.storage.client import is_ambiguous
@@ -72,7 +72,7 @@ class UnreadCount(TypedDict):
 class _Marked(NamedTuple):
     """The attributes of a row that a PUT changes, and the clauses that change its unread count.
 
-    *counts* are the attributes that the clauses change, as they then are in a row that has not changed meanwhile.
+    *counts* are the values that the clauses assign if the row has not changed since it was read.
     """
 
     attributes: dict[str, Any]
@@ -131,7 +131,7 @@ class InboxRepository:
         """Applies *changes* and returns the entry.
 
         An id as `read_up_to` also clears the flag and moves `last_opened_at` to now. `is_unread: false` without an id
-        marks everything as read. `is_blocked` is of the contact, in all conversations. Raises `errors.NotFound`,
+        marks everything as read. `is_blocked` applies to the contact in all conversations. Raises `errors.NotFound`,
         `errors.PreconditionFailed`, and `errors.InvalidRequest` if the message to mark does not belong to the
         conversation, or if there is no contact to block or there are too many.
         """
@@ -191,24 +191,14 @@ class InboxRepository:
     ) -> "Attributes | None":
         """Writes the change together with *block*. Returns as `_write` does.
 
-        The row must still be the one that was read, because transactions return none, and show *version*: a mute may
-        run out meanwhile.
+        Requires that the row has not changed since it was read, because transactions return no rows, and that its
+        version is still *version*, because a mute may have run out.
         """
         changes = marked.attributes | marked.counts
         unchanged = Clauses(conditions=["version = :version"], values={":version": rows.number(row, "version")})
-        write = rows.update(changes, Preconditions(allowed=frozenset([version])), unchanged)
-        update: TransactWriteItemTypeDef = {
-            "Update": {
-                "TableName": self._table_name,
-                "Key": {name: row[name] for name in _KEY},
-                "UpdateExpression": write["UpdateExpression"],
-                "ConditionExpression": write["ConditionExpression"],
-                "ExpressionAttributeValues": write["ExpressionAttributeValues"],
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
+        change = rows.change(self._table_name, {name: row[name] for name in _KEY}, changes, version, unchanged)
         try:
-            transact(self._client, [update, block])
+            transact(self._client, [change, block])
         except self._client.exceptions.TransactionCanceledException as error:
             current, _ = rows.conflicting_rows(error)
             return current if rows.is_written_by(current, rows.value(changes["written_by"])) else None

@@ -1,6 +1,5 @@
 """Limits of what a user may send to contacts in a minute: in all, and to each contact."""
 
-import hashlib
 import os
 import time
 from typing import TYPE_CHECKING
@@ -28,9 +27,7 @@ class SendLimits:
 
         Does not depend on whether the contact is a user, or blocks the sender.
         """
-        # A digest, since a name may contain any separator.
-        contact = hashlib.sha256(contact_id.encode()).hexdigest()[:32]
-        self._count(user_id, f"#{contact}", self._per_contact, " to one contact")
+        self._count(user_id, f"#{rows.digest(contact_id)}", self._per_contact, " to one contact")
         self._count(user_id, "", self._of_user, "")
 
     def _count(self, user_id: str, suffix: str, limit: int, scope: str) -> None:

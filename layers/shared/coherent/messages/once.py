@@ -1,4 +1,4 @@
-"""What makes a message be stored once, although the request or the event that stores it may be repeated."""
+"""How a message is stored once, although the request or the event that stores it may be repeated."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol

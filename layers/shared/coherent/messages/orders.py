@@ -5,13 +5,13 @@ it, so it is applied exactly once, by however many workers. Orders of one pair s
 which is the order of sending in a conversation, then by the message's version.
 """
 
-import hashlib
 import json
 import time
 import zlib
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from coherent import errors
+from coherent.messages.row import own_reactions
 from coherent.storage import rows
 from coherent.storage.dynamodb import translate_errors
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 # One partition takes only 1,000 write units a second.
 PARTITIONS = tuple(f"deliver#{number:02}" for number in range(16))
-# Of a message as its sender sees it.
+# The attributes of a message that its copy shares.
 _CONTENT = ("message", "attachments", "created_at", "updated_at")
-# After all versions.
+# In the place of the version: sorts after all of them.
 _DELETION = 9_999_999_999
 _PAGE = 25
 
@@ -40,8 +40,8 @@ class Pair(NamedTuple):
 
 
 def pair(sender: str, recipient: str) -> Pair:
-    """Returns the pair of two users. A digest, since a name may contain any separator."""
-    digest = hashlib.sha256(json.dumps([sender, recipient]).encode()).hexdigest()[:32]
+    """Returns the pair of two users."""
+    digest = rows.digest(json.dumps([sender, recipient]))
     return Pair(PARTITIONS[zlib.crc32(digest.encode()) % len(PARTITIONS)], digest)
 
 
@@ -53,19 +53,12 @@ def pair_of(order: "Attributes") -> Pair:
 def recipient(message: "Attributes", conversation: "Attributes") -> str | None:
     """Returns who may have a copy of *message*, a row: the contact of the user's own message, or its sender.
 
-    Returns None if there is nobody else: in a conversation with a group alone or with oneself, or if a contact's
-    message came from outside.
+    Returns None in a conversation with a group alone or with oneself, and if a contact's message came from outside.
     """
     if "contact_id" in message:
         return message["contact_id"]["S"] if "origin_id" in message else None
     contact_id = rows.text(conversation, "contact_id")
     return None if contact_id == message["user_id"]["S"] else contact_id
-
-
-def own_reactions(message: "Attributes") -> list[str]:
-    """Returns the reactions of the user to *message*, a row."""
-    reactions = cast("list[dict[str, str | None]]", rows.plain(message["reactions"]))
-    return [str(each["reaction"]) for each in reactions if each["contact_id"] is None]
 
 
 def creation(table_name: str, message: "Attributes", conversation: "Attributes", to: str) -> "TransactWriteItemTypeDef":
@@ -94,7 +87,7 @@ def deletion(table_name: str, message: "Attributes", to: str) -> "TransactWriteI
 
 
 def completion(table_name: str, order: "Attributes") -> "TransactWriteItemTypeDef":
-    """Returns the write that accompanies the application of *order*. It fails if the order was applied before."""
+    """Returns the write that deletes *order* in the transaction that applies it. It fails if another one applied it."""
     return {"Delete": {"TableName": table_name, "Key": _key(order), "ConditionExpression": rows.EXISTS}}
 
 
@@ -134,7 +127,7 @@ def first_of_each_pair(tables: "Tables", partition: str) -> "Iterator[Attributes
 
 
 def is_waiting(tables: "Tables", order: "Attributes") -> bool:
-    """Returns whether nobody has applied *order* yet. Raises `errors.Unavailable`."""
+    """Returns whether *order* has not been applied yet. Raises `errors.Unavailable`."""
     with translate_errors():
         response = tables.client.get_item(TableName=tables.messages, Key=_key(order), ConsistentRead=True)
     return "Item" in response
@@ -147,7 +140,7 @@ def drop(tables: "Tables", order: "Attributes") -> None:
 
 
 def origin_key(user_id: str, origin_id: str) -> "Attributes":
-    """Returns the key of the row that says where the user's copy of a contact's message is."""
+    """Returns the key of the origin row, which says where the user's copy of a contact's message is."""
     return rows.values({"user_conversation": f"{user_id}#origins", "id": origin_id})
 
 

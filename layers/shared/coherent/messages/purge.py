@@ -161,7 +161,7 @@ class Purge:
 
 
 def _keys(user_id: str, messages: "Sequence[Attributes]") -> "Iterator[Attributes]":
-    """Yields the keys of *messages*, each after that of the row that says where the copy of a contact's message is."""
+    """Yields the keys of *messages*, and of the origin row before each message that has one."""
     for message in messages:
         if "origin_id" in message:
             yield orders.origin_key(user_id, message["origin_id"]["S"])

@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any
 
 from coherent import errors, ids
-from coherent.conversations.row import new_row
+from coherent.conversations.row import new_row as new_conversation
 from coherent.messages import EMPTY_MESSAGE_FAULT, conversation, orders
 from coherent.messages.limits import SendLimits
 from coherent.messages.once import IdempotencyKey, Once
+from coherent.messages.row import Message, message_of, new_row, own_reactions, row_key, version_of
 from coherent.preconditions import ANY, Preconditions
 from coherent.storage import pairs, rows
 from coherent.storage.dynamodb import back_off, batch_read, transact, translate_errors
@@ -45,33 +46,6 @@ _MAX_PAGE_BYTES = 1_000_000
 _DELETED_SECONDS = 30 * 24 * 60 * 60
 
 
-class Contact(TypedDict):
-    """The sender of a message, if it is not the user."""
-
-    id: str
-
-
-class Reaction(TypedDict):
-    """A reaction. `contact_id` is null for the user's own."""
-
-    reaction: str
-    contact_id: str | None
-
-
-class Message(TypedDict):
-    """A message as the API shows it. `contact` is null for the user's own; times are Unix seconds."""
-
-    id: str
-    conversation_id: str
-    contact: Contact | None
-    message: str
-    reactions: list[Reaction]
-    attachments: list[str]
-    read_at: int | None
-    created_at: int
-    updated_at: int | None
-
-
 class MessageRepository:
     """The messages of all users. Each method reads and changes those of one user, the `sub` of their token.
 
@@ -87,7 +61,7 @@ class MessageRepository:
         # Which incoming messages restore archived conversations; only the functions that store messages have it.
         self._unarchive = os.environ.get("UNARCHIVE", "unmuted")
         self._limits = SendLimits(tables)
-        # Whether what the user sends to a contact is delivered to that user of the stack.
+        # Whether messages to contacts who are users of the stack are delivered to them.
         self._delivers = os.environ.get("DELIVERY") == "internal"
 
     def list(self, user_id: str, query: "ListMessages") -> Page[Message]:
@@ -179,8 +153,8 @@ class MessageRepository:
             if newest is not None:
                 with suppress(errors.NotFound):
                     return self._add(_conversation_key(received.user_id, newest), content, once)
-            begin = new_row(received.user_id, received.contact_id, received.group_id)
-            row = self._row(begin, ids.new(time.time_ns()), content)
+            begin = new_conversation(received.user_id, received.contact_id, received.group_id)
+            row = new_row(begin, ids.new(time.time_ns()), content)
             put: TransactWriteItemTypeDef = {
                 "Put": {
                     "TableName": self._conversations_table_name,
@@ -204,7 +178,7 @@ class MessageRepository:
         for attempt in range(1, _ATTEMPTS + 1):
             # A new id for each attempt, greater than all before it: the last message has the greatest id of its
             # conversation, even if clocks differ.
-            row = self._row(known, ids.new(time.time_ns(), after=rows.text(known, "last_message_id")), content)
+            row = new_row(known, ids.new(time.time_ns(), after=rows.text(known, "last_message_id")), content)
             writes = [conversation.arrival(self._conversations_table_name, row, known, self._unarchive)]
             recipient = self._recipient(row, known)
             if recipient is not None and "contact_id" not in row:
@@ -216,20 +190,13 @@ class MessageRepository:
                 raise errors.NotFound("conversation", "conversation_id")
             if rows.text(current, "last_message_id") == row["id"]["S"]:
                 # Our own write, whose response was lost.
-                return Creation(_version(row), is_replay=False)
+                return Creation(version_of(row), is_replay=False)
             known = current
             back_off(attempt)
         raise errors.Unavailable
 
     def _recipient(self, message: "Attributes", its_conversation: "Attributes") -> str | None:
         return orders.recipient(message, its_conversation) if self._delivers else None
-
-    def _row(self, its_conversation: "Attributes", id: str, content: Mapping[str, object]) -> "Attributes":
-        user_id, conversation_id = its_conversation["user_id"]["S"], its_conversation["id"]["S"]
-        shared = {"user_id": user_id, "conversation_id": conversation_id, "reactions": [], "version": 1}
-        return _key(user_id, conversation_id, id) | rows.values(
-            {"created_at": int(ids.created_at(id)), **content, **shared}
-        )
 
     def _store(
         self, row: "Attributes", writes: "Sequence[TransactWriteItemTypeDef]", once: Once
@@ -249,13 +216,13 @@ class MessageRepository:
             earlier = once.earlier(row, reasons[1 + len(writes) :])
             if earlier is None:
                 return None, reasons[1].get("Item")
-            return Creation(_version(earlier), is_replay=earlier["id"] != row["id"]), None
-        return Creation(_version(row), is_replay=False), None
+            return Creation(version_of(earlier), is_replay=earlier["id"] != row["id"]), None
+        return Creation(version_of(row), is_replay=False), None
 
     def retrieve(self, user_id: str, id: str) -> Version[Message]:
         """Returns the message. Raises `errors.NotFound`."""
         row, _ = self._find(user_id, id)
-        return _version(row)
+        return version_of(row)
 
     def update(self, user_id: str, id: str, changes: "UpdateMessage", preconditions: Preconditions) -> Version[Message]:
         """Applies *changes* and returns the message.
@@ -285,12 +252,12 @@ class MessageRepository:
                     raise preconditions.failure("message", rows.version(found))
                 row = self.change(found, its_conversation, attributes, recipient=recipient)
                 if row is not None:
-                    return _version(row)
+                    return version_of(row)
                 back_off(attempt)
                 continue
-            key = _key(user_id, found["conversation_id"]["S"], id)
+            key = row_key(user_id, found["conversation_id"]["S"], id)
             try:
-                return _version(rows.update_row(self._client, self._table_name, key, attributes, expected, "message"))
+                return version_of(rows.update_row(self._client, self._table_name, key, attributes, expected, "message"))
             except errors.PreconditionFailed:
                 if expected == preconditions:
                     raise
@@ -310,18 +277,8 @@ class MessageRepository:
         Orders a copy for *recipient*. Returns the new row, or None if a condition failed, because a row has changed.
         """
         changes = {**attributes, "written_by": ids.new(time.time_ns(), after=rows.text(found, "written_by"))}
-        write = rows.update(changes, Preconditions(allowed=frozenset([rows.version(found)])))
-        writes: list[TransactWriteItemTypeDef] = [
-            {
-                "Update": {
-                    "TableName": self._table_name,
-                    "Key": {name: found[name] for name in _KEY},
-                    "UpdateExpression": write["UpdateExpression"],
-                    "ConditionExpression": write["ConditionExpression"],
-                    "ExpressionAttributeValues": write["ExpressionAttributeValues"],
-                }
-            }
-        ]
+        key = {name: found[name] for name in _KEY}
+        writes = [rows.change(self._table_name, key, changes, rows.version(found))]
         if "message" in attributes:
             text = str(attributes["message"])
             writes.append(conversation.edit(self._conversations_table_name, found, its_conversation, text))
@@ -386,7 +343,7 @@ class MessageRepository:
         Returns None, or why the message was not deleted.
         """
         user_id, conversation_id, id = (found[name]["S"] for name in ("user_id", "conversation_id", "id"))
-        writes = [rows.delete(self._table_name, _key(user_id, conversation_id, id), preconditions)]
+        writes = [rows.delete(self._table_name, row_key(user_id, conversation_id, id), preconditions)]
         previous = self._previous(found) if conversation.is_previewed(its_conversation, found) else None
         writes.append(conversation.deletion(self._tables, found, its_conversation, previous))
         writes.append(self._remember_deletion(found))
@@ -429,7 +386,7 @@ class MessageRepository:
         found = batch_read(
             self._client,
             {
-                self._table_name: {"Keys": [_key(user_id, conversation_id, id)], "ConsistentRead": True},
+                self._table_name: {"Keys": [row_key(user_id, conversation_id, id)], "ConsistentRead": True},
                 self._conversations_table_name: {
                     "Keys": [_conversation_key(user_id, conversation_id)],
                     "ConsistentRead": True,
@@ -492,7 +449,7 @@ def _check_rest(found: "Attributes", edit: dict[str, Any], preconditions: Precon
     version = rows.version(found)
     if not preconditions.hold_for(version):
         raise preconditions.failure("message", version)
-    message = _message(found)
+    message = message_of(found)
     if not edit.get("message", message["message"]) and not edit.get("attachments", message["attachments"]):
         raise errors.InvalidRequest(EMPTY_MESSAGE_FAULT)
     return Preconditions(allowed=frozenset([version]))
@@ -504,10 +461,6 @@ def _count_within_bytes(found: "Sequence[Attributes]") -> int:
     return max(1, sum(total <= _MAX_PAGE_BYTES for total in itertools.accumulate(sizes)))
 
 
-def _key(user_id: str, conversation_id: str, id: str) -> "Attributes":
-    return rows.values({"user_conversation": rows.user_conversation(user_id, conversation_id), "id": id})
-
-
 def _conversation_key(user_id: str, id: str) -> "Attributes":
     return rows.values({"user_id": user_id, "id": id})
 
@@ -516,29 +469,11 @@ def _concerns_copy(found: "Attributes", attributes: Mapping[str, object]) -> boo
     """Returns whether these changes of *found* show in a copy of it: text, attachments and the user's own reactions."""
     if attributes.keys() & {"message", "attachments"}:
         return True
-    return "reactions" in attributes and orders.own_reactions(found) != orders.own_reactions(
+    return "reactions" in attributes and own_reactions(found) != own_reactions(
         rows.values({"reactions": attributes["reactions"]})
     )
 
 
 def _page(found: "list[Attributes]", query: "ListMessages", *, has_more: bool) -> Page[Message]:
-    nearest = [_message(row) for row in found[: query.limit]]
+    nearest = [message_of(row) for row in found[: query.limit]]
     return Page(nearest[::-1] if query.is_backwards else nearest, has_more)
-
-
-def _version(row: "Attributes") -> Version[Message]:
-    return Version(_message(row), rows.version(row))
-
-
-def _message(row: "Attributes") -> Message:
-    return {
-        "id": row["id"]["S"],
-        "conversation_id": row["conversation_id"]["S"],
-        "contact": {"id": row["contact_id"]["S"]} if "contact_id" in row else None,
-        "message": row["message"]["S"],
-        "reactions": cast("list[Reaction]", rows.plain(row["reactions"])),
-        "attachments": cast("list[str]", rows.plain(row["attachments"])),
-        "read_at": rows.number(row, "read_at"),
-        "created_at": int(row["created_at"]["N"]),
-        "updated_at": rows.number(row, "updated_at"),
-    }

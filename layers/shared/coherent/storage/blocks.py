@@ -3,7 +3,6 @@
 It has digests of the contacts' ids, which may be long: 1,000 digests are 32 KB.
 """
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from coherent import errors
@@ -29,11 +28,6 @@ def key(user_id: str) -> "Attributes":
     return rows.values({"user_id": f"block#{user_id}", "id": "contacts"})
 
 
-def digest(contact_id: str) -> str:
-    """Returns the first 32 hexadecimal digits of the SHA-256 of *contact_id*."""
-    return hashlib.sha256(contact_id.encode()).hexdigest()[:32]
-
-
 def is_blocked(tables: "Tables", user_id: str, contact_id: str) -> bool:
     """Returns whether the user blocks the contact. Raises `errors.Unavailable`."""
     with translate_errors():
@@ -43,7 +37,7 @@ def is_blocked(tables: "Tables", user_id: str, contact_id: str) -> bool:
 
 def contains(row: "Attributes | None", contact_id: str | None) -> bool:
     """Returns whether *row*, a block row or None, has the contact. False without a contact."""
-    return contact_id is not None and digest(contact_id) in _digests(row)
+    return contact_id is not None and rows.digest(contact_id) in _digests(row)
 
 
 def write(
@@ -54,8 +48,8 @@ def write(
     The write fails if the contact was blocked or unblocked after *row*, the user's block row, was read. Raises
     `errors.InvalidRequest` if the user blocks as many contacts as possible.
     """
-    was_blocked, found = contains(row, contact_id), digest(contact_id)
-    values: Attributes = {":digest": {"S": found}}
+    was_blocked, digest = contains(row, contact_id), rows.digest(contact_id)
+    values: Attributes = {":digest": {"S": digest}}
     condition = _IS_BLOCKED if was_blocked else _IS_NOT_BLOCKED
     if is_blocked == was_blocked:
         return {
@@ -77,7 +71,7 @@ def write(
             "Key": key(user_id),
             "UpdateExpression": f"{'ADD' if is_blocked else 'DELETE'} contacts :digests",
             "ConditionExpression": condition,
-            "ExpressionAttributeValues": values | {":digests": {"SS": [found]}},
+            "ExpressionAttributeValues": values | {":digests": {"SS": [digest]}},
         }
     }
 

@@ -1,5 +1,6 @@
 """What the rows of both tables share: attribute values, versions, conditions and pages."""
 
+import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypedDict, TypeVar, cast
@@ -126,6 +127,11 @@ def plain(attribute: "AttributeValueTypeDef") -> object:
     return None if kind == "NULL" else content
 
 
+def digest(name: str) -> str:
+    """Returns 32 hexadecimal digits for a key that must not contain *name*, which may be long and has any separator."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
 def user_conversation(user_id: str, conversation_id: str) -> str:
     """Returns the partition key of a conversation's messages.
 
@@ -248,6 +254,23 @@ def apply(row: "Attributes", changes: Mapping[str, object]) -> "Attributes":
     kept = {name: attribute for name, attribute in row.items() if name not in changes}
     assigned = values({name: given for name, given in changes.items() if given is not None})
     return kept | assigned | {"version": value(int(row["version"]["N"]) + _step(changes))}
+
+
+def change(
+    table_name: str, key: "Attributes", changes: Mapping[str, object], version: int, clauses: Clauses = _NO_CLAUSES
+) -> "TransactWriteItemTypeDef":
+    """Returns the write of a transaction that applies *changes* as `update` does, if the row shows *version*."""
+    write = update(changes, Preconditions(allowed=frozenset([version])), clauses)
+    return {
+        "Update": {
+            "TableName": table_name,
+            "Key": key,
+            "UpdateExpression": write["UpdateExpression"],
+            "ConditionExpression": write["ConditionExpression"],
+            "ExpressionAttributeValues": write["ExpressionAttributeValues"],
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+    }
 
 
 def delete(table_name: str, key: "Attributes", preconditions: Preconditions) -> "TransactWriteItemTypeDef":
