@@ -15,6 +15,8 @@ DOCUMENTATION_URL = "https://protocol.chat/docs/errors"
 HEADERS = ("ETag", "Idempotent-Replayed", "Link", "Location")
 # The attributes that only the sender of a message changes.
 EDITS = {"message", "attachments"}
+# What a copy shows of an edit.
+CONTENT = ("message", "attachments", "updated_at")
 # Arguments of the model's methods that are request headers.
 _REQUEST_HEADERS = {"key": "Idempotency-Key", "if_match": "If-Match", "if_none_match": "If-None-Match"}
 # How far the service's clock may differ from ours.
@@ -521,14 +523,16 @@ class Users(dict[str, "Mailbox"]):
         # The id on the other side of a message that was delivered, by the name of its user and its id.
         self.other_ids: dict[tuple[str, str], str] = {}
 
-    def order(self, kind: str, sender: "Mailbox", message: Resource, version: int) -> None:
+    def order(
+        self, kind: str, sender: "Mailbox", message: Resource, version: int, changes: Resource | None = None
+    ) -> None:
         """Adds an order for the contact, unless the message has none who could have a copy."""
         conversation = sender.conversations[message["conversation_id"]]
         is_copy = message["contact"] is not None
         recipient = message["contact"]["id"] if is_copy else conversation["contact_id"]
         if recipient in (None, sender.name) or (is_copy and (sender.name, message["id"]) not in self.other_ids):
             return
-        order = Order(kind, dict(message), conversation["group_id"])
+        order = Order(kind, dict(message if changes is None else changes), conversation["group_id"])
         self.orders.setdefault((sender.name, recipient), {})[message["id"], version] = order
 
     def deliver(self, sender: str, recipient: str, copies: Mapping[str, Copy]) -> None:
@@ -583,10 +587,15 @@ class Mailbox(Model):
         if_none_match: str | None = None,
     ) -> Response:
         """Orders a change of the copy if it shows: text, attachments and the user's own reactions."""
-        before = _own_reactions(self.messages.get(id, {"reactions": []}))
+        before = dict(self.messages.get(id, {"reactions": []}))
         response = super().update_message(id, body, now, if_match, if_none_match)
-        if response.status == 200 and (body.keys() & EDITS or _own_reactions(response.body) != before):
-            self.users.order("changed", self, self.messages[id], self.versions[id])
+        if response.status != 200:
+            return response
+        is_reaction = _own_reactions(response.body) != _own_reactions(before)
+        if body.keys() & EDITS or is_reaction:
+            names = CONTENT if any(response.body[name] != before[name] for name in CONTENT) else ()
+            changes = {name: response.body[name] for name in (*names, *(["reactions"] if is_reaction else []))}
+            self.users.order("changed", self, self.messages[id], self.versions[id], changes)
         return response
 
     def delete_message(self, id: str, if_match: str | None = None, query: Mapping[str, str] = {}) -> Response:
@@ -599,10 +608,10 @@ class Mailbox(Model):
 
     def follow(self, message: Resource, other: Resource, sender: str) -> None:
         """Changes *message* as *sender* changed *other*, which is the same message on the other side."""
-        kept = [reaction for reaction in message["reactions"] if reaction["contact_id"] != sender]
-        changes = {"reactions": kept + [each | {"contact_id": sender} for each in _own_reactions(other)]}
-        if message["contact"] is not None:
-            changes |= {name: other[name] for name in ("message", "attachments", "updated_at")}
+        changes = {name: other[name] for name in CONTENT if name in other and message["contact"] is not None}
+        if "reactions" in other:
+            kept = [reaction for reaction in message["reactions"] if reaction["contact_id"] != sender]
+            changes["reactions"] = kept + [each | {"contact_id": sender} for each in _own_reactions(other)]
         if new := {name: value for name, value in changes.items() if value != message[name]}:
             self.change_message(message, new)
 

@@ -219,6 +219,16 @@ class Stack:
         rows: list[dict[str, Any]] = found["Items"]
         return rows
 
+    def orders(self) -> list[dict[str, Any]]:
+        """Returns the delivery orders that wait."""
+        found: list[dict[str, Any]] = self.aws("dynamodb").scan(
+            TableName=self.outputs()["MessagesTableName"],
+            FilterExpression="begins_with(user_conversation, :orders)",
+            ExpressionAttributeValues={":orders": {"S": "deliver#"}},
+            ConsistentRead=True,
+        )["Items"]
+        return found
+
     def tombstones(self) -> list[dict[str, Any]]:
         """Returns the tombstones of deleted conversations."""
         table_name = self.outputs()["ConversationsTableName"]

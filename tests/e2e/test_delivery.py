@@ -70,16 +70,18 @@ def test_edits_reactions_and_deletion_for_everyone_follow(
     assert texts(kevin) == ["first"]
 
 
-def test_blocked_sender_gets_the_usual_responses(kevin: Client, harry: Client, conversation: dict[str, Any]) -> None:
+def test_blocked_sender_gets_the_usual_responses(
+    stack: Stack, kevin: Client, harry: Client, conversation: dict[str, Any]
+) -> None:
     kevin.send_message(conversation, "before")
     wait_for(lambda: texts(harry) == ["before"])
     (entry,) = harry.inbox()["data"]
     assert harry.mark(entry["conversation"], is_blocked=True)["is_blocked"]
     kevin.send_message(conversation, "while blocked")
+    wait_for(lambda: stack.orders() == [])
     harry.mark(entry["conversation"], is_blocked=False)
-    # In order, so when this one is there, the other one was left out, or came before harry unblocked him.
     kevin.send_message(conversation, "after")
-    wait_for(lambda: "after" in texts(harry))
+    wait_for(lambda: texts(harry) == ["before", "after"])
     assert texts(kevin) == ["before", "while blocked", "after"]
 
 

@@ -19,7 +19,7 @@ def test_idle_stack_with_the_defaults_costs_at_most_three_dollars() -> None:
 
 def test_internal_delivery_costs_an_idle_stack_at_most_one_dollar() -> None:
     external, internal = (cost.idle(whole_stack(Delivery=delivery)) for delivery in ("external", "internal"))
-    assert internal["alarms"] - external["alarms"] == pytest.approx(3 * cost.PRICES["cloudwatch"]["alarm"])
+    assert internal["alarms"] - external["alarms"] == pytest.approx(4 * cost.PRICES["cloudwatch"]["alarm"])
     assert internal["scheduled functions"] > external["scheduled functions"]
     assert sum(internal.values()) - sum(external.values()) <= 1
 

@@ -302,6 +302,29 @@ def test_blocked_contact_is_not_delivered(conversation: dict[str, Any]) -> None:
     assert tables.orders() == []
 
 
+def test_change_after_a_block_does_not_bring_what_was_changed_during_it(conversation: dict[str, Any]) -> None:
+    sent = send(conversation, "original")
+    deliver()
+    put_entry(harrys_conversation(), user="harry", is_blocked=True)
+    change(sent, message="edited")
+    deliver()
+    put_entry(harrys_conversation(), user="harry", is_blocked=False)
+    change(sent, reactions=[{"reaction": "wave", "contact_id": None}])
+    deliver()
+    (copy,) = list_messages("harry")
+    assert (copy["message"], copy["updated_at"]) == ("original", None)
+    assert copy["reactions"] == [{"reaction": "wave", "contact_id": "kevin"}]
+    put_entry(harrys_conversation(), user="harry", is_blocked=True)
+    change(sent, reactions=[])
+    deliver()
+    put_entry(harrys_conversation(), user="harry", is_blocked=False)
+    change(sent, message="edited again")
+    deliver()
+    (copy,) = list_messages("harry")
+    assert copy["message"] == "edited again"
+    assert copy["reactions"] == [{"reaction": "wave", "contact_id": "kevin"}]
+
+
 def test_blocked_contact_can_delete_for_everyone(conversation: dict[str, Any]) -> None:
     sent = send(conversation)
     deliver()
@@ -486,7 +509,7 @@ def test_limit_per_contact_is_429_until_the_next_minute(
     seconds = int(response.headers["Retry-After"])
     assert response.status == 429
     assert response.message == (
-        "message: at most 2 messages, edits and reactions to one contact are accepted in a minute; "
+        "At most 2 messages, edits and reactions to one contact are accepted in a clock minute; "
         f"try again in {seconds} s"
     )
     # Reading is no change for the contact, and another contact has a limit of their own.
@@ -506,7 +529,7 @@ def test_limit_of_the_sender_counts_all_contacts(
     body = json.dumps({"conversation_id": conversation["id"], "message": "too much"})
     response = call("create_message", body=body, content_type=JSON)
     assert response.status == 429
-    assert "at most 2 messages, edits and reactions are accepted in a minute" in response.message
+    assert "At most 2 messages, edits and reactions are accepted in a clock minute" in response.message
     assert len(tables.orders()) == 2
     # Users do not share a limit, and a conversation with a group alone has none.
     send(create("harry", contact_id="kevin"), user="harry")
@@ -516,8 +539,8 @@ def test_limit_of_the_sender_counts_all_contacts(
 @pytest.mark.parametrize(
     ("of_user", "per_contact", "message"),
     [
-        ("2", "0", "at most 2 messages, edits and reactions are accepted"),
-        ("0", "2", "at most 2 messages"),
+        ("2", "0", "At most 2 messages, edits and reactions are accepted"),
+        ("0", "2", "At most 2 messages"),
         ("0", "0", ""),
     ],
 )

@@ -19,7 +19,7 @@ OPERATIONS = (ROOT / "docs/operations/index.md").read_text()
 PAGING = {"LateDeliveries", "LateEvents", "LateInbound", "LostDeadLetters", "ServerErrors", "SlowRequests"}
 ALARMS = sorted(of_type("others", "CloudWatch::Alarm"))
 # With Delivery=internal.
-DELIVERY_ALARMS = {"DeliveryErrors", "LateDeliveries", "StoppedDeliveries"}
+DELIVERY_ALARMS = {"DeliveryErrors", "LateDeliveries", "StoppedDeliveries", "SweepDeliveriesErrors"}
 # Namespace, name, and the names of the dimensions.
 Kind = tuple[str, str, frozenset[str]]
 # AWS's metrics that alarms or the dashboard use, with their dimensions, from AWS's documentation.

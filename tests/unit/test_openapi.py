@@ -201,7 +201,7 @@ def test_limit_of_a_user_has_an_example_of_its_own(endpoint: str) -> None:
     response = OPERATIONS[endpoint]["responses"]["429"]
     assert [example["message"].partition(";")[0] for example in examples(response["content"][JSON])] == [
         "Too many requests",
-        "message: at most 120 messages, edits and reactions are accepted in a minute",
+        "At most 120 messages, edits and reactions are accepted in a clock minute",
     ]
     assert "Retry-After" in response["headers"]
 

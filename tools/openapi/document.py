@@ -156,7 +156,7 @@ def _failure(route: Route, status: int) -> dict[str, Any]:
             " Or the user sent too many messages, edits and reactions to contacts in a minute, if the stack delivers "
             "between users."
         )
-        limit = "message: at most 120 messages, edits and reactions are accepted in a minute; try again in 1 s"
+        limit = "At most 120 messages, edits and reactions are accepted in a clock minute; try again in 1 s"
         messages = {"busy": message, "limit": limit}
     if status == 503 and (route.tag == "Inbox" or route.endpoint == "create_conversation"):
         what = "the inbox" if route.tag == "Inbox" else "`distinct`"

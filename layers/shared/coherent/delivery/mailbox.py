@@ -189,10 +189,11 @@ def _origin(order: "Attributes") -> "Mapping[str, str]":
 
 def _changes(order: "Attributes", message: "Attributes") -> dict[str, object]:
     """Returns the attributes of *message*, the recipient's row, that *order* changes."""
-    sender = order["sender"]["S"]
-    kept = [each for each in cast("list[Any]", rows.plain(message["reactions"])) if each["contact_id"] != sender]
-    added = [{"reaction": text, "contact_id": sender} for text in cast("list[str]", rows.plain(order["reactions"]))]
     edits = ("message", "attachments", "updated_at")
     now: dict[str, object] = {name: rows.plain(order[name]) for name in edits if name in order}
-    now["reactions"] = (kept + added)[:MAX_REACTIONS]
+    if "reactions" in order:
+        sender = order["sender"]["S"]
+        kept = [each for each in cast("list[Any]", rows.plain(message["reactions"])) if each["contact_id"] != sender]
+        added = cast("list[str]", rows.plain(order["reactions"]))
+        now["reactions"] = (kept + [{"reaction": text, "contact_id": sender} for text in added])[:MAX_REACTIONS]
     return {name: given for name, given in now.items() if name not in message or given != rows.plain(message[name])}

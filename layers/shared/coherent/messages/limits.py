@@ -49,7 +49,7 @@ class SendLimits:
         except self._tables.client.exceptions.ConditionalCheckFailedException:
             seconds = int((minute + 1) * _SECONDS - now) + 1
             raise errors.TooManyRequests(
-                f"message: at most {limit} messages, edits and reactions{scope} are accepted in a minute; "
+                f"At most {limit} messages, edits and reactions{scope} are accepted in a clock minute; "
                 f"try again in {seconds} s",
                 seconds,
             ) from None

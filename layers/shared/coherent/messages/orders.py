@@ -68,15 +68,18 @@ def creation(table_name: str, message: "Attributes", conversation: "Attributes",
     return _put(table_name, message, to, rows.version(message), content)
 
 
-def change(table_name: str, message: "Attributes", to: str) -> "TransactWriteItemTypeDef":
-    """Returns the write that orders the copy of *message*, a row as it now is, to follow it.
+def change(table_name: str, before: "Attributes", message: "Attributes", to: str) -> "TransactWriteItemTypeDef":
+    """Returns the write that orders the copy of *message*, which was the row *before*, to follow it.
 
-    The copy of a contact's message is the contact's own row: only the user's reactions change there.
+    The copy of a contact's message is the contact's own row: only the user's reactions change there. The order has no
+    text if that has not changed, and no reactions likewise: what was not delivered because of a block stays so.
     """
-    content = rows.values({"kind": "changed", "reactions": own_reactions(message)})
+    content = rows.values({"kind": "changed"})
+    if own_reactions(before) != own_reactions(message):
+        content["reactions"] = rows.value(own_reactions(message))
     if "contact_id" in message:
         content |= {name: message[name] for name in ("origin_id", "origin_conversation_id")}
-    else:
+    elif _content(before) != _content(message):
         content |= _content(message)
     return _put(table_name, message, to, rows.version(message), content)
 

@@ -284,7 +284,7 @@ class MessageRepository:
             writes.append(conversation.edit(self._conversations_table_name, found, its_conversation, text))
         changed = rows.apply(found, changes)
         if recipient is not None:
-            writes.append(orders.change(self._table_name, changed, recipient))
+            writes.append(orders.change(self._table_name, found, changed, recipient))
         try:
             transact(self._client, [*writes, *more])
         except self._client.exceptions.TransactionCanceledException:
