@@ -125,6 +125,18 @@ def test_idempotent_replay_orders_one_copy(conversation: dict[str, Any]) -> None
     assert texts() == ["hello"]
 
 
+def test_idempotent_replay_survives_the_deletion_of_the_conversation(conversation: dict[str, Any]) -> None:
+    body = json.dumps({"conversation_id": conversation["id"], "message": "hello"})
+    given: dict[str, Any] = {"body": body, "content_type": JSON, "headers": {"Idempotency-Key": "once"}}
+    first = call("create_message", **given)
+    call("delete_conversation", id=conversation["id"])
+    again = call("create_message", **given)
+    assert (again.status, again.body) == (201, first.body)
+    assert len(tables.orders()) == 1
+    other = given | {"body": body.replace("hello", "other")}
+    assert call("create_message", **other).status == 422
+
+
 def test_edits_follow_to_the_copy_and_its_preview(conversation: dict[str, Any]) -> None:
     sent = send(conversation, "helo")
     deliver()

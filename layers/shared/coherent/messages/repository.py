@@ -141,8 +141,9 @@ class MessageRepository:
         given = new.model_dump()
         known = _conversation_key(user_id, new.conversation_id)
         if self._delivers:
-            # The order needs the contact, which never changes.
-            known = self._conversation(known)
+            # The order needs the contact, which never changes. Without a conversation, a key may still have an answer.
+            with suppress(errors.NotFound):
+                known = self._conversation(known)
             contact_id = rows.text(known, "contact_id")
             if contact_id is not None and contact_id != user_id:
                 self._limits.count(user_id, contact_id)
