@@ -49,6 +49,17 @@ def texts(user: str = "harry") -> list[str]:
     return [message["message"] for message in reversed(list_messages(user))]
 
 
+def before_writes(wire: Wire, act: Callable[[], object]) -> None:
+    """Calls *act* immediately before the next request that writes."""
+
+    def fault(_request: Any) -> None:
+        if wire.requests[-1] in {"UpdateItem", "TransactWriteItems"}:
+            wire.fault = None
+            act()
+
+    wire.fault = fault
+
+
 def origin_rows() -> list[dict[str, Any]]:
     return [row for row in tables.messages() if row["user_conversation"]["S"].endswith("#origins")]
 
@@ -175,6 +186,18 @@ def test_own_reactions_follow_in_both_directions(conversation: dict[str, Any]) -
     assert [each["reaction"] for each in list_messages("kevin")[0]["reactions"]] == ["wave", "made-up"]
     # Only the user's own reactions follow: harry has removed kevin's from his copy alone.
     assert list_messages("harry")[0]["reactions"] == []
+
+
+def test_reactions_of_two_clients_end_alike_in_both_copies(conversation: dict[str, Any], wire: Wire) -> None:
+    first, second = ([{"reaction": reaction, "contact_id": None}] for reaction in ("heart", "wave"))
+    sent = send(conversation)
+    change(sent, reactions=first)
+    before_writes(wire, lambda: change(sent, reactions=second))
+    change(sent, reactions=first)
+    deliver()
+    assert [each["reaction"] for each in list_messages("harry")[0]["reactions"]] == [
+        each["reaction"] for each in list_messages("kevin")[0]["reactions"]
+    ]
 
 
 def test_reading_orders_nothing(conversation: dict[str, Any]) -> None:

@@ -278,7 +278,8 @@ class MessageRepository:
             if len(edits) == 1 and not attributes[min(edits)]:
                 # What remains of the message depends on the row, so it must still be the one that was read.
                 expected = _check_rest(found, attributes, preconditions)
-            recipient = self._recipient(found, its_conversation) if _concerns_copy(found, attributes) else None
+            # Also if the reactions are as they were: another client may be changing them.
+            recipient = self._recipient(found, its_conversation) if edits or "reactions" in attributes else None
             if recipient is not None and attempt == 1:
                 self._limits.count(user_id, recipient)
             if "message" in edits or recipient is not None:
@@ -511,15 +512,6 @@ def _key(user_id: str, conversation_id: str, id: str) -> "Attributes":
 
 def _conversation_key(user_id: str, id: str) -> "Attributes":
     return rows.values({"user_id": user_id, "id": id})
-
-
-def _concerns_copy(found: "Attributes", attributes: Mapping[str, object]) -> bool:
-    """Returns whether these changes of *found* show in a copy of it: text, attachments and the user's own reactions."""
-    if attributes.keys() & {"message", "attachments"}:
-        return True
-    return "reactions" in attributes and orders.own_reactions(found) != orders.own_reactions(
-        rows.values({"reactions": attributes["reactions"]})
-    )
 
 
 def _page(found: "list[Attributes]", query: "ListMessages", *, has_more: bool) -> Page[Message]:
