@@ -592,7 +592,7 @@ class Mailbox(Model):
         if response.status != 200:
             return response
         is_reaction = _own_reactions(response.body) != _own_reactions(before)
-        if body.keys() & EDITS or is_reaction:
+        if body.keys() & {*EDITS, "reactions"}:
             names = CONTENT if any(response.body[name] != before[name] for name in CONTENT) else ()
             changes = {name: response.body[name] for name in (*names, *(["reactions"] if is_reaction else []))}
             self.users.order("changed", self, self.messages[id], self.versions[id], changes)

@@ -54,6 +54,17 @@ def texts(user: str = "harry") -> list[str]:
     return [message["message"] for message in reversed(list_messages(user))]
 
 
+def before_writes(wire: Wire, act: Callable[[], object]) -> None:
+    """Calls *act* immediately before the next request that writes."""
+
+    def fault(_request: Any) -> None:
+        if wire.requests[-1] in {"UpdateItem", "TransactWriteItems"}:
+            wire.fault = None
+            act()
+
+    wire.fault = fault
+
+
 def origin_rows() -> list[dict[str, Any]]:
     return [row for row in tables.messages() if row["user_conversation"]["S"].endswith("#origins")]
 
@@ -147,6 +158,18 @@ def test_idempotent_replay_leaves_no_second_order(conversation: dict[str, Any]) 
     assert texts() == ["hello"]
 
 
+def test_idempotent_replay_survives_the_deletion_of_the_conversation(conversation: dict[str, Any]) -> None:
+    body = json.dumps({"conversation_id": conversation["id"], "message": "hello"})
+    given: dict[str, Any] = {"body": body, "content_type": JSON, "headers": {"Idempotency-Key": "once"}}
+    first = call("create_message", **given)
+    call("delete_conversation", id=conversation["id"])
+    again = call("create_message", **given)
+    assert (again.status, again.body) == (201, first.body)
+    assert len(tables.orders()) == 1
+    other = given | {"body": body.replace("hello", "other")}
+    assert call("create_message", **other).status == 422
+
+
 def test_edits_follow_to_the_copy_and_its_preview(conversation: dict[str, Any]) -> None:
     sent = send(conversation, "helo")
     deliver()
@@ -185,6 +208,18 @@ def test_own_reactions_follow_in_both_directions(conversation: dict[str, Any]) -
     assert [each["reaction"] for each in list_messages("kevin")[0]["reactions"]] == ["wave", "made-up"]
     # Harry's PUT has also removed kevin's reaction, but only from harry's copy.
     assert list_messages("harry")[0]["reactions"] == []
+
+
+def test_reactions_of_two_clients_end_alike_in_both_copies(conversation: dict[str, Any], wire: Wire) -> None:
+    first, second = ([{"reaction": reaction, "contact_id": None}] for reaction in ("heart", "wave"))
+    sent = send(conversation)
+    change(sent, reactions=first)
+    before_writes(wire, lambda: change(sent, reactions=second))
+    change(sent, reactions=first)
+    deliver()
+    assert [each["reaction"] for each in list_messages("harry")[0]["reactions"]] == [
+        each["reaction"] for each in list_messages("kevin")[0]["reactions"]
+    ]
 
 
 def test_reading_leaves_no_order(conversation: dict[str, Any]) -> None:
@@ -358,10 +393,19 @@ def test_message_to_oneself_is_not_delivered() -> None:
 def test_external_delivery_leaves_no_orders(monkeypatch: pytest.MonkeyPatch, conversation: dict[str, Any]) -> None:
     for function in ("create_message", "update_message", "delete_message"):
         monkeypatch.setattr(f"functions.{function}.app.messages._delivers", False)
-    sent = send(conversation)
-    change(sent, message="edited")
-    assert delete(sent, **{"for": "everyone"}).status == 204
+    change(send(conversation), message="edited")
     assert tables.orders() == []
+
+
+def test_deletion_for_everyone_deletes_a_copy_from_before_a_switch_to_external(
+    monkeypatch: pytest.MonkeyPatch, conversation: dict[str, Any]
+) -> None:
+    sent = send(conversation)
+    deliver()
+    monkeypatch.setattr("functions.delete_message.app.messages._delivers", False)
+    assert delete(sent, **{"for": "everyone"}).status == 204
+    deliver()
+    assert texts() == []
 
 
 def test_received_message_is_not_delivered_on(monkeypatch: pytest.MonkeyPatch, conversation: dict[str, Any]) -> None:

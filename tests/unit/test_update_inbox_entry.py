@@ -210,6 +210,16 @@ def test_count_is_exact_up_to_999_and_then_1000_or_more() -> None:
     assert put_entry(conversation, is_unread=False).body["unread_count"] == 0
 
 
+def test_deletions_do_not_count_while_more_than_1000_are_unread(wire: Wire) -> None:
+    conversation = create()
+    ids = put_messages(conversation, 1002)
+    for id, counted in zip(ids[:3], (False, False, True), strict=True):
+        wire.reset()
+        call("delete_message", id=id)
+        assert ("COUNT" in [body.get("Select") for body in wire.bodies]) == counted
+    assert entry(conversation)["unread_count"] == 999
+
+
 # Concurrent clients.
 
 

@@ -145,8 +145,8 @@ def _recount_without(tables: "Tables", message: "Attributes", conversation: "Att
     id, mark = message["id"]["S"], rows.text(conversation, "read_up_to")
     counted = int(conversation["unread_count"]["N"])
     if mark is None or id > mark:
-        # A greater count may be a lower bound.
-        counted = counted - 1 if counted < unread.MAX else unread.count(tables, conversation, mark, without=id)
+        # From MAX on it may be too low, and is shown as MAX. Only when it would fall below is it worth reading so much.
+        counted = unread.count(tables, conversation, mark, without=id) if counted == unread.MAX else counted - 1
     return unread.recount(conversation, counted, is_flagged=rows.number(conversation, "is_flagged") == 1)
 
 

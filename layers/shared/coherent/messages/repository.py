@@ -15,7 +15,7 @@ from coherent.conversations.row import new_row as new_conversation
 from coherent.messages import EMPTY_MESSAGE_FAULT, conversation, orders
 from coherent.messages.limits import SendLimits
 from coherent.messages.once import IdempotencyKey, Once
-from coherent.messages.row import Message, message_of, new_row, own_reactions, row_key, version_of
+from coherent.messages.row import Message, message_of, new_row, row_key, version_of
 from coherent.preconditions import ANY, Preconditions
 from coherent.storage import pairs, rows
 from coherent.storage.dynamodb import back_off, batch_read, transact, translate_errors
@@ -115,8 +115,9 @@ class MessageRepository:
         given = new.model_dump()
         known = _conversation_key(user_id, new.conversation_id)
         if self._delivers:
-            # The order needs the contact, which never changes.
-            known = self._conversation(known)
+            # The order needs the contact, which never changes. Without a conversation, a key may still have an answer.
+            with suppress(errors.NotFound):
+                known = self._conversation(known)
             contact_id = rows.text(known, "contact_id")
             if contact_id is not None and contact_id != user_id:
                 self._limits.count(user_id, contact_id)
@@ -244,7 +245,8 @@ class MessageRepository:
             if len(edits) == 1 and not attributes[min(edits)]:
                 # What remains of the message depends on the row, so it must still be the one that was read.
                 expected = _check_rest(found, attributes, preconditions)
-            recipient = self._recipient(found, its_conversation) if _concerns_copy(found, attributes) else None
+            # Also if the reactions are as they were: another client may be changing them.
+            recipient = self._recipient(found, its_conversation) if edits or "reactions" in attributes else None
             if recipient is not None and attempt == 1:
                 self._limits.count(user_id, recipient)
             if "message" in edits or recipient is not None:
@@ -302,7 +304,8 @@ class MessageRepository:
         if is_for_everyone:
             if "contact_id" in found:
                 raise errors.NotFound("message")
-            recipient = self._recipient(found, its_conversation)
+            # Also if nothing is delivered now: there may be a copy from before.
+            recipient = orders.recipient(found, its_conversation)
             if recipient is not None:
                 more = [orders.deletion(self._table_name, found, recipient)]
         for attempt in range(1, _ATTEMPTS + 1):
@@ -463,15 +466,6 @@ def _count_within_bytes(found: "Sequence[Attributes]") -> int:
 
 def _conversation_key(user_id: str, id: str) -> "Attributes":
     return rows.values({"user_id": user_id, "id": id})
-
-
-def _concerns_copy(found: "Attributes", attributes: Mapping[str, object]) -> bool:
-    """Returns whether these changes of *found* show in a copy of it: text, attachments and the user's own reactions."""
-    if attributes.keys() & {"message", "attachments"}:
-        return True
-    return "reactions" in attributes and own_reactions(found) != own_reactions(
-        rows.values({"reactions": attributes["reactions"]})
-    )
 
 
 def _page(found: "list[Attributes]", query: "ListMessages", *, has_more: bool) -> Page[Message]:
