@@ -9,7 +9,7 @@ import pytest
 from coherent.storage import rows
 
 from tests import tables
-from tests.handlers import Context, create, handler, list_messages, send
+from tests.handlers import JSON, Context, call, create, handler, list_messages, send
 from tests.wire import Wire, error_response
 
 pytestmark = pytest.mark.usefixtures("delivery", "no_backoff", "isolated_transactions")
@@ -54,6 +54,27 @@ def test_age_of_the_oldest_order_is_a_metric(
     pass_time(20)
     sweep()
     assert 120 <= log_line(capsys)["DeliveryAge"] <= 121
+
+
+def test_age_is_that_of_the_oldest_order_although_a_new_one_is_applied_first(
+    conversations: list[dict[str, Any]],
+    wire: Wire,
+    pass_time: Callable[[int], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sent = send(conversations[0])
+    sweep()
+    send(conversations[0], "stuck")
+    pass_time(100)
+    body = json.dumps({"message": "edited"})
+    assert call("update_message", id=sent["id"], body=body, content_type=JSON).status == 200
+    wire.fault = lambda request: (
+        error_response(request, 400, "ThrottlingException") if wire.requests[-1] == "TransactWriteItems" else None
+    )
+    with pytest.raises(RuntimeError):
+        sweep()
+    wire.reset()
+    assert 100 <= log_line(capsys)["DeliveryAge"] <= 101
 
 
 def test_sweep_without_orders_reports_no_metrics(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,17 +68,20 @@ class Mailbox:
         has_more = True
         while has_more:
             has_more = False
-            for order in orders.first_of_each_pair(self._tables, partition):
+            for pair in orders.pairs(self._tables, partition):
                 if deadline.seconds_left() < LAST_REQUESTS_SECONDS:
                     return Sweep(len(failed), oldest)
-                oldest = min(oldest, int(order["ordered_at"]["N"]))
-                pair = orders.pair_of(order)
-                if pair not in failed:
-                    try:
-                        has_more |= self.deliver(pair)
-                    except Exception:
-                        logger.exception("A delivery failed", extra={"pair": pair.digest})
-                        failed.add(pair)
+                if pair in failed:
+                    continue
+                try:
+                    waiting, is_cut = orders.waiting(self._tables, pair)
+                    # An edit of an old message comes before a new message that has waited longer.
+                    oldest = min([oldest, *(int(order["ordered_at"]["N"]) for order in waiting)])
+                    self._apply_all(waiting)
+                    has_more |= is_cut
+                except Exception:
+                    logger.exception("A delivery failed", extra={"pair": pair.digest})
+                    failed.add(pair)
         return Sweep(len(failed), oldest)
 
     def deliver(self, pair: "Pair") -> bool:
@@ -87,6 +90,10 @@ class Mailbox:
         Raises `errors.Unavailable` if DynamoDB or Cognito throttles or does not respond, or if time is up.
         """
         waiting, has_more = orders.waiting(self._tables, pair)
+        self._apply_all(waiting)
+        return has_more
+
+    def _apply_all(self, waiting: "Sequence[Attributes]") -> None:
         for order in waiting:
             if deadline.seconds_left() < _LAST_ORDER_SECONDS:
                 raise errors.Unavailable
@@ -100,7 +107,6 @@ class Mailbox:
                 event = {"id": order["id"]["S"], "detail": {name: rows.plain(order[name]) for name in order}}
                 self._dead_letters.bury("It could not be delivered; the log has the exception", event)
                 orders.drop(self._tables, order)
-        return has_more
 
     def _apply(self, order: "Attributes") -> None:
         kind, sender, recipient = (order[name]["S"] for name in ("kind", "sender", "recipient"))

@@ -108,8 +108,8 @@ def waiting(tables: "Tables", pair: Pair) -> "tuple[list[Attributes], bool]":
     return complete["Items"], "LastEvaluatedKey" in found or "LastEvaluatedKey" in complete
 
 
-def first_of_each_pair(tables: "Tables", partition: str) -> "Iterator[Attributes]":
-    """Yields the key and `ordered_at` of the first order of each pair in *partition*. Raises `errors.Unavailable`."""
+def pairs(tables: "Tables", partition: str) -> "Iterator[Pair]":
+    """Yields the pairs that have orders in *partition*. Raises `errors.Unavailable`."""
     after = "0"
     while True:
         with translate_errors():
@@ -117,16 +117,16 @@ def first_of_each_pair(tables: "Tables", partition: str) -> "Iterator[Attributes
                 TableName=tables.messages,
                 KeyConditionExpression="user_conversation = :partition AND id > :after",
                 ExpressionAttributeValues=rows.values({":partition": partition, ":after": after}),
-                ProjectionExpression="user_conversation, id, ordered_at",
+                ProjectionExpression="user_conversation, id",
                 ConsistentRead=True,
                 Limit=1,
             )
         if not response["Items"]:
             return
-        (order,) = response["Items"]
-        yield order
+        found = pair_of(response["Items"][0])
+        yield found
         # "$" comes after "#".
-        after = f"{pair_of(order).digest}$"
+        after = f"{found.digest}$"
 
 
 def is_waiting(tables: "Tables", order: "Attributes") -> bool:
