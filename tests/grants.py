@@ -19,6 +19,7 @@ ANY_VERSION = {f"{function}.Arn*" for function in RELEASED}
 STREAM, MESSAGES_STREAM = f"{CONVERSATIONS}/stream/*", f"{MESSAGES}/stream/*"
 # Of deliver_messages and sweep_deliveries.
 DELIVERY: dict[str, set[str]] = {
+    "cognito-idp:ListUserPoolClients": {OTHERS["UserPoolArn"]},
     "cognito-idp:ListUsers": {OTHERS["UserPoolArn"]},
     "dynamodb:DeleteItem": {MESSAGES},
     "dynamodb:Query": {CONVERSATIONS, MESSAGES},

@@ -110,7 +110,13 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
     "cognito-idp": (
         [
             *("AdminCreateUser", "AdminSetUserPassword", "AdminInitiateAuth", "AdminGetUser", "ListUsers"),
-            *("DescribeUserPoolClient", "CreateUserPoolClient", "UpdateUserPool", "DeleteUserPool"),
+            *(
+                "ListUserPoolClients",
+                "DescribeUserPoolClient",
+                "CreateUserPoolClient",
+                "UpdateUserPool",
+                "DeleteUserPool",
+            ),
         ],
         [OTHERS["UserPoolArn"], f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/other", "*"],
     ),
@@ -353,6 +359,11 @@ OTHER_CALLS: list[tuple[str, str, Callable[[AwsClients, dict[str, str]], object]
         DEAD_LETTERS,
         # SQS rejects an empty body.
         lambda clients, names: clients.to("sqs").send_message(QueueUrl=names["DeadLetters"], MessageBody=""),
+    ),
+    (
+        "cognito-idp:ListUserPoolClients",
+        OTHERS["UserPoolArn"],
+        lambda clients, names: clients.to("cognito-idp").list_user_pool_clients(UserPoolId=names["UserPool"]),
     ),
     (
         "cognito-idp:ListUsers",

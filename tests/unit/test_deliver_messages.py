@@ -444,6 +444,18 @@ def test_user_who_has_only_signed_up_gets_messages(pool: str) -> None:
     assert texts(sub) == ["first", "second"]
 
 
+def test_backend_that_has_only_a_client_gets_messages(pool: str) -> None:
+    cognito = boto3.client("cognito-idp")
+    # More than a page.
+    for number in range(61):
+        created = cognito.create_user_pool_client(UserPoolId=pool, ClientName=f"client {number}")
+    client_id = created["UserPoolClient"]["ClientId"]
+    send(create("kevin", contact_id=client_id))
+    send(create("kevin", contact_id=client_id.swapcase()))
+    deliver()
+    assert (texts(client_id), texts(client_id.swapcase())) == (["hello"], [])
+
+
 @pytest.mark.usefixtures("pool")
 @pytest.mark.parametrize("contact_id", ["backend", "00000000-0000-4000-8000-000000000000"])
 def test_contact_who_becomes_a_user_gets_messages(contact_id: str) -> None:

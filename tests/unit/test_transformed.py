@@ -259,9 +259,9 @@ def test_function_gets_exactly_the_environment_it_needs(function: str) -> None:
 def test_delivery_looks_for_users_in_the_own_user_pool(function: str) -> None:
     variables = of_type("defaults", "Lambda::Function")[function]["Environment"]["Variables"]
     assert variables["USER_POOL_ID"] == {"Ref": "UserPool"}
-    assert granted(of_type("defaults", "IAM::Role")[f"{function}ExecutionRole"])["cognito-idp:ListUsers"] == {
-        "UserPool.Arn"
-    }
+    grants = granted(of_type("defaults", "IAM::Role")[f"{function}ExecutionRole"])
+    for action in ("ListUserPoolClients", "ListUsers"):
+        assert grants[f"cognito-idp:{action}"] == {"UserPool.Arn"}
 
 
 def test_reference_page_gets_the_sign_in_url_of_its_own_user_pool() -> None:

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from coherent.storage.dynamodb import Tables
     from coherent.storage.rows import Attributes
 
-# The form of a Cognito `sub`. A backend's `sub` is its client id, which the user pool does not list.
+# The form of a Cognito `sub`, and that of a client id, which is the `sub` of a backend.
 _SUB = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CLIENT_ID = re.compile("[0-9A-Za-z]{26}")
 # Cognito accepts about 30 of these requests a second, so its responses are remembered. Before the sign-up a `sub` does
 # not exist, so a negative response rarely becomes wrong.
 _KNOWN_SECONDS = 30 * 24 * 60 * 60
@@ -39,9 +40,9 @@ class Recipients:
             if self._has_conversations(contact_id):
                 self._remember(contact_id, is_user=True)
                 return True
-            if known is not None or not _SUB.fullmatch(contact_id):
+            if known is not None or not (_SUB.fullmatch(contact_id) or _CLIENT_ID.fullmatch(contact_id)):
                 return False
-            is_user = self._has_signed_up(contact_id)
+            is_user = self._has_signed_up(contact_id) if _SUB.fullmatch(contact_id) else self._is_client(contact_id)
             self._remember(contact_id, is_user=is_user)
         return is_user
 
@@ -74,6 +75,12 @@ class Recipients:
             UserPoolId=os.environ["USER_POOL_ID"], Filter=f'sub = "{contact_id}"', Limit=1
         )
         return bool(response["Users"])
+
+    def _is_client(self, contact_id: str) -> bool:
+        pages = self._cognito.get_paginator("list_user_pool_clients").paginate(
+            UserPoolId=os.environ["USER_POOL_ID"], PaginationConfig={"PageSize": 60}
+        )
+        return any(found["ClientId"] == contact_id for page in pages for found in page["UserPoolClients"])
 
 
 def _key(contact_id: str) -> "Attributes":
