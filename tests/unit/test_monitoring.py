@@ -184,7 +184,10 @@ def test_dashboard_is_free_of_charge() -> None:
 @pytest.mark.parametrize("settings", ["defaults", "others"])
 def test_dashboard_shows_every_alarm(settings: str) -> None:
     shown = [alarm for widget in widgets(settings) for alarm in widget["properties"].get("alarms", [])]
-    assert sorted(shown) == [f"{alarm}.Arn" for alarm in sorted(of_type(settings, "CloudWatch::Alarm"))]
+    assert sorted(shown) == [
+        f"arn:AWS::Partition:cloudwatch:AWS::Region:AWS::AccountId:alarm:{alarm}"
+        for alarm in sorted(of_type(settings, "CloudWatch::Alarm"))
+    ]
 
 
 def test_alarms_of_the_delivery_exist_only_with_internal_delivery() -> None:
