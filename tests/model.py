@@ -252,7 +252,7 @@ class Model:
         return self.change_message(message, changes)
 
     def change_message(self, message: Resource, changes: Resource) -> Response:
-        """Changes a message, whoever wrote it."""
+        """Changes a message of the user or of a contact."""
         if "message" in changes and self._newest(message["conversation_id"]) is message:
             # The preview changes.
             self._change(self.conversations[message["conversation_id"]])
