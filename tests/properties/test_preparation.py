@@ -130,7 +130,9 @@ class Preparation(RuleBasedStateMachine):
         numbers = itertools.count()
 
         def fault(_request: object) -> None:
-            conversation = next((row["id"]["S"] for row in rows if row["id"]["S"] in str(self.wire.bodies[-1])), None)
+            # Those that no earlier write has deleted.
+            ids = [row["id"]["S"] for row in tables.conversations()]
+            conversation = next((id for id in ids if id in str(self.wire.bodies[-1])), None)
             if conversation is None:
                 return
             if next(numbers) == killed_after:
@@ -140,7 +142,6 @@ class Preparation(RuleBasedStateMachine):
                 write(THIS, drawn[0], conversation, drawn[1])
                 self.wire.fault = fault
 
-        rows = tables.conversations()
         self.wire.fault = fault
         try:
             sweep()
