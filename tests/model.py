@@ -536,7 +536,7 @@ class Users(dict[str, "Mailbox"]):
         self.orders.setdefault((sender.name, recipient), {})[message["id"], version] = order
 
     def deliver(self, sender: str, recipient: str, copies: Mapping[str, Copy]) -> None:
-        """Applies the orders of a pair. *copies* are those that the service stored, by the id of the message."""
+        """Applies the orders of a pair. *copies* has the copies that the service stored, by the id of the message."""
         for (id, _), order in sorted(self.orders.pop((sender, recipient), {}).items()):
             # Contacts that are no users get nothing.
             if recipient in self:
@@ -545,7 +545,7 @@ class Users(dict[str, "Mailbox"]):
     def _apply(self, order: Order, id: str, sender: str, mailbox: "Mailbox", copies: Mapping[str, Copy]) -> None:
         copy_id = self.other_ids.get((sender, id), "")
         if order.kind == "deleted":
-            # Also in the mailbox of somebody who blocks the sender.
+            # Even if the recipient blocks the sender.
             mailbox.delete_message(copy_id)
         elif sender in mailbox.blocked:
             return

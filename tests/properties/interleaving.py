@@ -28,7 +28,7 @@ class KilledError(BaseException):
 
 
 class Interleaving:
-    """A fault of `Wire`: the requests of all threads, of which a share, *likelihood*, meets a fault."""
+    """A fault of `Wire`: each request of any thread meets a fault with the probability *likelihood*."""
 
     def __init__(self, chance: random.Random, likelihood: float = 0) -> None:
         """Lets all requests pass until `run`."""

@@ -98,7 +98,7 @@ class Storm:
             function, given = _choose(chance, chance.choice(_USERS), f"{number}-{step}")
             if "body" in given:
                 given |= {"body": json.dumps(given["body"]), "content_type": JSON}
-            # What a request has done is in the tables, whatever its response.
+            # The tables show what a request has done; the response may be lost.
             with suppress(KilledError):
                 call(function, **given)
 
@@ -207,7 +207,7 @@ def _check_deliveries(storm: Storm) -> None:
 
 
 def _check_mailboxes(storm: Storm) -> None:
-    """A copy exists unless somebody has deleted it, and then equals the sender's message if that exists."""
+    """A copy that is not deleted equals the sender's message, if that exists."""
     existing = {row["id"]["S"]: row for row in tables.messages() if "user_id" in row}
     conversations = {row["id"]["S"] for row in tables.conversations()}
     for_everyone = {row["message_id"]["S"] for row in storm.network.put("kind") if row["kind"]["S"] == "deleted"}

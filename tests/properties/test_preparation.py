@@ -130,7 +130,7 @@ class Preparation(RuleBasedStateMachine):
         numbers = itertools.count()
 
         def fault(_request: object) -> None:
-            # Those that no earlier write has deleted.
+            # The conversations that still exist.
             ids = [row["id"]["S"] for row in tables.conversations()]
             conversation = next((id for id in ids if id in str(self.wire.bodies[-1])), None)
             if conversation is None:

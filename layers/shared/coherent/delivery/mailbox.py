@@ -110,7 +110,7 @@ class Mailbox:
 
     def _apply(self, order: "Attributes") -> None:
         kind, sender, recipient = (order[name]["S"] for name in ("kind", "sender", "recipient"))
-        # A user may delete what they have sent, also from the mailbox of somebody who blocks them.
+        # Senders may delete their messages even if the recipient blocks them.
         is_blocked = kind != "deleted" and blocks.is_blocked(self._tables, recipient, sender)
         if is_blocked or not self._recipients.is_user(recipient):
             orders.drop(self._tables, order)
