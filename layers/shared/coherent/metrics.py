@@ -29,7 +29,8 @@ class Invocation:
     """The log data of one invocation.
 
     *error* is the name of the exception that ended it, *purge_age* and *delivery_age* the ages of the oldest tombstone
-    and of the oldest delivery order in seconds, and *is_idle* whether a sweep found nothing to do.
+    and of the oldest delivery order in seconds, *webhook_failures* how many events a webhook has not accepted in time,
+    and *is_idle* whether a sweep found nothing to do.
     """
 
     status: int | None = None
@@ -38,6 +39,7 @@ class Invocation:
     user_id: str | None = None
     purge_age: float | None = None
     delivery_age: float | None = None
+    webhook_failures: int = 0
     is_idle: bool = False
     # Several threads append to it; appending to a list is thread-safe.
     costs: list[RequestCost] = field(default_factory=list)
@@ -78,7 +80,7 @@ class Meter:
 
     Metrics have the dimensions `service` (the stack) and `endpoint` (the function): `Requests`, `InvalidRequest` and
     `ApiError` (the error types of the API), `Latency` in milliseconds, DynamoDB's `ReadUnits`, `WriteUnits` and
-    `Retries`, and `PurgeAge` and `DeliveryAge` in seconds.
+    `Retries`, `PurgeAge` and `DeliveryAge` in seconds, and `WebhookFailures`.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -110,6 +112,7 @@ class Meter:
             "ReadUnits": sum(cost.read_units for cost in invocation.costs),
             "WriteUnits": sum(cost.write_units for cost in invocation.costs),
             "Retries": sum(cost.retries for cost in invocation.costs),
+            "WebhookFailures": invocation.webhook_failures,
         }
         values: dict[str, float] = {"Requests": 1, "Latency": round(milliseconds, 2)}
         # Zeros are omitted: sums stay the same, and CloudWatch bills only the metrics that it receives.
