@@ -53,16 +53,18 @@ def idle(stack: dict[str, Any]) -> dict[str, float]:
     functions = of_type("Lambda::Function")
     snapshots = [f["MemorySize"] / 1024 for f in functions.values() if f["SnapStart"]["ApplyOn"] == "PublishedVersions"]
     rules = [len(acl["Rules"]) for acl in of_type("WAFv2::WebACL").values()]
-    # Mappings of DynamoDB streams poll free of charge.
-    queues = [m for m in of_type("Lambda::EventSourceMapping").values() if "StartingPosition" not in m]
+    # Mappings of DynamoDB streams poll free of charge, and disabled ones do not poll.
+    mappings = [m for m in of_type("Lambda::EventSourceMapping").values() if m.get("Enabled", True)]
+    queues = [m for m in mappings if "StartingPosition" not in m]
     scheduled = 0.0
     for rule in of_type("Events::Rule").values():
         schedule = re.fullmatch(r"rate\((\d+) minutes?\)", rule.get("ScheduleExpression", ""))
         if schedule and rule.get("State") != "DISABLED":
             (target,) = rule["Targets"]
             function = named(target["Arn"]).removesuffix("Aliaslive")
-            invocation = _invocation(functions[function]["MemorySize"] / 1024, **PRICES["idle"][function])
-            scheduled += _MONTH_SECONDS / 60 / int(schedule[1]) * invocation
+            scheduled += (
+                _MONTH_SECONDS / 60 / int(schedule[1]) * _invocation(functions[function], **PRICES["idle"][function])
+            )
     return {
         "SnapStart snapshots": sum(snapshots) * PRICES["snap_start"]["cached_gb_second"] * _MONTH_SECONDS,
         "alarms": len(of_type("CloudWatch::Alarm")) * PRICES["cloudwatch"]["alarm"],
@@ -74,11 +76,12 @@ def idle(stack: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _invocation(gigabytes: float, milliseconds: float, reads: int) -> float:
+def _invocation(function: dict[str, Any], milliseconds: float, reads: int) -> float:
     """Returns the cost of an idle invocation; an empty consistent Query reads one unit."""
     million = PRICES["lambda"]["million_requests"] + reads * PRICES["dynamodb"]["million_read_units"]
-    million += PRICES["xray"]["million_traces"]
-    seconds = gigabytes * milliseconds / 1000 * PRICES["lambda"]["gb_second"]
+    if function["TracingConfig"]["Mode"] == "Active":
+        million += PRICES["xray"]["million_traces"]
+    seconds = function["MemorySize"] / 1024 * milliseconds / 1000 * PRICES["lambda"]["gb_second"]
     return float(million / 1e6 + seconds + _LOGGED_GB * PRICES["logs"]["gb"])
 
 
