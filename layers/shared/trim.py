@@ -12,6 +12,7 @@ SERVICES = {
     "codedeploy": "2014-10-06",
     "cognito-idp": "2016-04-18",
     "dynamodb": "2012-08-10",
+    "events": "2015-10-07",
     "lambda": "2015-03-31",
     "sqs": "2012-11-05",
 }
