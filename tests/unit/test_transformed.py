@@ -104,7 +104,9 @@ BODY_RULES: dict[str, set[str]] = {
     },
     "AWSManagedRulesKnownBadInputsRuleSet": {"JavaDeserializationRCE_BODY", "Log4JRCE_BODY", "ReactJSRCE_BODY"},
 }
-ROLLBACK_ALARMS = {"PurgeErrors", "ReceiveErrors", "ServerErrors", "SlowRequests", "SweepErrors", "SweepInboxErrors"}
+ROLLBACK_ALARMS = {
+    "ChangeErrors", "PurgeErrors", "ReceiveErrors", "ServerErrors", "SlowRequests", "SweepErrors", "SweepInboxErrors",
+}  # fmt: skip
 DELIVERY_ALARM = "DeliveryErrors"
 CANARY_CONFIG = r"CodeDeployDefault\.LambdaCanary10Percent(\d+)Minutes"
 
