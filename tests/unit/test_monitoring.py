@@ -17,7 +17,15 @@ from tests.wire import Wire, error_response
 
 OPERATIONS = (ROOT / "docs/operations/index.md").read_text()
 # The alarms for the person on call.
-PAGING = {"LateChanges", "LateDeliveries", "LateEvents", "LateInbound", "LostDeadLetters", "ServerErrors", "SlowRequests"}
+PAGING = {
+    "LateChanges",
+    "LateDeliveries",
+    "LateEvents",
+    "LateInbound",
+    "LostDeadLetters",
+    "ServerErrors",
+    "SlowRequests",
+}
 ALARMS = sorted(of_type("others", "CloudWatch::Alarm"))
 # With Delivery=internal.
 DELIVERY_ALARMS = {"DeliveryErrors", "LateDeliveries", "StoppedDeliveries", "SweepDeliveriesErrors"}
@@ -42,7 +50,9 @@ DIMENSION_VALUES = {
     "ApiName": {"AWS::StackName"},
     "endpoint": {*USER_ENDPOINTS, "sweep_deliveries"},
     "FunctionName": set(FUNCTIONS),
-    "QueueName": {f"{name}.QueueName" for name in ("DeadLetters", "InboundDeadLetters", "InboundQueue", "WebhookQueue")},
+    "QueueName": {
+        f"{name}.QueueName" for name in ("DeadLetters", "InboundDeadLetters", "InboundQueue", "WebhookQueue")
+    },
     "service": {"AWS::StackName"},
     "Stage": {"v1"},
 }
@@ -167,7 +177,9 @@ def test_dashboard_shows_existing_metrics_of_its_region(emitted: dict[Kind, str 
     assert {widget["properties"]["region"] for widget in widgets() if widget["type"] == "metric"} == {"AWS::Region"}
 
 
-@pytest.mark.parametrize(("title", "statistic"), [("Requests", "SampleCount"), ("Latency by endpoint, p99 (ms)", "p99")])
+@pytest.mark.parametrize(
+    ("title", "statistic"), [("Requests", "SampleCount"), ("Latency by endpoint, p99 (ms)", "p99")]
+)
 def test_dashboard_shows_every_endpoint(title: str, statistic: str) -> None:
     (widget,) = [widget for widget in widgets() if widget["properties"]["title"] == title]
     metrics = list(metrics_of(widget))
