@@ -14,6 +14,7 @@ SERVICES = {
     "dynamodb": "2012-08-10",
     "lambda": "2015-03-31",
     "sqs": "2012-11-05",
+    "ssm": "2014-11-06",
 }
 
 # The owners of the root certificates behind AWS endpoints: amazontrust.com/repository recommends Amazon's and
