@@ -33,15 +33,16 @@ class WebhookQueue:
         for batch in _batches(messages):
             self._send_batch(batch)
 
-    def send_redelivery(self, webhook_id: str, period: Mapping[str, object]) -> None:
+    def send_redelivery(self, webhook_id: str, period: Mapping[str, object], wait: int = 0) -> None:
         """Sends the order to send the events of *period* (`from` and `to`, Unix seconds) to the webhook once more.
 
-        Raises `errors.Unavailable`.
+        The order is carried out after *wait* seconds. Raises `errors.Unavailable`.
         """
         with translate_errors():
             self._sqs.send_message(
                 QueueUrl=os.environ["WEBHOOK_QUEUE_URL"],
                 MessageBody=to_json({"webhook_id": webhook_id, "redelivery": period}),
+                DelaySeconds=wait,
             )
 
     def postpone(self, record: Mapping[str, Any], seconds: int) -> None:

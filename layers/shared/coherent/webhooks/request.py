@@ -26,10 +26,10 @@ class Client:
     def post(self, target: Target, body: bytes, headers: Mapping[str, str], seconds: float) -> int:
         """Returns the status of the response, or raises one of `FAILURES`. Takes at most *seconds*.
 
-        Connects to `target.address`: a second resolution of the host could lead elsewhere.
+        Connects to the first address of *target*: a second resolution of the host could lead elsewhere.
         """
         ends_at = time.monotonic() + seconds
-        with socket.create_connection((target.address, target.port), timeout=seconds) as plain:
+        with socket.create_connection((target.addresses[0], target.port), timeout=seconds) as plain:
             # Timeouts of a socket begin anew with each byte.
             with _shut_down_at(ends_at, plain), self._secure(plain, target.host) as secure:
                 connection = HTTPSConnection(target.host, target.port, context=self._context)

@@ -4,8 +4,9 @@ import secrets
 
 # The waits after the first attempts that fail, in seconds.
 _WAITS = (5, 60, 5 * 60, 30 * 60, 2 * 60 * 60, 6 * 60 * 60)
-# SQS hides a message for 12 hours at most, from when the function got it. The function itself takes up to a minute.
-_LAST_WAIT = 12 * 60 * 60 - 60
+# SQS hides a message for 12 hours at most, counted from when the function got it, and that was within the visibility
+# timeout of the queue.
+_LAST_WAIT = 12 * 60 * 60 - 180
 _GIVE_UP_SECONDS = 3 * 24 * 60 * 60
 _BUDGET_SECONDS = 60
 
