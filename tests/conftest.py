@@ -21,6 +21,8 @@ os.environ.update(
     POWERTOOLS_SERVICE_NAME="conversations",
     CONVERSATIONS_TABLE_NAME="conversations",
     MESSAGES_TABLE_NAME="messages",
+    CHANGES_TABLE_NAME="changes",
+    EVENT_BUS_NAME="conversations",
     DEAD_LETTERS_URL="https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
 )
 for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "PUBLIC_URL"):

@@ -7,12 +7,14 @@ HOOK = "ExerciseRelease"
 RELEASED = FUNCTIONS.keys() - {HOOK}
 
 CONVERSATIONS, MESSAGES, DEAD_LETTERS = "ConversationsTable.Arn", "MessagesTable.Arn", "DeadLetters.Arn"
+CHANGES = "ChangesTable.Arn"
 BY_USER = f"{MESSAGES}/index/by_user"
 BY_ACTIVITY = {f"{CONVERSATIONS}/index/by_activity", f"{CONVERSATIONS}/index/by_group_activity"}
 DEPLOYMENT_GROUPS = (
     "arn:AWS::Partition:codedeploy:AWS::Region:AWS::AccountId:deploymentgroup:"
     "AWS::StackName-ServerlessDeploymentApplication-*/*"
 )
+BUS = f"arn:AWS::Partition:events:AWS::Region:AWS::AccountId:event-bus/{OTHERS['EventBusName']}"
 INBOUND, RELEASE_HOOKS = "InboundQueue.Arn", "ReleaseHooks.Arn"
 # Each released function with its versions and its alias.
 ANY_VERSION = {f"{function}.Arn*" for function in RELEASED}
@@ -66,6 +68,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "sqs:GetQueueAttributes": {RELEASE_HOOKS},
         "sqs:ReceiveMessage": {RELEASE_HOOKS},
     },
+    "ListChanges": {"dynamodb:GetItem": {CHANGES}, "dynamodb:Query": {CHANGES}},
     "ListConversations": {
         "dynamodb:Query": {CONVERSATIONS, f"{CONVERSATIONS}/index/by_flags", f"{CONVERSATIONS}/index/by_group"}
     },
@@ -75,6 +78,16 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "dynamodb:Query": BY_ACTIVITY,
     },
     "ListMessages": {"dynamodb:BatchGetItem": {CONVERSATIONS}, "dynamodb:Query": {MESSAGES, BY_USER}},
+    "PublishChanges": {
+        **{f"dynamodb:{action}": {CHANGES} for action in ("GetItem", "PutItem", "Query", "UpdateItem")},
+        "events:PutEvents": {BUS},
+        "sqs:SendMessage": {DEAD_LETTERS},
+        # Lambda requires all four before it creates the mappings.
+        "dynamodb:DescribeStream": {STREAM, MESSAGES_STREAM},
+        "dynamodb:GetRecords": {STREAM, MESSAGES_STREAM},
+        "dynamodb:GetShardIterator": {STREAM, MESSAGES_STREAM},
+        "dynamodb:ListStreams": {STREAM, MESSAGES_STREAM},
+    },
     "PurgeMessages": {
         "dynamodb:BatchWriteItem": {MESSAGES},
         "dynamodb:GetItem": {CONVERSATIONS},

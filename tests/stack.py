@@ -38,6 +38,7 @@ CALLS = [
     ("GET", "/inbox/xgQQXg3hrtjh7AvZ", "conversations/read"),
     ("PUT", "/inbox/xgQQXg3hrtjh7AvZ", "conversations/write"),
     ("GET", "/unread", "conversations/read"),
+    ("GET", "/changes", "conversations/read"),
 ]
 
 

@@ -27,7 +27,7 @@ FUNCTIONS: dict[str, Any] = {
     if resource["Type"] == "AWS::Serverless::Function"
 }
 TABLES: dict[str, dict[str, Any]] = {
-    name: TEMPLATE["Resources"][f"{name.title()}Table"]["Properties"] for name in ("conversations", "messages")
+    name: TEMPLATE["Resources"][f"{name.title()}Table"]["Properties"] for name in ("conversations", "messages", "changes")
 }
 DOMAIN = {"DomainName": "api.example.com", "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1"}
 # Values other than the default.
@@ -81,13 +81,13 @@ def create_tables(client: "DynamoDBClient") -> None:
     for name, table in TABLES.items():
         # Without throughput limits, which are parameters.
         parts = ("IndexName", "KeySchema", "Projection")
-        indexes: Any = [{part: index[part] for part in parts} for index in table["GlobalSecondaryIndexes"]]
+        indexes: Any = [{part: index[part] for part in parts} for index in table.get("GlobalSecondaryIndexes", [])]
         client.create_table(
             TableName=os.environ[f"{name.upper()}_TABLE_NAME"],
             BillingMode=table["BillingMode"],
             AttributeDefinitions=table["AttributeDefinitions"],
             KeySchema=table["KeySchema"],
-            GlobalSecondaryIndexes=indexes,
+            **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
         )
 
 

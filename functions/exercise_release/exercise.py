@@ -10,7 +10,7 @@ from synthetic_user import BadVersion, SyntheticUser, expect
 USER_ENDPOINTS = [
     *("list_conversations", "create_conversation", "retrieve_conversation", "update_conversation"),
     *("delete_conversation", "list_messages", "create_message", "retrieve_message", "update_message", "delete_message"),
-    *("list_inbox", "retrieve_inbox_entry", "update_inbox_entry", "count_unread"),
+    *("list_inbox", "retrieve_inbox_entry", "update_inbox_entry", "count_unread", "list_changes"),
 ]
 # Only one exercise runs at a time, so its user is constant: it deletes what a killed exercise has left behind.
 _USER_ID = "release-test"

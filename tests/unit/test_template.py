@@ -22,10 +22,16 @@ KEYS = {
         "": ["user_conversation HASH", "id RANGE"],
         "by_user": ["user_id HASH", "id RANGE"],
     },
+    "changes": {"": ["user_id HASH", "number RANGE"]},
 }
 KEY_SCHEMAS = {
-    name: [table["KeySchema"], *(index["KeySchema"] for index in table["GlobalSecondaryIndexes"])]
+    name: [table["KeySchema"], *(index["KeySchema"] for index in table.get("GlobalSecondaryIndexes", []))]
     for name, table in TABLES.items()
+}
+# The mappings of publish_changes: the stream, and the attribute that only conversations or messages have.
+PUBLISHED = {
+    "PublishConversationsStream": ("ConversationsTable", {"is_archived": {"N": [{"exists": True}]}}),
+    "PublishMessagesStream": ("MessagesTable", {"user_id": {"S": [{"exists": True}]}}),
 }
 # Properties of a function that its versions do not have.
 UNVERSIONED = {
@@ -39,7 +45,8 @@ UNVERSIONED = {
 
 @pytest.mark.parametrize("table", TABLES)
 def test_table_has_the_keys_that_queries_need(table: str) -> None:
-    schemas = {"": TABLES[table], **{index["IndexName"]: index for index in TABLES[table]["GlobalSecondaryIndexes"]}}
+    indexes = {index["IndexName"]: index for index in TABLES[table].get("GlobalSecondaryIndexes", [])}
+    schemas = {"": TABLES[table], **indexes}
     keys = {
         name: [f"{element['AttributeName']} {element['KeyType']}" for element in schema["KeySchema"]]
         for name, schema in schemas.items()
@@ -47,7 +54,7 @@ def test_table_has_the_keys_that_queries_need(table: str) -> None:
     assert keys == KEYS[table]
 
 
-@pytest.mark.parametrize("schema", [*KEY_SCHEMAS["conversations"], *KEY_SCHEMAS["messages"]])
+@pytest.mark.parametrize("schema", [schema for schemas in KEY_SCHEMAS.values() for schema in schemas])
 def test_multi_attribute_key_is_valid(schema: list[Any]) -> None:
     # DynamoDB's rule, which neither moto nor cfn-lint checks.
     kinds = [element["KeyType"] for element in schema]
@@ -62,7 +69,7 @@ def test_multi_attribute_key_is_valid(schema: list[Any]) -> None:
 @pytest.mark.parametrize("table", TABLES)
 def test_table_defines_exactly_the_key_attributes(table: str) -> None:
     assert [element["KeyType"] for element in TABLES[table]["KeySchema"]] == ["HASH", "RANGE"]
-    assert {schema[-1]["AttributeName"] for schema in KEY_SCHEMAS[table]} <= {"id", "activity"}
+    assert {schema[-1]["AttributeName"] for schema in KEY_SCHEMAS[table]} <= {"id", "activity", "number"}
     defined = [definition["AttributeName"] for definition in TABLES[table]["AttributeDefinitions"]]
     assert sorted(defined) == sorted({element["AttributeName"] for schema in KEY_SCHEMAS[table] for element in schema})
 
@@ -71,7 +78,7 @@ def test_table_defines_exactly_the_key_attributes(table: str) -> None:
 def test_indexes_project_what_queries_return(table: str) -> None:
     # The inbox reads its rows from the table, and the badge sums up the counts.
     count = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["unread_count"]}
-    for index in TABLES[table]["GlobalSecondaryIndexes"]:
+    for index in TABLES[table].get("GlobalSecondaryIndexes", []):
         is_inbox = index["IndexName"].endswith("activity")
         assert index["Projection"] == (count if is_inbox else {"ProjectionType": "ALL"})
 
@@ -81,9 +88,9 @@ def test_changed_parameters_publish_a_version_behind_the_alias(function: str) ->
     shared = TEMPLATE["Globals"]["Function"]
     assert (shared["AutoPublishAlias"], shared["AutoPublishAliasAllProperties"]) == ("live", True)
     assert TEMPLATE["Resources"]["SharedLayer"]["Properties"]["PublishLambdaVersion"] is True
-    for name in ("PurgeMessages", "DeliverMessages"):
-        stream = TEMPLATE["Resources"][f"{name}Stream"]["Properties"]
-        assert stream["FunctionName"] == {"Ref": f"{name}.Alias"}
+    mappings = {name: f"{name}Stream" for name in ("PurgeMessages", "DeliverMessages")}
+    for name, mapping in [*mappings.items(), *(("PublishChanges", mapping) for mapping in PUBLISHED)]:
+        assert TEMPLATE["Resources"][mapping]["Properties"]["FunctionName"] == {"Ref": f"{name}.Alias"}
     # A new value of a parameter publishes a version only if the version's description changes with it. The description
     # must not change with other parameters: CloudFormation fails if there is nothing new to publish.
     settings = {**shared, **FUNCTIONS[function]}
@@ -159,7 +166,28 @@ def test_stream_sends_only_new_orders_to_the_delivery() -> None:
     assert "DestinationConfig" not in stream
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("mapping", PUBLISHED)
+def test_streams_send_only_conversations_and_messages_to_the_publisher(mapping: str) -> None:
+    stream, (table, image) = TEMPLATE["Resources"][mapping]["Properties"], PUBLISHED[mapping]
+    assert stream["EventSourceArn"] == {"Fn::GetAtt": [table, "StreamArn"]}
+    assert [json.loads(filter_["Pattern"]) for filter_ in stream["FilterCriteria"]["Filters"]] == [
+        {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": image}},
+        {"eventName": ["REMOVE"], "dynamodb": {"OldImage": image}},
+    ]
+    # Nothing is lost before the stream's own 24 hours, and what is lost leaves a dead letter.
+    assert (stream["MaximumRetryAttempts"], stream["MaximumRecordAgeInSeconds"]) == (-1, 23 * 60 * 60)
+    assert stream["BisectBatchOnFunctionError"] is True
+    assert stream["DestinationConfig"] == {"OnFailure": {"Destination": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}}
+
+
+def test_stream_has_at_most_two_readers() -> None:
+    # A third would be throttled.
+    mappings = [made["Properties"] for made in TEMPLATE["Resources"].values() if made["Type"].endswith("SourceMapping")]
+    sources = [json.dumps(mapping["EventSourceArn"]) for mapping in mappings]
+    assert max(map(sources.count, sources)) == 2
+
+
+@pytest.mark.parametrize("table", ["conversations", "messages"])
 def test_stream_has_both_images(table: str) -> None:
     assert TABLES[table]["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 

@@ -69,6 +69,14 @@ OWN_VARIABLES: dict[str, dict[str, object]] = {
     "CreateMessage": {"UNARCHIVE": OTHERS["Unarchive"], **SENDING},
     "DeleteMessage": {"DELIVERY": OTHERS["Delivery"]},
     "DeliverMessages": DELIVERING,
+    "ListChanges": {"CHANGES_TABLE_NAME": "ChangesTable"},
+    "PublishChanges": {
+        "AWS_ENDPOINT_URL_EVENTBRIDGE": "",
+        "AWS_ENDPOINT_URL_SQS": "",
+        "CHANGES_TABLE_NAME": "ChangesTable",
+        "DEAD_LETTERS_URL": "DeadLetters",
+        "EVENT_BUS_NAME": OTHERS["EventBusName"],
+    },
     "ReceiveMessage": {
         "AWS_ENDPOINT_URL_SQS": "",
         "DEAD_LETTERS_URL": "DeadLetters",

@@ -41,6 +41,17 @@ class NotFound(CoherentError):
         super().__init__(f"{parameter}: no such {noun}")
 
 
+class NoFeed(CoherentError):
+    """The stack keeps no feed of changes."""
+
+    def __init__(self) -> None:
+        super().__init__("This service keeps no feed of changes")
+
+
+class Gone(CoherentError):
+    """The service no longer keeps what the client asks for."""
+
+
 class Forbidden(CoherentError):
     """The user may read the resource but not make this change."""
 

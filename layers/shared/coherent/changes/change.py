@@ -11,8 +11,8 @@ TYPES = tuple(f"{noun}.{verb}" for noun in ("conversation", "message") for verb 
 class Change(NamedTuple):
     """A change of a user's resource.
 
-    *object* is the resource as GET shows it, or for a deletion as it was last. The *version* of a deletion is above that
-    of *object*. *created_at* is in Unix seconds.
+    *object* is the resource as GET shows it, or for a deletion as it was last. A deletion has a *version* of its own,
+    above the last one. *created_at* is in Unix seconds.
     """
 
     user_id: str

@@ -38,10 +38,10 @@ def change_of(record: dict[str, Any]) -> Change | None:
 
 
 def _noun(row: "Attributes") -> str | None:
-    # Only conversations have flags. Only messages name both their user and their conversation.
+    # Of the table of conversations, only conversations have flags; of the other, only messages name their user.
     if "is_archived" in row:
         return "conversation"
-    return "message" if {"user_id", "conversation_id"} <= row.keys() else None
+    return "message" if {"user_conversation", "user_id"} <= row.keys() else None
 
 
 def _at(row: "Attributes", seconds: int) -> "Attributes":
