@@ -56,7 +56,7 @@ class UpdateWebhook(Changes):
 
     url: Url = Field("", description=addresses.RULE)
     events: Events = Field([], description=_EVENTS_RULE)
-    is_enabled: Boolean = Field(True, description="true or false")
+    is_enabled: Boolean = Field(False, description="true or false")
     rotate_secret: Annotated[Boolean, AfterValidator(_require_true)] = Field(False, description="true, or absent")
 
     @classmethod

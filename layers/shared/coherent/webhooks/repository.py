@@ -112,16 +112,11 @@ class WebhookRepository:
         attributes = _stored(changes.model_dump(exclude_unset=True, exclude={"rotate_secret"}))
         clauses = Clauses()
         if key_id is not None:
-            known = self.row(id)["key_id"]["S"]
-            # A secret of a replaced master key is lost.
-            is_derivable = known == key_id
-            attributes |= {
-                "key_id": key_id,
-                "previous_until": int(time.time()) + _PREVIOUS_SECRET_SECONDS if is_derivable else None,
-            }
-            clauses = Clauses(
-                ["secret_number = secret_number + :one"], (), ["key_id = :known"], {":one": 1, ":known": known}
-            )
+            known = self.row(id)
+            attributes |= _rotated(known, key_id)
+            # Simultaneous rotations must not return the same secret.
+            number = rows.number(known, "secret_number")
+            clauses = Clauses(conditions=["secret_number = :number"], values={":number": number})
         row = rows.update_row(self._client, self._table_name, _key(id), attributes, preconditions, "webhook", clauses)
         return Version(row, rows.version(row))
 
@@ -176,6 +171,22 @@ def _key(id: str) -> "Attributes":
 def _stored(attributes: dict[str, Any]) -> dict[str, Any]:
     # DynamoDB reserves the word "url".
     return {"target_url" if name == "url" else name: given for name, given in attributes.items()}
+
+
+def _rotated(row: "Attributes", key_id: str) -> dict[str, Any]:
+    """Returns the changes that give the webhook a new secret, derived from the master key *key_id*.
+
+    The old one stays valid for 24 hours. Another rotation within them replaces only the new one: the response of the
+    first may have been lost, and then receivers know only the old one.
+    """
+    number, now = int(row["secret_number"]["N"]), int(time.time())
+    changes: dict[str, Any] = {"key_id": key_id, "secret_number": number + 1}
+    if row["key_id"]["S"] != key_id:
+        # The old secret cannot be derived any more.
+        return changes | {"previous_number": None, "previous_until": None}
+    if (rows.number(row, "previous_until") or 0) <= now:
+        changes |= {"previous_number": number, "previous_until": now + _PREVIOUS_SECRET_SECONDS}
+    return changes
 
 
 def _new_row(new: "CreateWebhook", key_id: str) -> "Attributes":

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import os
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +49,11 @@ class Secrets:
         return self._derive(row, int(row["secret_number"]["N"]))
 
     def valid(self, row: "Attributes") -> list[str]:
-        """Returns the newest secret, and the one before while that is valid. Raises `MasterKeyReplaced`."""
-        number, previous_until = int(row["secret_number"]["N"]), rows.number(row, "previous_until") or 0
-        numbers = [number, number - 1] if previous_until > time.time() else [number]
-        return [self._derive(row, each) for each in numbers]
+        """Returns the newest secret, and the old one while that is valid too. Raises `MasterKeyReplaced`."""
+        secrets = [self.newest(row)]
+        if (rows.number(row, "previous_until") or 0) > time.time():
+            secrets.append(self._derive(row, int(row["previous_number"]["N"])))
+        return secrets
 
     def _derive(self, row: "Attributes", number: int) -> str:
         if _id(self._master) != row["key_id"]["S"]:
@@ -69,7 +69,7 @@ class Secrets:
         return base64.b64decode(response["Parameter"]["Value"])
 
     def _create(self) -> bytes:
-        master = secrets.token_bytes(_MASTER_BYTES)
+        master = os.urandom(_MASTER_BYTES)
         parameter = {"Name": os.environ["WEBHOOK_KEY_NAME"], "Type": "SecureString"}
         key = {"KeyId": os.environ["KMS_KEY_ARN"]} if os.environ["KMS_KEY_ARN"] else {}
         try:
