@@ -14,8 +14,11 @@ from coherent.changes.feed import Feed
 from coherent.changes.source import change_of
 from coherent.messages.dead_letters import DeadLetters
 from coherent.storage import dynamodb
+from coherent.webhooks.publisher import WebhookPublisher
 
-feed = Feed(dynamodb.connect().client)
+tables = dynamodb.connect()
+feed = Feed(tables.client)
+webhook_publisher = WebhookPublisher(tables)
 bus = EventBus()
 dead_letters = DeadLetters()
 logger = Logger()
@@ -48,7 +51,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         of_user = defaultdict(list)
         for change in changes:
             of_user[change.user_id].append(change)
-        publications = [partial(bus.put, changes), *(partial(feed.append, *each) for each in of_user.items())]
+        webhooks = webhook_publisher.webhooks() if changes else []
+        publications = [
+            partial(webhook_publisher.publish, changes, webhooks),
+            partial(bus.put, changes),
+            # Redeliveries to webhooks read the index.
+            *(partial(feed.append, *each, is_indexed=bool(webhooks)) for each in of_user.items()),
+        ]
         if failed := sum(map(has_failed, publications)):
             # Lambda repeats the batch.
             raise RuntimeError(f"{failed} of {len(publications)} publications failed")
