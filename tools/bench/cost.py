@@ -19,6 +19,13 @@ _LOGGED_GB = (0.35 + 0.50) * 1e-6
 _METRICS_OF_FUNCTION = 4
 # The same of the whole service, with both kinds of units, and the count of throttled requests.
 _METRICS_OF_SERVICE = 6
+# The hook that exercises releases, the delivery between users with Delivery=external, and the webhooks, which are the
+# operator's.
+_FUNCTIONS_WITHOUT_CALLS = {
+    *("DeliverMessages", "ExerciseRelease", "SweepDeliveries"),
+    *("CreateWebhook", "ListWebhooks", "RetrieveWebhook", "UpdateWebhook", "DeleteWebhook"),
+    *("CreateRedelivery", "DeliverWebhook"),
+}
 _TEXT = """\
 # Cost of a month
 
@@ -34,7 +41,10 @@ transfer, sign-in mail and Cognito.
 - The calls: {mix}.
 - Each call has its price of [benchmarks](benchmarks.md#price-of-a-million-calls).
 - X-Ray records the first request of each second and 5 % of the others: at one request a second, all.
-- A function that gets requests writes {metrics} custom metrics, at ${metric:.2f} each."""
+- A function that gets requests writes {metrics} custom metrics, at ${metric:.2f} each.
+- There are no webhooks. A call that writes causes one change, sending or deleting a message two. A million changes,
+  each alone in its batch, cost ${changes[0]:.2f}: with `Changes=false` ${changes[1]:.2f}, with `Events=false`
+  ${changes[2]:.2f}, with both ${changes[3]:.2f}."""
 
 
 def parameters(environment: str) -> dict[str, str]:
@@ -85,12 +95,30 @@ def _invocation(function: dict[str, Any], milliseconds: float, reads: int) -> fl
     return float(million / 1e6 + seconds + _LOGGED_GB * PRICES["logs"]["gb"])
 
 
+def change(stack: dict[str, Any]) -> float:
+    """Returns the cost of a million changes, each alone in its batch, in a stack without webhooks."""
+    function = stack["Resources"]["PublishChanges"]["Properties"]
+    environment = function["Environment"]["Variables"]
+    parts = [PRICES["change"]["webhooks"]]
+    if environment["CHANGES_TABLE_NAME"] != "":
+        parts.append(PRICES["change"]["feed"])
+    million = PRICES["lambda"]["million_requests"] + _LOGGED_GB * 1e6 * PRICES["logs"]["gb"]
+    if environment["EVENT_BUS_NAME"] != "":
+        parts.append(PRICES["change"]["bus"])
+        million += PRICES["events"]["million_events"]
+    requests, reads, writes = (
+        sum(part.get(figure, 0) for part in parts) for figure in ("requests", "read_units", "write_units")
+    )
+    million += reads * PRICES["dynamodb"]["million_read_units"] + writes * PRICES["dynamodb"]["million_write_units"]
+    seconds = function["MemorySize"] / 1024 * requests * PRICES["change"]["request_milliseconds"] * 1000
+    return float(million + seconds * PRICES["lambda"]["gb_second"])
+
+
 def traffic(stack: dict[str, Any], rate: int) -> float:
     """Returns what *rate* requests a second cost in addition."""
-    # The hook that exercises releases gets no requests, nor does the delivery between users with Delivery=external.
-    idle_functions = {"DeliverMessages", "ExerciseRelease", "SweepDeliveries"}
-    kinds = [resource["Type"] for name, resource in stack["Resources"].items() if name not in idle_functions]
+    kinds = [resource["Type"] for name, resource in stack["Resources"].items() if name not in _FUNCTIONS_WITHOUT_CALLS]
     million = sum(share / 100 * _prices_of_calls()[call] for call, share in PRICES["mix"].items())
+    million += change(stack) * sum(PRICES["mix"][call] / 100 * count for call, count in PRICES["changes"].items())
     million += PRICES["waf"]["million_requests"] * kinds.count("AWS::WAFv2::WebACL")
     traces = 1 + 0.05 * (rate - 1)
     metrics = kinds.count("AWS::Lambda::Function") * _METRICS_OF_FUNCTION + _METRICS_OF_SERVICE
@@ -120,6 +148,8 @@ def page() -> str:
     mix = ", ".join(f"{call} {share} %" for call, share in PRICES["mix"].items())
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     values = {"region": PRICES["region"], "date": PRICES["date"], "metric": PRICES["cloudwatch"]["metric"]}
+    off = {"Changes": "false"}, {"Events": "false"}, {"Changes": "false", "Events": "false"}
+    values["changes"] = [change(whole_stack(**parameters)) for parameters in ({}, *off)]
     return _TEXT.format(**values, table=table, mix=mix, metrics=_METRICS_OF_FUNCTION) + "\n"
 
 
