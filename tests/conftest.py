@@ -37,6 +37,7 @@ from tests import tables as contents
 from tests import template
 from tests.handlers import FUNCTIONS
 from tests.stack import Client, Stack
+from tests.webhooks import Webhooks
 from tests.wire import Wire
 from tools.local import stack as local_stack
 
@@ -122,6 +123,21 @@ def queue(_dynamodb: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
     monkeypatch.setenv("DEAD_LETTERS_URL", url)
     yield url
+    sqs.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture
+def webhooks(tables: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhooks]:
+    """A stack without webhooks, whose queue is empty. They may have private addresses."""
+    del tables
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="webhooks")["QueueUrl"]
+    key = {"WEBHOOK_KEY_NAME": "/conversations/webhooks/master-key", "KMS_KEY_ARN": ""}
+    for name, value in {"WEBHOOK_QUEUE_URL": url, "WEBHOOK_TARGETS": "any", **key}.items():
+        monkeypatch.setenv(name, value)
+    webhooks = Webhooks(url)
+    with webhooks.recording():
+        yield webhooks
     sqs.delete_queue(QueueUrl=url)
 
 
