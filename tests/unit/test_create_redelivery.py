@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests import webhooks
+from tests import webhook_calls as webhooks
 from tests.handlers import FORM, JSON, Response, call, event, invoke
 
 pytestmark = pytest.mark.usefixtures("operator")

@@ -11,10 +11,10 @@ import pytest
 from coherent import ids
 from coherent.webhooks.secrets import MasterKeyReplaced, Secrets
 
-from tests import webhooks
+from tests import webhook_calls as webhooks
 from tests.handlers import FORM, call, event, invoke
 from tests.tables import all_rows
-from tests.webhooks import URL, create, post, without_secret
+from tests.webhook_calls import URL, create, post, without_secret
 from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("operator")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import webhooks
+from tests import webhook_calls as webhooks
 from tests.handlers import call, event, invoke
 from tests.wire import Wire
 
