@@ -8,10 +8,10 @@ from coherent.http.request import Request
 from coherent.http.response import Response
 from coherent.storage import dynamodb
 from coherent.webhooks.models import CreateRedelivery
-from coherent.webhooks.redeliveries import Redeliveries
+from coherent.webhooks.queue import WebhookQueue
 from coherent.webhooks.repository import WebhookRepository, webhook_of
 
-webhooks, redeliveries = WebhookRepository(dynamodb.connect()), Redeliveries()
+webhooks, queue = WebhookRepository(dynamodb.connect()), WebhookQueue()
 
 
 @endpoint("create_redelivery", takes_body=True)
@@ -22,4 +22,5 @@ def handler(request: Request) -> Response:
         raise errors.InvalidRequest("from, to: this service keeps no changes, so it has none to send again")
     if not webhook_of(webhooks.row(id))["is_enabled"]:
         raise errors.InvalidRequest("id: the webhook must be enabled")
-    return Response(202, redeliveries.create(id, period))
+    queue.send_redelivery(id, period.model_dump(by_alias=True))
+    return Response(202, {"webhook_id": id, **period.model_dump(by_alias=True)})

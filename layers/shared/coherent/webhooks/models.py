@@ -8,11 +8,11 @@ from pydantic import AfterValidator, Field
 
 from coherent import errors
 from coherent.changes.change import TYPES
-from coherent.parameters import Boolean, Changes, Parameters, Seconds
+from coherent.parameters import MAX_SECONDS, Boolean, Changes, Parameters, Seconds
 from coherent.webhooks import addresses
 
 _EVENTS_RULE = f"an array of at least one of {', '.join(TYPES)}; in a form, events[]=..."
-_TIME_RULE = "a whole number of Unix seconds"
+_TIME_RULE = f"a whole number of Unix seconds, from 0 to {MAX_SECONDS}"
 MAX_PERIOD = 24 * 60 * 60
 # Changes are kept as long.
 MAX_AGE = 7 * 24 * 60 * 60

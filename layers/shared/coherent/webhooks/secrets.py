@@ -27,8 +27,9 @@ class MasterKeyReplaced(Exception):
 class Secrets:
     """The secrets of one stack's webhooks.
 
-    The master key is in an SSM parameter (SecureString). It is read when it is first needed: a SnapStart snapshot
-    contains none. Every method raises `errors.Unavailable` if SSM throttles or does not respond.
+    The master key is in a SecureString of SSM, which is encrypted with the key that AWS manages. It is read when it is
+    first needed, so a SnapStart snapshot contains none. Every method raises `errors.Unavailable` if SSM throttles or
+    does not respond.
     """
 
     def __init__(self) -> None:
@@ -65,22 +66,26 @@ class Secrets:
         return f"whsec_{base64.b64encode(digest).decode()}"
 
     def _read(self) -> bytes:
-        response = self._ssm.get_parameter(Name=os.environ["WEBHOOK_KEY_NAME"], WithDecryption=True)
+        response = self._ssm.get_parameter(Name=_parameter(), WithDecryption=True)
         return base64.b64decode(response["Parameter"]["Value"])
 
     def _create(self) -> bytes:
         master = os.urandom(_MASTER_BYTES)
-        parameter = {"Name": os.environ["WEBHOOK_KEY_NAME"], "Type": "SecureString"}
-        key = {"KeyId": os.environ["KMS_KEY_ARN"]} if os.environ["KMS_KEY_ARN"] else {}
+        value = base64.b64encode(master).decode()
         try:
             # Without Overwrite: of simultaneous requests, one creates the key.
-            self._ssm.put_parameter(**parameter, **key, Value=base64.b64encode(master).decode())
+            self._ssm.put_parameter(Name=_parameter(), Type="SecureString", Value=value)
         except self._ssm.exceptions.ParameterAlreadyExists:
             try:
                 return self._read()
             except self._ssm.exceptions.ParameterNotFound:
                 raise errors.Unavailable from None
         return master
+
+
+def _parameter() -> str:
+    # SSM rejects names that begin with "aws" or "ssm", as those of stacks may.
+    return f"/coherent-conversations/{os.environ['POWERTOOLS_SERVICE_NAME']}/webhook-master-key"
 
 
 def _id(master: bytes) -> str:
