@@ -33,8 +33,8 @@ import pytest
 from coherent.storage.dynamodb import Tables
 from moto import mock_aws
 
+from tests import streams, template
 from tests import tables as contents
-from tests import template
 from tests.handlers import FUNCTIONS
 from tests.stack import Client, Stack
 from tests.wire import Wire
@@ -123,6 +123,16 @@ def queue(_dynamodb: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("DEAD_LETTERS_URL", url)
     yield url
     sqs.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture
+def stream_records(tables: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The streams of conversations and messages (`tests.streams`), and no event bus."""
+    del tables
+    monkeypatch.setattr("functions.publish_changes.app.publisher._bus._bus_name", "")
+    streams.start()
+    yield
+    streams.stop()
 
 
 @pytest.fixture
