@@ -27,7 +27,8 @@ FUNCTIONS: dict[str, Any] = {
     if resource["Type"] == "AWS::Serverless::Function"
 }
 TABLES: dict[str, dict[str, Any]] = {
-    name: TEMPLATE["Resources"][f"{name.title()}Table"]["Properties"] for name in ("conversations", "messages", "changes")
+    name: TEMPLATE["Resources"][f"{name.title()}Table"]["Properties"]
+    for name in ("conversations", "messages", "changes")
 }
 DOMAIN = {"DomainName": "api.example.com", "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1"}
 # Values other than the default.

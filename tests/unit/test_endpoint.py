@@ -11,7 +11,7 @@ from tests.handlers import USER_ENDPOINTS, call, event, invoke
 from tests.wire import Wire, error_response
 
 WITH_ID = [endpoint for endpoint in USER_ENDPOINTS if event(endpoint)["pathParameters"]]
-WITH_QUERY = ["count_unread", "delete_message", "list_conversations", "list_inbox", "list_messages"]
+WITH_QUERY = ["count_unread", "delete_message", "list_changes", "list_conversations", "list_inbox", "list_messages"]
 WITH_BODY = ["create_conversation", "create_message", "update_conversation", "update_inbox_entry", "update_message"]
 
 

@@ -39,6 +39,7 @@ def test_endpoints_are_those_of_the_contract() -> None:
         "create_message",
         "delete_conversation",
         "delete_message",
+        "list_changes",
         "list_conversations",
         "list_inbox",
         "list_messages",

@@ -157,7 +157,8 @@ def test_every_method_requires_a_token_except_docs_and_preflight() -> None:
                 headers = integration["responses"]["default"]["responseParameters"]
                 assert headers["method.response.header.Access-Control-Allow-Origin"] == f"'{OTHERS['AllowedOrigin']}'"
                 continue
-            resource = {"inbox": "conversations", "unread": "conversations"}.get(path.split("/")[1], path.split("/")[1])
+            resource = path.split("/")[1]
+            resource = "conversations" if resource in {"changes", "inbox", "unread"} else resource
             scope = f"{resource}/{'read' if method == 'get' else 'write'}"
             expected = {"NONE": []} if resource == "docs" else {"Cognito": [scope]}
             assert operation["security"] == [expected]
@@ -305,8 +306,9 @@ def test_table_is_encrypted_recoverable_and_limited(table: str) -> None:
     assert (default.get("SSESpecification"), other["SSESpecification"]) == (None, key)
     for given, days, reads, writes in ((default, 35, 10000, 5000), (other, 7, 200, 100)):
         recovery = {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": days}
-        assert given["PointInTimeRecoverySpecification"] == recovery
-        for limited in (given, *given["GlobalSecondaryIndexes"]):
+        # Changes are copies, and expire.
+        assert given.get("PointInTimeRecoverySpecification") == (None if table == "ChangesTable" else recovery)
+        for limited in (given, *given.get("GlobalSecondaryIndexes", [])):
             throughput = {"MaxReadRequestUnits": reads, "MaxWriteRequestUnits": writes}
             assert limited["OnDemandThroughput"] == throughput
 
@@ -364,8 +366,9 @@ def test_data_is_protected_as_configured(protect_data: str, outlives_the_stack: 
     deletion = dict.fromkeys(data, "RetainExceptOnCreate") | dict.fromkeys(SHARED, "Retain")
     assert policies("DeletionPolicy", **settings) == deletion
     assert policies("UpdateReplacePolicy", **settings) == dict.fromkeys(data | SHARED, "Retain")
-    tables = [resource for resource in resources.values() if resource["Type"] == "AWS::DynamoDB::Table"]
-    assert [table["Properties"]["DeletionProtectionEnabled"] for table in tables] == [is_locked, is_locked]
+    for table in DATA & resources.keys():
+        if resources[table]["Type"] == "AWS::DynamoDB::Table":
+            assert resources[table]["Properties"]["DeletionProtectionEnabled"] is is_locked
     pool = resources["UserPool"]["Properties"]
     assert pool["DeletionProtection"] == ("ACTIVE" if is_locked else "INACTIVE")
 
@@ -506,7 +509,10 @@ def test_api_and_domain_reject_old_tls_versions(settings: str, policy: str) -> N
 
 @pytest.mark.parametrize(
     ("settings", "reserved"),
-    [("defaults", {}), ("others", {"DeliverMessages": 20, "PurgeMessages": 20, "ReceiveMessage": 20})],
+    [
+        ("defaults", {}),
+        ("others", dict.fromkeys(["DeliverMessages", "PublishChanges", "PurgeMessages", "ReceiveMessage"], 20)),
+    ],
 )
 def test_event_functions_have_the_configured_concurrency(settings: str, reserved: dict[str, int]) -> None:
     functions = of_type(settings, "Lambda::Function").items()

@@ -8,6 +8,10 @@ from typing import NamedTuple
 TYPES = tuple(f"{noun}.{verb}" for noun in ("conversation", "message") for verb in ("created", "updated", "deleted"))
 
 
+# The JSON of an event.
+Event = dict[str, object]
+
+
 class Change(NamedTuple):
     """A change of a user's resource.
 
@@ -33,7 +37,7 @@ class Change(NamedTuple):
         identity = json.dumps([self.type, self.user_id, self.resource_id, self.version])
         return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
-    def event(self) -> dict[str, object]:
+    def event(self) -> Event:
         """Returns the event that the event bus and webhooks get."""
         return {
             "id": self.event_id,

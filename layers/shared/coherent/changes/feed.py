@@ -114,7 +114,7 @@ class Feed:
         last = _number(found[-1]) if found else after
         return FeedPage([_entry(row) for row in found], has_more=last < head, head=head)
 
-    def _following(self, user_id: str, after: int, limit: int) -> "tuple[list[Attributes], int | None]":
+    def _following(self, user_id: str, after: int, limit: int) -> "tuple[Sequence[Attributes], int | None]":
         """Returns at most *limit* rows after the number *after*, without a gap, and the head if it is among them.
 
         The row *after* is read too: without later rows, it shows that it is the head.
