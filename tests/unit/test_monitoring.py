@@ -11,7 +11,17 @@ from coherent.metrics import Meter
 from coherent.storage import rows
 
 from tests import tables as tables_in_moto
-from tests.handlers import OPERATOR_ENDPOINTS, USER_ENDPOINTS, Context, call, create, handler, list_conversations, sweep, update
+from tests.handlers import (
+    OPERATOR_ENDPOINTS,
+    USER_ENDPOINTS,
+    Context,
+    call,
+    create,
+    handler,
+    list_conversations,
+    sweep,
+    update,
+)
 from tests.template import FUNCTIONS, OTHERS, ROOT, named, of_type, root_stack, the_only, transform
 from tests.wire import Wire, error_response
 
