@@ -79,10 +79,12 @@ def test_fault_loses_nothing_and_leaves_nothing_half_done(
             trials.append([case.call.function, case.call.name, fault, case.is_lasting, case.number, outcome])
 
     cases = [case for call in CALLS for case in _cases(call, _requests_without_fault(call, network, runtime))]
-    # A sweep changes the data of all users, so no other call may run at the same time.
-    for threads, is_sweep in ((_PARALLEL, False), (1, True)):
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(run, [case for case in cases if case.call.is_sweep == is_sweep]))
+    # A sweep changes the data of all users, so only a sweep of another kind may run at the same time.
+    parallel = [[case] for case in cases if not case.call.is_sweep]
+    sweeps = [[case for case in cases if case.call is call] for call in CALLS if call.is_sweep]
+    for batches in (parallel, sweeps):
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            list(pool.map(lambda batch: list(map(run, batch)), batches))
     record_property("trials", json.dumps(trials))
     assert not failures, "\n\n".join(failures)
     assert {call for _, call, *_ in trials} == {call.name for call in CALLS}
