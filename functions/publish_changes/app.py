@@ -19,6 +19,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     with meter.measure(), deadline.within(context):
         if changes := publisher.changes(event["Records"]):
             webhooks = webhook_publisher.webhooks()
-            send = partial(webhook_publisher.publish, changes, webhooks)
+            send = [partial(webhook_publisher.publish, changes, webhooks)] if webhooks else []
             # Redeliveries to webhooks read the index.
-            publisher.publish(changes, send, is_indexed=bool(webhooks))
+            publisher.publish(changes, *send, is_indexed=bool(webhooks))

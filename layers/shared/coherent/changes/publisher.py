@@ -31,8 +31,8 @@ class Publisher:
         """Returns the changes in *records*. A malformed record becomes a dead letter."""
         return [change for record in records if (change := self._parse(record)) is not None]
 
-    def publish(self, changes: Sequence[Change], send: Callable[[], None], *, is_indexed: bool) -> None:
-        """Publishes *changes*, and calls *send*, which publishes them elsewhere.
+    def publish(self, changes: Sequence[Change], *more: Callable[[], None], is_indexed: bool) -> None:
+        """Publishes *changes*, and calls each of *more*, which publish them elsewhere.
 
         With *is_indexed*, the index of all users' changes by time gets them too. Logs failures, and raises RuntimeError
         after all have been tried: the batch must be repeated, although some of its changes are then published again.
@@ -40,8 +40,8 @@ class Publisher:
         of_user = defaultdict(list)
         for change in changes:
             of_user[change.user_id].append(change)
-        publications = [
-            send,
+        publications: list[Callable[[], None]] = [
+            *more,
             partial(self._bus.put, changes),
             *(partial(self._feed.append, user_id, own, is_indexed=is_indexed) for user_id, own in of_user.items()),
         ]
