@@ -1,9 +1,11 @@
 """Fixtures of all tests: the environment of a function, moto's tables, a build, and a deployed stack with two users."""
 
 import importlib
+import io
 import os
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +26,7 @@ os.environ.update(
     CHANGES_TABLE_NAME="changes",
     EVENT_BUS_NAME="conversations",
     DEAD_LETTERS_URL="https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
+    WEBHOOK_TARGETS="public",
 )
 for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "PUBLIC_URL"):
     os.environ.pop(name, None)
@@ -37,6 +40,7 @@ from tests import streams, template
 from tests import tables as contents
 from tests.handlers import FUNCTIONS
 from tests.stack import Client, Stack
+from tests.webhooks import Webhooks
 from tests.wire import Wire
 from tools.local import stack as local_stack
 
@@ -122,6 +126,46 @@ def queue(_dynamodb: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
     monkeypatch.setenv("DEAD_LETTERS_URL", url)
     yield url
+    sqs.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture(scope="session")
+def _webhook_mapping(_dynamodb: object) -> str:
+    """The id of a mapping in moto."""
+    role = boto3.client("iam").create_role(RoleName="deliver", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    functions, code = boto3.client("lambda"), io.BytesIO()
+    zipfile.ZipFile(code, "w").close()
+    functions.create_function(FunctionName="deliver", Role=role, Code={"ZipFile": code.getvalue()})
+    boto3.client("sqs").create_queue(QueueName="mapped")
+    arn = "arn:aws:sqs:eu-west-1:123456789012:mapped"
+    return functions.create_event_source_mapping(FunctionName="deliver", EventSourceArn=arn)["UUID"]
+
+
+@pytest.fixture
+def operator(_webhook_mapping: str, tables: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the webhook calls need: the tables, the webhook queue, and its mapping, which is disabled."""
+    del tables
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="webhooks")["QueueUrl"]
+    boto3.client("lambda").update_event_source_mapping(UUID=_webhook_mapping, Enabled=False)
+    monkeypatch.setenv("WEBHOOK_MAPPING_ID", _webhook_mapping)
+    monkeypatch.setenv("WEBHOOK_QUEUE_URL", url)
+    yield
+    sqs.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture
+def webhooks(tables: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhooks]:
+    """A stack without webhooks, whose queue is empty. They may have private addresses."""
+    del tables
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="webhooks")["QueueUrl"]
+    key = {"WEBHOOK_KEY_NAME": "/conversations/webhooks/master-key", "KMS_KEY_ARN": ""}
+    for name, value in {"WEBHOOK_QUEUE_URL": url, "WEBHOOK_TARGETS": "any", **key}.items():
+        monkeypatch.setenv(name, value)
+    webhooks = Webhooks(url)
+    with webhooks.recording():
+        yield webhooks
     sqs.delete_queue(QueueUrl=url)
 
 

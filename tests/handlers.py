@@ -35,7 +35,12 @@ class Response(NamedTuple):
 
 def event(endpoint: str) -> dict[str, Any]:
     """Returns a copy of the sample event of *endpoint*."""
-    return copy.deepcopy(_EVENTS[endpoint])
+    sample: dict[str, Any] = copy.deepcopy(_EVENTS[endpoint])
+    if endpoint == "create_redelivery":
+        # The sample's period is too long ago.
+        now = int(time.time())
+        sample["body"] = f"from={now - 3600}&to={now}"
+    return sample
 
 
 def handler(function: str) -> Callable[[Any, Any], Any]:

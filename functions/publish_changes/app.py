@@ -4,7 +4,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from coherent import deadline, metrics
-from coherent.changes.publisher import Publisher
+from coherent.publishing.publisher import Publisher
 from coherent.storage import dynamodb
 
 tables = dynamodb.connect()

@@ -15,6 +15,7 @@ SERVICES = {
     "events": "2015-10-07",
     "lambda": "2015-03-31",
     "sqs": "2012-11-05",
+    "ssm": "2014-11-06",
 }
 
 # The owners of the root certificates behind AWS endpoints: amazontrust.com/repository recommends Amazon's and

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 from aws_lambda_powertools import Logger
 
 from coherent import errors
+from coherent.changes import by_time
 from coherent.storage import rows
 from coherent.storage.dynamodb import back_off, retry_conflicts, translate_errors
 
@@ -71,8 +72,11 @@ class Feed:
         self._client = client
         self._table_name = os.environ["CHANGES_TABLE_NAME"]
 
-    def append(self, user_id: str, changes: "Sequence[Change]") -> None:
-        """Appends *changes* of the user. A change that a repeated batch has appended before may be appended again."""
+    def append(self, user_id: str, changes: "Sequence[Change]", *, is_indexed: bool = False) -> None:
+        """Appends *changes* of the user, with *is_indexed* also to the index of all users' changes by time.
+
+        A change that a repeated batch has appended before may be appended again.
+        """
         if not self._table_name:
             return
         last = self._last(user_id)
@@ -80,7 +84,7 @@ class Feed:
         appended = self._appended_since(user_id, oldest) if oldest < time.time() - _REPEATED_SECONDS else set()
         for change in changes:
             if change.event_id not in appended:
-                last = self._put(change, last)
+                last = self._put(change, last, is_indexed=is_indexed)
         self._raise_head(user_id, last)
 
     def list(self, user_id: str, query: "ListChanges") -> FeedPage:
@@ -172,7 +176,7 @@ class Feed:
             )
         return {row["event_id"]["S"] for row in response["Items"]}
 
-    def _put(self, change: "Change", last: int) -> int:
+    def _put(self, change: "Change", last: int, *, is_indexed: bool) -> int:
         """Puts *change* after all others and returns its number. *last* was the last one."""
         content = {
             "user_id": change.user_id,
@@ -182,6 +186,7 @@ class Feed:
             "version": change.version,
             "object": json.dumps(change.object, ensure_ascii=False, separators=(",", ":")),
             "created_at": change.created_at,
+            **({"slot": by_time.slot(change)} if is_indexed else {}),
         }
         for attempt in range(1, _ATTEMPTS + 1):
             try:

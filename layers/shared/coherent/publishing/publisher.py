@@ -12,6 +12,7 @@ from coherent.changes.change import Change
 from coherent.changes.feed import Feed
 from coherent.changes.source import change_of
 from coherent.messages.dead_letters import DeadLetters
+from coherent.webhooks.publisher import WebhookPublisher
 
 if TYPE_CHECKING:
     from coherent.storage.dynamodb import Tables
@@ -20,11 +21,12 @@ logger = Logger()
 
 
 class Publisher:
-    """Publishes changes to the event bus and to the feeds of their users."""
+    """Publishes changes to webhooks, to the event bus and to the feeds of their users."""
 
     def __init__(self, tables: "Tables") -> None:
-        self._feed = Feed(tables.client)
+        self._webhooks = WebhookPublisher(tables)
         self._bus = EventBus()
+        self._feed = Feed(tables.client)
         self._dead_letters = DeadLetters()
 
     def publish(self, records: Sequence[dict[str, Any]]) -> None:
@@ -37,9 +39,12 @@ class Publisher:
         of_user = defaultdict(list)
         for change in changes:
             of_user[change.user_id].append(change)
+        webhooks = self._webhooks.webhooks() if changes else []
         publications = [
+            partial(self._webhooks.publish, changes, webhooks),
             partial(self._bus.put, changes),
-            *(partial(self._feed.append, user_id, own) for user_id, own in of_user.items()),
+            # Redeliveries to webhooks read the index.
+            *(partial(self._feed.append, *each, is_indexed=bool(webhooks)) for each in of_user.items()),
         ]
         if failed := sum(map(_has_failed, publications)):
             raise RuntimeError(f"{failed} of {len(publications)} publications failed")

@@ -1,0 +1,27 @@
+"""Webhook queue (SQS): sends an event to a webhook, or starts a redelivery."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from coherent import deadline, metrics
+from coherent.storage import dynamodb
+from coherent.webhooks.queue import WebhookQueue
+from coherent.webhooks.sender import Sender
+
+sender = Sender(dynamodb.connect())
+queue = WebhookQueue()
+meter = metrics.Meter("deliver_webhook")
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    failures = []
+    with meter.measure() as invocation, deadline.within(context):
+        # One record: a batch would wait for the slowest endpoint.
+        for record in event["Records"]:
+            outcome = sender.deliver(record)
+            invocation.more = outcome.details
+            invocation.webhook_failures += outcome.is_late
+            if outcome.wait is not None:
+                queue.postpone(record, outcome.wait)
+                failures.append({"itemIdentifier": record["messageId"]})
+        return {"batchItemFailures": failures}

@@ -1,0 +1,14 @@
+"""GET /v1/webhooks: lists all webhooks of the stack."""
+
+from coherent.http.endpoint import endpoint
+from coherent.http.request import Request
+from coherent.http.response import Response
+from coherent.storage import dynamodb
+from coherent.webhooks.repository import WebhookRepository
+
+webhooks = WebhookRepository(dynamodb.connect())
+
+
+@endpoint("list_webhooks")
+def handler(request: Request) -> Response:  # noqa: ARG001 - it takes no parameters
+    return Response(200, {"has_more": False, "data": webhooks.list()})
