@@ -95,7 +95,9 @@ def test_signature_is_of_the_raw_body_and_the_whole_secret(webhooks: Webhooks, s
     forged = request._replace(body=request.body + b" ")
     with pytest.raises(WebhookVerificationError):
         Webhook(webhook.secret).verify(forged.body, dict(forged.headers))
-    assert hmac.new(webhook.secret.encode(), forged.body, "sha256").hexdigest() != request.headers["x-protocol-signature"]
+    assert (
+        hmac.new(webhook.secret.encode(), forged.body, "sha256").hexdigest() != request.headers["x-protocol-signature"]
+    )
 
 
 def test_rotation_signs_with_both_secrets_for_a_day(
@@ -176,9 +178,7 @@ def test_event_becomes_a_dead_letter_after_three_days(
 
 @pytest.mark.parametrize("behaviour", [receiver.hang, receiver.close, responding(301, Location="https://localhost/")])
 @pytest.mark.usefixtures("short")
-def test_endpoint_without_a_success_fails(
-    webhooks: Webhooks, server: Receiver, behaviour: receiver.Behaviour
-) -> None:
+def test_endpoint_without_a_success_fails(webhooks: Webhooks, server: Receiver, behaviour: receiver.Behaviour) -> None:
     webhooks.send(webhooks.create(url(server)), change())
     server.behaviour = behaviour
     assert webhooks.deliver() == [5]

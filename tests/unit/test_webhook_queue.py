@@ -35,7 +35,9 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Change]]:
     return publish
 
 
-def record(number: int = 1, *, user: str = "kevin", at: float | None = None, is_deletion: bool = False) -> dict[str, Any]:
+def record(
+    number: int = 1, *, user: str = "kevin", at: float | None = None, is_deletion: bool = False
+) -> dict[str, Any]:
     """Returns the record of the stream for a message of *user* that was created or deleted at *at*, or now."""
     (sample,) = [each for each in event("publish_changes")["Records"] if each["eventName"] == "INSERT"]
     images = sample["dynamodb"]
@@ -71,7 +73,9 @@ def test_webhooks_get_the_events_of_their_types(webhooks: Webhooks, publish: Cal
     assert created.event() in [message["event"] for message in messages]
 
 
-def test_stack_without_webhooks_queues_and_indexes_nothing(webhooks: Webhooks, publish: Callable[..., list[Change]]) -> None:
+def test_stack_without_webhooks_queues_and_indexes_nothing(
+    webhooks: Webhooks, publish: Callable[..., list[Change]]
+) -> None:
     publish(record())
     assert (webhooks.messages(), indexed()) == ([], [])
     # A disabled webhook may be enabled and ask for a redelivery.
@@ -122,9 +126,7 @@ def test_batches_respect_the_limits_of_sqs(webhooks: Webhooks, texts: list[str],
 
 
 @pytest.mark.parametrize("failures", [1, 99])
-def test_messages_that_sqs_does_not_take_are_sent_again(
-    webhooks: Webhooks, failures: int
-) -> None:
+def test_messages_that_sqs_does_not_take_are_sent_again(webhooks: Webhooks, failures: int) -> None:
     queue = WebhookQueue()
     requested: list[list[str]] = []
 
