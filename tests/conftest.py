@@ -165,6 +165,16 @@ def webhooks(operator: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhoo
 
 
 @pytest.fixture
+def stream_records(tables: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The streams of conversations and messages (`tests.streams`), and no event bus."""
+    del tables
+    monkeypatch.setattr("functions.publish_changes.app.publisher._bus._bus_name", "")
+    streams.start()
+    yield
+    streams.stop()
+
+
+@pytest.fixture
 def isolated_transactions(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes transactions of several threads wait for each other: a failed one restores moto's tables as they were."""
     del tables
