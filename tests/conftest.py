@@ -24,7 +24,7 @@ os.environ.update(
     CONVERSATIONS_TABLE_NAME="conversations",
     MESSAGES_TABLE_NAME="messages",
     CHANGES_TABLE_NAME="changes",
-    EVENT_BUS_NAME="conversations",
+    EVENT_BUS_NAME="",
     DEAD_LETTERS_URL="https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
     WEBHOOK_TARGETS="public",
 )
@@ -162,6 +162,15 @@ def webhooks(operator: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhoo
     webhooks = Webhooks(os.environ["WEBHOOK_QUEUE_URL"])
     with webhooks.recording():
         yield webhooks
+
+
+@pytest.fixture
+def stream_records(tables: object) -> Iterator[None]:
+    """The streams of conversations and messages (`tests.streams`)."""
+    del tables
+    streams.start()
+    yield
+    streams.stop()
 
 
 @pytest.fixture

@@ -15,6 +15,11 @@ DEPLOYMENT_GROUPS = (
     "AWS::StackName-ServerlessDeploymentApplication-*/*"
 )
 BUS = f"arn:AWS::Partition:events:AWS::Region:AWS::AccountId:event-bus/{OTHERS['EventBusName']}"
+BY_TIME, WEBHOOK_QUEUE = f"{CHANGES}/index/by_time", "WebhookQueue.Arn"
+MASTER_KEY = (
+    "arn:AWS::Partition:ssm:AWS::Region:AWS::AccountId:parameter/"
+    "coherent-conversations/AWS::StackName/webhook-master-key"
+)
 INBOUND, RELEASE_HOOKS = "InboundQueue.Arn", "ReleaseHooks.Arn"
 # Each released function with its versions and its alias.
 ANY_VERSION = {f"{function}.Arn*" for function in RELEASED}
@@ -57,6 +62,19 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "dynamodb:GetShardIterator": {MESSAGES_STREAM},
         "dynamodb:ListStreams": {MESSAGES_STREAM},
     },
+    "DeliverWebhook": {
+        "dynamodb:BatchGetItem": {CHANGES},
+        "dynamodb:GetItem": {CONVERSATIONS},
+        "dynamodb:Query": {BY_TIME},
+        "dynamodb:UpdateItem": {CONVERSATIONS},
+        "sqs:ChangeMessageVisibility": {WEBHOOK_QUEUE},
+        "sqs:SendMessage": {DEAD_LETTERS, WEBHOOK_QUEUE},
+        "ssm:GetParameter": {MASTER_KEY},
+        # Lambda requires these three before it creates the mapping.
+        "sqs:DeleteMessage": {WEBHOOK_QUEUE},
+        "sqs:GetQueueAttributes": {WEBHOOK_QUEUE},
+        "sqs:ReceiveMessage": {WEBHOOK_QUEUE},
+    },
     HOOK: {
         "codedeploy:PutLifecycleEventHookExecutionStatus": {DEPLOYMENT_GROUPS},
         "dynamodb:GetItem": {CONVERSATIONS},
@@ -79,9 +97,10 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     },
     "ListMessages": {"dynamodb:BatchGetItem": {CONVERSATIONS}, "dynamodb:Query": {MESSAGES, BY_USER}},
     "PublishChanges": {
-        **{f"dynamodb:{action}": {CHANGES} for action in ("GetItem", "PutItem", "Query", "UpdateItem")},
+        **{f"dynamodb:{action}Item": {CHANGES} for action in ("Get", "Put", "Update")},
+        "dynamodb:Query": {CHANGES, CONVERSATIONS},
         "events:PutEvents": {BUS},
-        "sqs:SendMessage": {DEAD_LETTERS},
+        "sqs:SendMessage": {DEAD_LETTERS, WEBHOOK_QUEUE},
         # Lambda requires all four before it creates the mappings.
         "dynamodb:DescribeStream": {STREAM, MESSAGES_STREAM},
         "dynamodb:GetRecords": {STREAM, MESSAGES_STREAM},

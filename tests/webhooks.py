@@ -56,7 +56,9 @@ class Webhooks:
     def update(self, webhook: Webhook, **changes: Any) -> Webhook:
         """Updates *webhook*. With `rotate_secret` the returned one has the new secret."""
         key_id = _SENDER._secrets.prepare() if "rotate_secret" in changes else None
-        row = _SENDER._webhooks.update(webhook.id, UpdateWebhook.parse(changes, text=False), key_id, Preconditions()).resource
+        row = _SENDER._webhooks.update(
+            webhook.id, UpdateWebhook.parse(changes, text=False), key_id, Preconditions()
+        ).resource
         return Webhook(webhook.id, _SENDER._secrets.newest(row))
 
     def row(self, webhook: Webhook) -> dict[str, Any]:

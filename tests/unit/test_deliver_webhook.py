@@ -20,6 +20,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from tests import receiver, tables
 from tests.handlers import Context, handler
 from tests.receiver import Received, Receiver, receiving, responding
+from tests.server import Handler
 from tests.webhooks import Webhooks, change
 
 HOUR = 60 * 60
@@ -95,7 +96,9 @@ def test_signature_is_of_the_raw_body_and_the_whole_secret(webhooks: Webhooks, s
     forged = request._replace(body=request.body + b" ")
     with pytest.raises(WebhookVerificationError):
         Webhook(webhook.secret).verify(forged.body, dict(forged.headers))
-    assert hmac.new(webhook.secret.encode(), forged.body, "sha256").hexdigest() != request.headers["x-protocol-signature"]
+    assert (
+        hmac.new(webhook.secret.encode(), forged.body, "sha256").hexdigest() != request.headers["x-protocol-signature"]
+    )
 
 
 def test_rotation_signs_with_both_secrets_for_a_day(
@@ -176,9 +179,7 @@ def test_event_becomes_a_dead_letter_after_three_days(
 
 @pytest.mark.parametrize("behaviour", [receiver.hang, receiver.close, responding(301, Location="https://localhost/")])
 @pytest.mark.usefixtures("short")
-def test_endpoint_without_a_success_fails(
-    webhooks: Webhooks, server: Receiver, behaviour: receiver.Behaviour
-) -> None:
+def test_endpoint_without_a_success_fails(webhooks: Webhooks, server: Receiver, behaviour: receiver.Behaviour) -> None:
     webhooks.send(webhooks.create(url(server)), change())
     server.behaviour = behaviour
     assert webhooks.deliver() == [5]
@@ -350,6 +351,10 @@ def test_event_that_finds_no_budget_for_three_days_becomes_a_dead_letter(
 # Logs.
 
 
+def not_http(handler: Handler) -> None:
+    handler.wfile.write(b"response\r\n")
+
+
 @pytest.mark.parametrize("status", [200, 410, 500])
 def test_logs_have_no_secret_url_or_text(
     webhooks: Webhooks, server: Receiver, status: int, capsys: pytest.CaptureFixture[str]
@@ -358,7 +363,7 @@ def test_logs_have_no_secret_url_or_text(
     webhooks.send(webhook, change(message="hush"))
     server.behaviour = responding(status, b"response", Server="response")
     webhooks.deliver()
-    server.behaviour = lambda handler: handler.wfile.write(b"response\r\n")
+    server.behaviour = not_http
     webhooks.send(webhook, change(message="hush"))
     webhooks.deliver()
     captured = capsys.readouterr()

@@ -69,6 +69,14 @@ OWN_VARIABLES: dict[str, dict[str, object]] = {
     "CreateMessage": {"UNARCHIVE": OTHERS["Unarchive"], **SENDING},
     "DeleteMessage": {"DELIVERY": OTHERS["Delivery"]},
     "DeliverMessages": DELIVERING,
+    "DeliverWebhook": {
+        "AWS_ENDPOINT_URL_SQS": "",
+        "AWS_ENDPOINT_URL_SSM": "",
+        "CHANGES_TABLE_NAME": "ChangesTable",
+        "DEAD_LETTERS_URL": "DeadLetters",
+        "WEBHOOK_QUEUE_URL": "WebhookQueue",
+        "WEBHOOK_TARGETS": "public",
+    },
     "ListChanges": {"CHANGES_TABLE_NAME": "ChangesTable"},
     "PublishChanges": {
         "AWS_ENDPOINT_URL_EVENTBRIDGE": "",
@@ -76,6 +84,7 @@ OWN_VARIABLES: dict[str, dict[str, object]] = {
         "CHANGES_TABLE_NAME": "ChangesTable",
         "DEAD_LETTERS_URL": "DeadLetters",
         "EVENT_BUS_NAME": OTHERS["EventBusName"],
+        "WEBHOOK_QUEUE_URL": "WebhookQueue",
     },
     "ReceiveMessage": {
         "AWS_ENDPOINT_URL_SQS": "",
@@ -512,7 +521,12 @@ def test_api_and_domain_reject_old_tls_versions(settings: str, policy: str) -> N
     ("settings", "reserved"),
     [
         ("defaults", {}),
-        ("others", dict.fromkeys(["DeliverMessages", "PublishChanges", "PurgeMessages", "ReceiveMessage"], 20)),
+        (
+            "others",
+            dict.fromkeys(
+                ["DeliverMessages", "DeliverWebhook", "PublishChanges", "PurgeMessages", "ReceiveMessage"], 20
+            ),
+        ),
     ],
 )
 def test_event_functions_have_the_configured_concurrency(settings: str, reserved: dict[str, int]) -> None:

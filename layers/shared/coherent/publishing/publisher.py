@@ -12,6 +12,7 @@ from coherent.changes.change import Change
 from coherent.changes.feed import Feed
 from coherent.changes.source import change_of
 from coherent.messages.dead_letters import DeadLetters
+from coherent.webhooks.publisher import WebhookPublisher
 
 if TYPE_CHECKING:
     from coherent.storage.dynamodb import Tables
@@ -20,30 +21,30 @@ logger = Logger()
 
 
 class Publisher:
-    """Publishes changes to the event bus and to the feeds of their users."""
+    """Publishes changes to webhooks, to the event bus and to the feeds of their users."""
 
     def __init__(self, tables: "Tables") -> None:
-        self._feed = Feed(tables.client)
+        self._webhooks = WebhookPublisher(tables)
         self._bus = EventBus()
+        self._feed = Feed(tables.client)
         self._dead_letters = DeadLetters()
 
-    def changes(self, records: Sequence[dict[str, Any]]) -> list[Change]:
-        """Returns the changes in *records*. A malformed record becomes a dead letter."""
-        return [change for record in records if (change := self._parse(record)) is not None]
+    def publish(self, records: Sequence[dict[str, Any]]) -> None:
+        """Publishes the changes in *records*. A malformed record becomes a dead letter.
 
-    def publish(self, changes: Sequence[Change], send: Callable[[], None], *, is_indexed: bool) -> None:
-        """Publishes *changes*, and calls *send*, which publishes them elsewhere.
-
-        With *is_indexed*, the index of all users' changes by time gets them too. Logs failures, and raises RuntimeError
-        after all have been tried: the batch must be repeated, although some of its changes are then published again.
+        Logs failures, and raises RuntimeError after all have been tried: the batch must be repeated, although some of
+        its changes are then published again.
         """
+        changes = [change for record in records if (change := self._parse(record)) is not None]
         of_user = defaultdict(list)
         for change in changes:
             of_user[change.user_id].append(change)
+        webhooks = self._webhooks.webhooks() if changes else []
         publications = [
-            send,
+            partial(self._webhooks.publish, changes, webhooks),
             partial(self._bus.put, changes),
-            *(partial(self._feed.append, user_id, own, is_indexed=is_indexed) for user_id, own in of_user.items()),
+            # Redeliveries to webhooks read the index.
+            *(partial(self._feed.append, *each, is_indexed=bool(webhooks)) for each in of_user.items()),
         ]
         if failed := sum(map(_has_failed, publications)):
             raise RuntimeError(f"{failed} of {len(publications)} publications failed")
