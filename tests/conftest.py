@@ -155,18 +155,13 @@ def operator(_webhook_mapping: str, tables: object, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def webhooks(tables: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhooks]:
+def webhooks(operator: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhooks]:
     """A stack without webhooks, whose queue is empty. They may have private addresses."""
-    del tables
-    sqs = boto3.client("sqs")
-    url = sqs.create_queue(QueueName="webhooks")["QueueUrl"]
-    key = {"WEBHOOK_KEY_NAME": "/conversations/webhooks/master-key", "KMS_KEY_ARN": ""}
-    for name, value in {"WEBHOOK_QUEUE_URL": url, "WEBHOOK_TARGETS": "any", **key}.items():
-        monkeypatch.setenv(name, value)
-    webhooks = Webhooks(url)
+    del operator
+    monkeypatch.setenv("WEBHOOK_TARGETS", "any")
+    webhooks = Webhooks(os.environ["WEBHOOK_QUEUE_URL"])
     with webhooks.recording():
         yield webhooks
-    sqs.delete_queue(QueueUrl=url)
 
 
 @pytest.fixture

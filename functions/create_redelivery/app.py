@@ -9,7 +9,7 @@ from coherent.http.response import Response
 from coherent.storage import dynamodb
 from coherent.webhooks.models import CreateRedelivery
 from coherent.webhooks.queue import WebhookQueue
-from coherent.webhooks.repository import WebhookRepository, webhook_of
+from coherent.webhooks.repository import Redelivery, WebhookRepository, webhook_of
 
 webhooks, queue = WebhookRepository(dynamodb.connect()), WebhookQueue()
 
@@ -22,5 +22,6 @@ def handler(request: Request) -> Response:
         raise errors.InvalidRequest("from, to: this service keeps no changes, so it has none to send again")
     if not webhook_of(webhooks.row(id))["is_enabled"]:
         raise errors.InvalidRequest("id: the webhook must be enabled")
+    redelivery: Redelivery = {"webhook_id": id, "from": period.from_, "to": period.to}
     queue.send_redelivery(id, period.model_dump(by_alias=True))
-    return Response(202, {"webhook_id": id, **period.model_dump(by_alias=True)})
+    return Response(202, redelivery)

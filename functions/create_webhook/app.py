@@ -20,4 +20,6 @@ def handler(request: Request) -> Response:
     key_id = secrets.prepare()
     mapping.enable()
     (row, version), is_replay, _ = webhooks.create(request.user_id, body, key_id, key)
-    return created(request, {**webhook_of(row), "secret": secrets.newest(row)}, version, is_replay=is_replay)
+    webhook = webhook_of(row)
+    webhook["secret"] = secrets.newest(row)
+    return created(request, webhook, version, is_replay=is_replay)

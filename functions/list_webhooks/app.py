@@ -10,5 +10,6 @@ webhooks = WebhookRepository(dynamodb.connect())
 
 
 @endpoint("list_webhooks")
-def handler(request: Request) -> Response:  # noqa: ARG001 - it takes no parameters
+def handler(_request: Request) -> Response:
+    # At most 20.
     return Response(200, {"has_more": False, "data": webhooks.list()})

@@ -23,5 +23,7 @@ def handler(request: Request) -> Response:
     if changes.is_enabled:
         mapping.enable()
     row, version = webhooks.update(id, changes, key_id, request.preconditions)
-    secret = {"secret": secrets.newest(row)} if changes.rotate_secret else {}
-    return Response(200, {**webhook_of(row), **secret}, etags.header(version))
+    webhook = webhook_of(row)
+    if changes.rotate_secret:
+        webhook["secret"] = secrets.newest(row)
+    return Response(200, webhook, etags.header(version))

@@ -22,7 +22,7 @@ TOO_LONG = "to: must be at most a day after from"
 IN_FUTURE = "to: must not be in the future"
 
 
-def post(webhook: dict[str, Any], headers: dict[str, str] | None = None, **period: Any) -> Response:
+def post(webhook: dict[str, Any], period: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     body, id = json.dumps(period), webhook["id"]
     return call("create_redelivery", id=id, body=body, content_type=JSON, headers=headers)
 
@@ -44,7 +44,7 @@ def test_sample_event_finds_nothing_on_empty_table() -> None:
 def test_redelivery_is_one_message_to_the_queue() -> None:
     created, now = webhooks.create(), int(time.time())
     period = {"from": now - 3600, "to": now}
-    response = post(created, **period)
+    response = post(created, period)
     assert (response.status, response.body) == (202, {"webhook_id": created["id"], **period})
     assert taken() == [{"webhook_id": created["id"], "redelivery": period}]
 
@@ -59,9 +59,9 @@ def test_form_is_accepted() -> None:
 def test_idempotency_key_is_checked_but_not_remembered() -> None:
     created, now = webhooks.create(), int(time.time())
     for _ in range(2):
-        response = post(created, {"Idempotency-Key": "a key"}, **{"from": now - 3600, "to": now})
+        response = post(created, {"from": now - 3600, "to": now}, {"Idempotency-Key": "a key"})
         assert (response.status, response.headers.get("Idempotent-Replayed")) == (202, None)
-    assert post(created, {"Idempotency-Key": "ä"}, **{"from": now - 3600, "to": now}).status == 400
+    assert post(created, {"from": now - 3600, "to": now}, {"Idempotency-Key": "ä"}).status == 400
     assert len(taken()) == 2
 
 
@@ -83,7 +83,7 @@ def test_period_outside_the_limits_is_rejected(
 ) -> None:
     pass_time(0)
     created, now = webhooks.create(), int(time.time())
-    response = post(created, **{"from": now + before, "to": now + after})
+    response = post(created, {"from": now + before, "to": now + after})
     assert (response.status, response.message) == (400, message)
     assert taken() == []
 
@@ -92,7 +92,7 @@ def test_period_outside_the_limits_is_rejected(
 def test_period_at_the_limits_is_accepted(before: int, after: int, pass_time: Callable[[int], None]) -> None:
     pass_time(0)
     created, now = webhooks.create(), int(time.time())
-    assert post(created, **{"from": now + before, "to": now + after}).status == 202
+    assert post(created, {"from": now + before, "to": now + after}).status == 202
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_period_at_the_limits_is_accepted(before: int, after: int, pass_time: Ca
     ],
 )
 def test_malformed_period_is_rejected(period: dict[str, Any], message: str) -> None:
-    response = post(webhooks.create(), **period)
+    response = post(webhooks.create(), period)
     assert (response.status, response.message) == (400, message)
     assert taken() == []
 
@@ -114,7 +114,7 @@ def test_malformed_period_is_rejected(period: dict[str, Any], message: str) -> N
 def test_disabled_webhook_gets_no_redelivery() -> None:
     created, now = webhooks.create(), int(time.time())
     webhooks.put(created, is_enabled=False)
-    response = post(created, **{"from": now - 1, "to": now})
+    response = post(created, {"from": now - 1, "to": now})
     assert (response.status, response.message) == (400, "id: the webhook must be enabled")
     assert taken() == []
 
@@ -122,7 +122,7 @@ def test_disabled_webhook_gets_no_redelivery() -> None:
 def test_stack_without_changes_has_no_redelivery(monkeypatch: pytest.MonkeyPatch) -> None:
     created, now = webhooks.create(), int(time.time())
     monkeypatch.setenv("CHANGES_TABLE_NAME", "")
-    response = post(created, **{"from": now - 1, "to": now})
+    response = post(created, {"from": now - 1, "to": now})
     assert (response.status, response.message) == (
         400,
         "from, to: this service keeps no changes, so it has none to send again",

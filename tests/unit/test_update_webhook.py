@@ -49,15 +49,13 @@ def test_sample_event_finds_nothing_on_empty_table() -> None:
 def test_given_attributes_change_and_the_others_stay() -> None:
     created = create()
     expected = without_secret(created)
-    for version, changes in enumerate(
-        (
-            {"url": "https://1.0.0.1/other"},
-            {"events": ["message.deleted", "conversation.created"]},
-            {"is_enabled": False},
-            {"is_enabled": True, "events": ["message.updated"]},
-        ),
-        start=2,
-    ):
+    steps: list[dict[str, Any]] = [
+        {"url": "https://1.0.0.1/other"},
+        {"events": ["message.deleted", "conversation.created"]},
+        {"is_enabled": False},
+        {"is_enabled": True, "events": ["message.updated"]},
+    ]
+    for version, changes in enumerate(steps, start=2):
         expected |= changes
         response = put(created, **changes)
         assert (response.status, response.body) == (200, expected)
@@ -68,8 +66,7 @@ def test_given_attributes_change_and_the_others_stay() -> None:
 
 def test_only_enabling_a_webhook_enables_the_mapping() -> None:
     created = create()
-    mapping = row(created), boto3.client("lambda")
-    functions = mapping[1]
+    functions = boto3.client("lambda")
     (found,) = functions.list_event_source_mappings(FunctionName="deliver")["EventSourceMappings"]
     functions.update_event_source_mapping(UUID=found["UUID"], Enabled=False)
     put(created, is_enabled=False)

@@ -26,7 +26,7 @@ URL = "https://example.com/hook"
 @pytest.fixture
 def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Change]]:
     """Invokes publish_changes with records, without an event bus. Returns the changes."""
-    monkeypatch.setattr("functions.publish_changes.app.bus._bus_name", "")
+    monkeypatch.setattr("functions.publish_changes.app.publisher._bus._bus_name", "")
 
     def publish(*records: dict[str, Any]) -> list[Change]:
         handler("publish_changes")({"Records": list(records)}, Context(60))

@@ -25,6 +25,8 @@ _SCOPES = {
         ("write", f"{verb}, update and delete {noun}"),
     )
 }
+# Of the operator: no user can sign in with it.
+_OPERATORS = {"webhooks/write": "List, create, update and delete webhooks"}
 _ERRORS_OF_EVERY_CALL = (401, 403, 429, 500, 503)
 # The errors of API Gateway and of the firewall, as in template.yaml, and those that are the same for every call.
 _MESSAGES = {
@@ -53,7 +55,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Coherent Conversations",
             "version": tomllib.loads(_PROJECT.read_text())["project"]["version"],
-            "description": "A user's conversations with contacts and groups, their messages, and the inbox. "
+            "description": "A user's conversations with contacts and groups, their messages, and the inbox; and webhooks. "
             "The access token identifies the user. Times are Unix seconds. Bodies are JSON or forms.",
             "contact": {"name": "Coherent Conversations", "url": "https://protocol.chat/docs"},
         },
@@ -136,6 +138,8 @@ def _success(route: Route, description: str, *headers: str) -> dict[str, Any]:
 def _failure(route: Route, status: int) -> dict[str, Any]:
     _, noun = _missing(route) if status == 404 else ("", route.noun)
     description = TEXTS["statuses"][str(status)].format(noun=noun, max_bytes=body.MAX_BYTES)
+    if status == 404 and noun == "webhook":
+        description = "The stack has no such webhook."
     if status == 503 and route.method != "get":
         description += " The change may have been applied all the same."
     if status == 304:
@@ -183,6 +187,8 @@ def _message(route: Route, status: int) -> str:
         return _MESSAGES[status]
     try:
         model = route.query or route.body
+        if model is None and not route.request_headers:
+            return "body: must be empty; this call takes none"
         if model is None:
             etags.parse(route.request_headers[0], "3")
         else:
@@ -210,7 +216,8 @@ def _headers(route: Route, *names: str) -> dict[str, Any]:
 
 
 def _id(route: Route) -> str:
-    return {"conversation": examples.CONVERSATION_ID, "message": examples.MESSAGE_ID}[route.noun]
+    ids = {"conversation": examples.CONVERSATION_ID, "message": examples.MESSAGE_ID, "webhook": examples.WEBHOOK_ID}
+    return ids[route.noun]
 
 
 def _cursor(route: Route) -> str:
@@ -218,13 +225,17 @@ def _cursor(route: Route) -> str:
 
 
 def _oauth2() -> dict[str, Any]:
-    flow = {"tokenUrl": f"{_SIGN_IN}/oauth2/token", "scopes": _SCOPES}
+    token_url = f"{_SIGN_IN}/oauth2/token"
     return {
         "type": "oauth2",
         "description": "The sign-in of the stack's user pool: the stack's output SignInUrl.",
         "flows": {
-            "authorizationCode": {"authorizationUrl": f"{_SIGN_IN}/oauth2/authorize", **flow},
-            "clientCredentials": flow,
+            "authorizationCode": {
+                "authorizationUrl": f"{_SIGN_IN}/oauth2/authorize",
+                "tokenUrl": token_url,
+                "scopes": _SCOPES,
+            },
+            "clientCredentials": {"tokenUrl": token_url, "scopes": _SCOPES | _OPERATORS},
         },
     }
 

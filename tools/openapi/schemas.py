@@ -9,6 +9,7 @@ from coherent.inbox.repository import Entry, LastMessage, UnreadCount
 from coherent.messages.models import Reaction
 from coherent.messages.row import Contact, Message
 from coherent.parameters import MAX_SECONDS, Parameters
+from coherent.webhooks.repository import Redelivery, Webhook
 
 from tools.openapi import TEXTS, examples
 
@@ -26,9 +27,13 @@ _RESPONSES = {
     "InboxEntry": Entry,
     "LastMessage": LastMessage,
     "UnreadCount": UnreadCount,
+    "Webhook": Webhook,
+    "Redelivery": Redelivery,
 }
-_PAGES = {"Conversations": "Conversation", "Messages": "Message", "Inbox": "InboxEntry"}
-_IDS = {"id", "conversation_id", "pinned_message_id", "read_up_to"}
+_PAGES = {"Conversations": "Conversation", "Messages": "Message", "Inbox": "InboxEntry", "Webhooks": "Webhook"}
+_IDS = {"id", "conversation_id", "pinned_message_id", "read_up_to", "webhook_id"}
+# Attributes that only some responses have.
+_OPTIONAL = {"secret"}
 # By attribute: the greatest count, with 100 conversations of at most 1,000 messages in the badge.
 _COUNTS = {"unread_count": 1000, "conversations": 100, "messages": 100_000}
 _ERROR: Schema = {
@@ -57,14 +62,18 @@ def responses() -> Schema:
     for name, element in _PAGES.items():
         schemas[name] = {"has_more": _TYPES[bool], "data": {"type": "array", "items": reference(element)}}
     schemas |= {"Reaction": parameters(Reaction), "ApiErrorResponse": _ERROR}
-    return {name: _object(name, properties, list(properties)) for name, properties in schemas.items()}
+    return {
+        name: _object(name, properties, [attribute for attribute in properties if attribute not in _OPTIONAL])
+        for name, properties in schemas.items()
+    }
 
 
 def json_body(model: type[Parameters]) -> Schema:
     """Returns the schema of a JSON body."""
-    required = [name for name, field in model.model_fields.items() if field.is_required()]
+    required = [field.alias or name for name, field in model.model_fields.items() if field.is_required()]
     schema = _object(model.__name__, parameters(model), required)
-    return schema | {"minProperties": len(required) + 1, "additionalProperties": False}
+    fewest = min(len(required) + 1, len(model.model_fields))
+    return schema | {"minProperties": fewest, "additionalProperties": False}
 
 
 def form_body(model: type[Parameters]) -> Schema:
@@ -85,6 +94,8 @@ def form_body(model: type[Parameters]) -> Schema:
             schema["properties"][f"{name}[]"] = attribute | {"minItems": 1}
         else:
             schema["description"] += f" A form may also have {name}, such as `{name}[heart][]=harry`."
+    if "required" in schema:
+        schema["required"] = [name if name in schema["properties"] else f"{name}[]" for name in schema["required"]]
     return schema
 
 

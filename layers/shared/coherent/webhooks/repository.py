@@ -1,7 +1,7 @@
 """The webhooks in DynamoDB: in one partition beside the conversations."""
 
 import time
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from coherent import errors, ids
 from coherent.preconditions import Preconditions
@@ -24,7 +24,7 @@ _COUNT = rows.values({"user_id": f"{_PARTITION}#count", "id": "count"})
 
 
 class Webhook(TypedDict):
-    """A webhook as the API shows it, without its secret. Times are Unix seconds."""
+    """A webhook as the API shows it. Times are Unix seconds. Only a creation and a rotation show the secret."""
 
     id: str
     url: str
@@ -32,6 +32,11 @@ class Webhook(TypedDict):
     is_enabled: bool
     previous_secret_valid_until: int | None
     created_at: int
+    secret: NotRequired[str]
+
+
+# `from` is a keyword of Python.
+Redelivery = TypedDict("Redelivery", {"webhook_id": str, "from": int, "to": int})
 
 
 class WebhookRepository:
@@ -153,7 +158,7 @@ class WebhookRepository:
 
 
 def webhook_of(row: "Attributes") -> Webhook:
-    """Returns the webhook of *row* as the API shows it."""
+    """Returns the webhook of *row* as the API shows it, without its secret."""
     return {
         "id": row["id"]["S"],
         "url": row["target_url"]["S"],
