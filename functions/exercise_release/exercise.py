@@ -1,5 +1,6 @@
 """What a synthetic user does to find out whether the versions of a release are good."""
 
+import json
 import os
 import time
 
@@ -91,6 +92,12 @@ def _exercise(user: SyntheticUser) -> None:
     for function, event in {"deliver_messages": {"Records": [record]}, "sweep_deliveries": {}}.items():
         response = user.invoke(function, event)
         expect(response is None, f"response {response}")
+    # An event for a webhook that does not exist is dropped.
+    attributes = {"SentTimestamp": str(int(time.time() * 1000)), "ApproximateReceiveCount": "1"}
+    body = json.dumps({"webhook_id": id, "event": {"id": "0"}})
+    message = {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": attributes}
+    response = user.invoke("deliver_webhook", {"Records": [message]})
+    expect(response == {"batchItemFailures": []}, f"response {response}")
 
 
 def _exercise_feed(user: SyntheticUser, conversation: dict[str, object]) -> None:
