@@ -24,7 +24,7 @@ os.environ.update(
     CONVERSATIONS_TABLE_NAME="conversations",
     MESSAGES_TABLE_NAME="messages",
     CHANGES_TABLE_NAME="changes",
-    EVENT_BUS_NAME="conversations",
+    EVENT_BUS_NAME="",
     DEAD_LETTERS_URL="https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
     WEBHOOK_TARGETS="public",
 )
@@ -165,10 +165,9 @@ def webhooks(operator: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhoo
 
 
 @pytest.fixture
-def stream_records(tables: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The streams of conversations and messages (`tests.streams`), and no event bus."""
+def stream_records(tables: object) -> Iterator[None]:
+    """The streams of conversations and messages (`tests.streams`)."""
     del tables
-    monkeypatch.setattr("functions.publish_changes.app.publisher._bus._bus_name", "")
     streams.start()
     yield
     streams.stop()

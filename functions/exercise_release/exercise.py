@@ -5,6 +5,7 @@ import time
 
 from aws_lambda_powertools import Logger
 from coherent import ids
+from coherent.storage import rows
 from synthetic_user import BadVersion, SyntheticUser, expect
 
 USER_ENDPOINTS = [
@@ -53,6 +54,8 @@ def _exercise(user: SyntheticUser) -> None:
     user.call("update_conversation", 200, {"is_pinned": True}, id=id, body={"is_pinned": True})
     user.await_list("list_conversations", "id", [id], pinned="true")
 
+    _exercise_feed(user, conversation)
+
     sent = {"conversation_id": id, "message": "Merry Christmas, Harry"}
     message = user.call("create_message", 201, sent, body=sent)
     # All messages: this list reads the GSI in which the next calls find the message.
@@ -88,6 +91,24 @@ def _exercise(user: SyntheticUser) -> None:
     for function, event in {"deliver_messages": {"Records": [record]}, "sweep_deliveries": {}}.items():
         response = user.invoke(function, event)
         expect(response is None, f"response {response}")
+
+
+def _exercise_feed(user: SyntheticUser, conversation: dict[str, object]) -> None:
+    """Publishes the creation of *conversation*, which the stream publishes too, with the same id of the event."""
+    try:
+        head = str(user.call("list_changes", 200)["head"])
+    except BadVersion:
+        # With Changes=false.
+        user.call("list_changes", 404)
+        return
+    flags = {"is_archived": False, "is_pinned": False, "is_muted": False}
+    known = {name: conversation[name] for name in ("id", "contact_id", "created_at")}
+    row = rows.values({"user_id": user.id, "version": 1} | flags | known)
+    created = {"ApproximateCreationDateTime": conversation["created_at"], "NewImage": row}
+    response = user.invoke("publish_changes", {"Records": [{"eventName": "INSERT", "dynamodb": created}]})
+    expect(response is None, f"response {response}")
+    found = user.call("list_changes", 200, query={"starting_after": head, "limit": "100"})["data"]
+    expect(known["id"] in [change["id"] for change in found], f"changes {found}")
 
 
 def _exercise_inbox(user: SyntheticUser, conversation_id: str, read_id: str) -> None:

@@ -191,6 +191,8 @@ BAD: dict[str, Bad] = {
     "delete_message does not unpin": does_not_unpin,
     "receive_message does nothing": lambda _, __: None,
     "purge_messages reports a failure": lambda _, __: {"batchItemFailures": [{"itemIdentifier": "1"}]},
+    "list_changes after a number is empty": lists_nothing("starting_after", "limit"),
+    "publish_changes does nothing": lambda _, __: None,
     "sweep_purges has a response": lambda _, __: response(404, {}),
     "deliver_messages has a response": lambda _, __: {"batchItemFailures": []},
     "sweep_deliveries has a response": lambda _, __: response(404, {}),

@@ -196,7 +196,7 @@ def test_client_that_has_seen_the_last_deleted_change_goes_on(pass_time: Callabl
 def test_poll_at_the_head_makes_one_request(wire: Wire) -> None:
     create()
     publish()
-    queries: list[dict[str, int]] = [
+    queries: list[dict[str, Any]] = [
         {},
         {"starting_after": 1},
         {"starting_after": 0},
