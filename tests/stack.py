@@ -39,6 +39,12 @@ CALLS = [
     ("PUT", "/inbox/xgQQXg3hrtjh7AvZ", "conversations/write"),
     ("GET", "/unread", "conversations/read"),
     ("GET", "/changes", "conversations/read"),
+    ("GET", "/webhooks", "webhooks/write"),
+    ("POST", "/webhooks", "webhooks/write"),
+    ("GET", "/webhooks/xgQQXg3hrtjh7AvZ", "webhooks/write"),
+    ("PUT", "/webhooks/xgQQXg3hrtjh7AvZ", "webhooks/write"),
+    ("DELETE", "/webhooks/xgQQXg3hrtjh7AvZ", "webhooks/write"),
+    ("POST", "/webhooks/xgQQXg3hrtjh7AvZ/redeliveries", "webhooks/write"),
 ]
 
 
@@ -189,6 +195,14 @@ class Stack:
         if (user, scopes) not in self._tokens:
             self._tokens[user, scopes] = users.token(self.port, user, scopes or users.SCOPES)
         client = Client(self.api_url, self._tokens[user, scopes])
+        self._clients.append(client)
+        return client
+
+    def operator(self) -> Client:
+        """Returns a client of the operator, with a token of the service client for webhooks."""
+        if (users.OPERATOR, ()) not in self._tokens:
+            self._tokens[users.OPERATOR, ()] = users.operator_token(self.port)
+        client = Client(self.api_url, self._tokens[users.OPERATOR, ()])
         self._clients.append(client)
         return client
 
