@@ -92,12 +92,7 @@ def _exercise(user: SyntheticUser) -> None:
     for function, event in {"deliver_messages": {"Records": [record]}, "sweep_deliveries": {}}.items():
         response = user.invoke(function, event)
         expect(response is None, f"response {response}")
-    # An event for a webhook that does not exist is dropped.
-    attributes = {"SentTimestamp": str(int(time.time() * 1000)), "ApproximateReceiveCount": "1"}
-    body = json.dumps({"webhook_id": id, "event": {"id": "0"}})
-    message = {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": attributes}
-    response = user.invoke("deliver_webhook", {"Records": [message]})
-    expect(response == {"batchItemFailures": []}, f"response {response}")
+    _exercise_webhook(user, id)
 
 
 def _exercise_feed(user: SyntheticUser, conversation: dict[str, object]) -> None:
@@ -116,6 +111,15 @@ def _exercise_feed(user: SyntheticUser, conversation: dict[str, object]) -> None
     expect(response is None, f"response {response}")
     found = user.call("list_changes", 200, query={"starting_after": head, "limit": "100"})["data"]
     expect(known["id"] in [change["id"] for change in found], f"changes {found}")
+
+
+def _exercise_webhook(user: SyntheticUser, id: str) -> None:
+    """Delivers an event to a webhook that does not exist: it is dropped."""
+    attributes = {"SentTimestamp": str(int(time.time() * 1000)), "ApproximateReceiveCount": "1"}
+    body = json.dumps({"webhook_id": id, "event": {"id": "0"}})
+    message = {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": attributes}
+    response = user.invoke("deliver_webhook", {"Records": [message]})
+    expect(response == {"batchItemFailures": []}, f"response {response}")
 
 
 def _exercise_inbox(user: SyntheticUser, conversation_id: str, read_id: str) -> None:

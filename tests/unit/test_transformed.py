@@ -87,7 +87,7 @@ OWN_VARIABLES: dict[str, dict[str, object]] = {
         "CHANGES_TABLE_NAME": "ChangesTable",
         "DEAD_LETTERS_URL": "DeadLetters",
         "WEBHOOK_QUEUE_URL": "WebhookQueue",
-        "WEBHOOK_TARGETS": "public",
+        "WEBHOOK_TARGETS": OTHERS["WebhookTargets"],
     },
     "ListChanges": {"CHANGES_TABLE_NAME": "ChangesTable"},
     "PublishChanges": {
