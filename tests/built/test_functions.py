@@ -117,6 +117,8 @@ WITH_MODELS = {
     "count_unread",
     "create_conversation",
     "create_message",
+    "create_redelivery",
+    "create_webhook",
     "delete_message",
     "deliver_messages",
     "list_conversations",
@@ -127,6 +129,7 @@ WITH_MODELS = {
     "update_conversation",
     "update_inbox_entry",
     "update_message",
+    "update_webhook",
 }
 _MODULES = """
 import json, sys

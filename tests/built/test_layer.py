@@ -29,6 +29,7 @@ CALLS = {
     "dynamodb": ("get_item", {"TableName": "messages", "Key": {}}),
     "lambda": ("invoke", {"FunctionName": "function"}),
     "sqs": ("send_message", {"QueueUrl": "https://sqs/queue", "MessageBody": "dead letter"}),
+    "ssm": ("get_parameter", {"Name": "key"}),
 }
 
 class Sent(Exception):
