@@ -380,13 +380,6 @@ OTHER_CALLS: list[tuple[str, str, Callable[[AwsClients, dict[str, str]], object]
         ),
     ),
     (
-        "lambda:UpdateEventSourceMapping",
-        MAPPING,
-        lambda clients, names: clients.to("lambda").update_event_source_mapping(
-            UUID=names["DeliverWebhookQueue"], BatchSize=1
-        ),
-    ),
-    (
         "cognito-idp:ListUserPoolClients",
         OTHERS["UserPoolArn"],
         lambda clients, names: clients.to("cognito-idp").list_user_pool_clients(UserPoolId=names["UserPool"]),
