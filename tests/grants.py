@@ -19,6 +19,7 @@ WEBHOOKS = "WebhookQueue.Arn"
 MASTER_KEY = "arn:AWS::Partition:ssm:AWS::Region:AWS::AccountId:parameter/coherent-conversations/AWS::StackName/\
 webhook-master-key"
 MAPPING = "arn:AWS::Partition:lambda:AWS::Region:AWS::AccountId:event-source-mapping:DeliverWebhookQueue"
+BY_TIME = f"{CHANGES}/index/by_time"
 INBOUND, RELEASE_HOOKS = "InboundQueue.Arn", "ReleaseHooks.Arn"
 # Each released function with its versions and its alias.
 ANY_VERSION = {f"{function}.Arn*" for function in RELEASED}
@@ -70,6 +71,19 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "dynamodb:GetShardIterator": {MESSAGES_STREAM},
         "dynamodb:ListStreams": {MESSAGES_STREAM},
     },
+    "DeliverWebhook": {
+        "dynamodb:BatchGetItem": {CHANGES},
+        "dynamodb:GetItem": {CONVERSATIONS},
+        "dynamodb:Query": {BY_TIME},
+        "dynamodb:UpdateItem": {CONVERSATIONS},
+        "sqs:ChangeMessageVisibility": {WEBHOOKS},
+        "sqs:SendMessage": {DEAD_LETTERS, WEBHOOKS},
+        "ssm:GetParameter": {MASTER_KEY},
+        # Lambda requires these three before it creates the mapping.
+        "sqs:DeleteMessage": {WEBHOOKS},
+        "sqs:GetQueueAttributes": {WEBHOOKS},
+        "sqs:ReceiveMessage": {WEBHOOKS},
+    },
     HOOK: {
         "codedeploy:PutLifecycleEventHookExecutionStatus": {DEPLOYMENT_GROUPS},
         "dynamodb:GetItem": {CONVERSATIONS},
@@ -93,9 +107,10 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     "ListMessages": {"dynamodb:BatchGetItem": {CONVERSATIONS}, "dynamodb:Query": {MESSAGES, BY_USER}},
     "ListWebhooks": {"dynamodb:Query": {CONVERSATIONS}},
     "PublishChanges": {
-        **{f"dynamodb:{action}": {CHANGES} for action in ("GetItem", "PutItem", "Query", "UpdateItem")},
+        **{f"dynamodb:{action}Item": {CHANGES} for action in ("Get", "Put", "Update")},
+        "dynamodb:Query": {CHANGES, CONVERSATIONS},
         "events:PutEvents": {BUS},
-        "sqs:SendMessage": {DEAD_LETTERS},
+        "sqs:SendMessage": {DEAD_LETTERS, WEBHOOKS},
         # Lambda requires all four before it creates the mappings.
         "dynamodb:DescribeStream": {STREAM, MESSAGES_STREAM},
         "dynamodb:GetRecords": {STREAM, MESSAGES_STREAM},

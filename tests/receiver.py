@@ -53,7 +53,7 @@ def receiving(authority: trustme.CA, *names: str) -> Iterator[Receiver]:
     authority.issue_cert(*names).configure_cert(context)
 
     class _Handler(Handler):
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             receiver.received.append(Received(self.path, headers, body))

@@ -1,5 +1,6 @@
 """What a synthetic user does to find out whether the versions of a release are good."""
 
+import json
 import os
 import time
 
@@ -124,6 +125,12 @@ def _exercise_webhooks(user: SyntheticUser, rejection: dict[str, str]) -> None:
     user.call("delete_webhook", 404, rejection, id=absent)
     rejected = user.call("create_redelivery", 400, rejection, id=absent, body={"from": 2, "to": 1})
     expect(rejected["message"].startswith("from: must be less than to"), f"response {rejected}")
+    # An event for a webhook that does not exist is dropped.
+    attributes = {"SentTimestamp": str(int(time.time() * 1000)), "ApproximateReceiveCount": "1"}
+    body = json.dumps({"webhook_id": absent, "event": {"id": "0"}})
+    message = {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": attributes}
+    response = user.invoke("deliver_webhook", {"Records": [message]})
+    expect(response == {"batchItemFailures": []}, f"response {response}")
 
 
 def _exercise_inbox(user: SyntheticUser, conversation_id: str, read_id: str) -> None:

@@ -201,6 +201,7 @@ BAD: dict[str, Bad] = {
     "sweep_purges has a response": lambda _, __: response(404, {}),
     "deliver_messages has a response": lambda _, __: {"batchItemFailures": []},
     "sweep_deliveries has a response": lambda _, __: response(404, {}),
+    "deliver_webhook reports a failure": lambda _, __: {"batchItemFailures": [{"itemIdentifier": "1"}]},
 }
 
 

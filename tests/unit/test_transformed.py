@@ -81,6 +81,14 @@ OWN_VARIABLES: dict[str, dict[str, object]] = {
     "CreateWebhook": WEBHOOKS,
     "DeleteMessage": {"DELIVERY": OTHERS["Delivery"]},
     "DeliverMessages": DELIVERING,
+    "DeliverWebhook": {
+        "AWS_ENDPOINT_URL_SQS": "",
+        "AWS_ENDPOINT_URL_SSM": "",
+        "CHANGES_TABLE_NAME": "ChangesTable",
+        "DEAD_LETTERS_URL": "DeadLetters",
+        "WEBHOOK_QUEUE_URL": "WebhookQueue",
+        "WEBHOOK_TARGETS": OTHERS["WebhookTargets"],
+    },
     "ListChanges": {"CHANGES_TABLE_NAME": "ChangesTable"},
     "PublishChanges": {
         "AWS_ENDPOINT_URL_EVENTBRIDGE": "",
@@ -88,6 +96,7 @@ OWN_VARIABLES: dict[str, dict[str, object]] = {
         "CHANGES_TABLE_NAME": "ChangesTable",
         "DEAD_LETTERS_URL": "DeadLetters",
         "EVENT_BUS_NAME": OTHERS["EventBusName"],
+        "WEBHOOK_QUEUE_URL": "WebhookQueue",
     },
     "ReceiveMessage": {
         "AWS_ENDPOINT_URL_SQS": "",
@@ -525,7 +534,12 @@ def test_api_and_domain_reject_old_tls_versions(settings: str, policy: str) -> N
     ("settings", "reserved"),
     [
         ("defaults", {}),
-        ("others", dict.fromkeys(["DeliverMessages", "PublishChanges", "PurgeMessages", "ReceiveMessage"], 20)),
+        (
+            "others",
+            dict.fromkeys(
+                ["DeliverMessages", "DeliverWebhook", "PublishChanges", "PurgeMessages", "ReceiveMessage"], 20
+            ),
+        ),
     ],
 )
 def test_event_functions_have_the_configured_concurrency(settings: str, reserved: dict[str, int]) -> None:

@@ -64,11 +64,8 @@ class ChangesByTime:
         for name, following in zip(remaining, [*remaining[1:], None], strict=True):
             while True:
                 found, key = self._query(period, name, key)
-                if key:
-                    rest = period._replace(slot=name, key=key)
-                else:
-                    rest = period._replace(slot=following, key=None) if following else None
-                yield ChangesPage(self._changes(found), rest)
+                rest = period._replace(slot=name if key else following, key=key)
+                yield ChangesPage(self._changes(found), rest if rest.slot else None)
                 if not key:
                     break
 
