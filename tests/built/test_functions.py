@@ -121,6 +121,7 @@ WITH_MODELS = {
     "create_webhook",
     "delete_message",
     "deliver_messages",
+    "list_changes",
     "list_conversations",
     "list_inbox",
     "list_messages",
