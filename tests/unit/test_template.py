@@ -125,7 +125,10 @@ def parameters(part: Any) -> set[str]:
 
 def test_version_description_has_room_for_the_longest_values() -> None:
     # With the longest name of a region.
-    longest = {"UserPoolArn": "arn:aws:cognito-idp:ap-southeast-2:123456789012:userpool/ap-southeast-2_a1b2c3d4e"}
+    longest = {
+        "UserPoolArn": "arn:aws:cognito-idp:ap-southeast-2:123456789012:userpool/ap-southeast-2_a1b2c3d4e",
+        "EventBusName": "chat",
+    }
     for name in parameters([function["VersionDescription"] for function in FUNCTIONS.values()]) - longest.keys():
         parameter = TEMPLATE["Parameters"][name]
         bounds = {"x" * parameter.get("MaxLength", 0), *parameter.get("AllowedValues", [parameter.get("MaxValue", "")])}
