@@ -22,7 +22,7 @@ KEYS = {
         "": ["user_conversation HASH", "id RANGE"],
         "by_user": ["user_id HASH", "id RANGE"],
     },
-    "changes": {"": ["user_id HASH", "number RANGE"]},
+    "changes": {"": ["user_id HASH", "number RANGE"], "by_time": ["slot HASH", "created_at RANGE"]},
 }
 KEY_SCHEMAS = {
     name: [table["KeySchema"], *(index["KeySchema"] for index in table.get("GlobalSecondaryIndexes", []))]
@@ -69,7 +69,7 @@ def test_multi_attribute_key_is_valid(schema: list[Any]) -> None:
 @pytest.mark.parametrize("table", TABLES)
 def test_table_defines_exactly_the_key_attributes(table: str) -> None:
     assert [element["KeyType"] for element in TABLES[table]["KeySchema"]] == ["HASH", "RANGE"]
-    assert {schema[-1]["AttributeName"] for schema in KEY_SCHEMAS[table]} <= {"id", "activity", "number"}
+    assert {schema[-1]["AttributeName"] for schema in KEY_SCHEMAS[table]} <= {"id", "activity", "number", "created_at"}
     defined = [definition["AttributeName"] for definition in TABLES[table]["AttributeDefinitions"]]
     assert sorted(defined) == sorted({element["AttributeName"] for schema in KEY_SCHEMAS[table] for element in schema})
 
@@ -80,7 +80,9 @@ def test_indexes_project_what_queries_return(table: str) -> None:
     count = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["unread_count"]}
     for index in TABLES[table].get("GlobalSecondaryIndexes", []):
         is_inbox = index["IndexName"].endswith("activity")
-        assert index["Projection"] == (count if is_inbox else {"ProjectionType": "ALL"})
+        # A redelivery reads the rows too.
+        kind = "KEYS_ONLY" if index["IndexName"] == "by_time" else "ALL"
+        assert index["Projection"] == (count if is_inbox else {"ProjectionType": kind})
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -212,6 +214,19 @@ def test_failed_events_are_retried_then_kept_as_dead_letters() -> None:
     assert resources["DeadLetters"]["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
 
 
+def test_webhook_queue_keeps_failed_events_and_is_read_one_by_one() -> None:
+    resources = TEMPLATE["Resources"]
+    mapping, queue = (resources[name]["Properties"] for name in ("DeliverWebhookQueue", "WebhookQueue"))
+    # The first webhook enables it: Lambda's requests to an empty queue cost money.
+    assert mapping["Enabled"] is False
+    assert (mapping["BatchSize"], mapping["FunctionResponseTypes"]) == (1, ["ReportBatchItemFailures"])
+    assert mapping["FunctionName"] == {"Ref": "DeliverWebhook.Alias"}
+    assert queue["VisibilityTimeout"] == 6 * FUNCTIONS["DeliverWebhook"]["Timeout"]
+    # Longer than the three days of the schedule.
+    assert queue["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetters", "Arn"]}
+
+
 def test_purge_and_sweep_have_five_minutes() -> None:
     assert FUNCTIONS["PurgeMessages"]["Timeout"] == FUNCTIONS["SweepPurges"]["Timeout"] == 300
     schedules = [event["Properties"] for event in FUNCTIONS["SweepPurges"]["Events"].values()]
@@ -229,12 +244,14 @@ def test_deliveries_are_swept_each_minute_only_with_internal_delivery(delivery: 
     assert (FUNCTIONS["DeliverMessages"]["Timeout"], FUNCTIONS["SweepDeliveries"]["Timeout"]) == (60, 120)
 
 
-def test_clients_may_request_every_scope() -> None:
-    servers = [TEMPLATE["Resources"][name]["Properties"] for name in ("ResourceServer", "MessagesResourceServer")]
+def test_clients_may_request_every_scope_and_users_not_that_of_the_operator() -> None:
+    names = ("ResourceServer", "MessagesResourceServer", "WebhooksResourceServer")
+    servers = [TEMPLATE["Resources"][name]["Properties"] for name in names]
     scopes = {f"{server['Identifier']}/{scope['ScopeName']}" for server in servers for scope in server["Scopes"]}
-    assert scopes == {"conversations/read", "conversations/write", "messages/read", "messages/write"}
-    for client in ("AppClient", "ServiceClient"):
-        assert set(TEMPLATE["Resources"][client]["Properties"]["AllowedOAuthScopes"]) - {"openid"} == scopes
+    of_users = {"conversations/read", "conversations/write", "messages/read", "messages/write"}
+    assert scopes == of_users | {"webhooks/write"}
+    for client, allowed in (("AppClient", of_users), ("ServiceClient", scopes)):
+        assert set(TEMPLATE["Resources"][client]["Properties"]["AllowedOAuthScopes"]) - {"openid"} == allowed
 
 
 def test_app_client_has_no_secret_and_service_client_has_one() -> None:

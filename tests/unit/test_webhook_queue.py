@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -14,25 +13,20 @@ from coherent.messages.dead_letters import to_json
 from coherent.storage import rows
 from coherent.webhooks.queue import WebhookQueue
 
+from tests import streams
 from tests.handlers import Context, event, handler
 from tests.webhooks import Webhook, Webhooks, change
 
-pytestmark = pytest.mark.usefixtures("no_backoff")
+pytestmark = pytest.mark.usefixtures("no_backoff", "stream_records")
 
 HOUR = 60 * 60
 URL = "https://example.com/hook"
 
 
-@pytest.fixture
-def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Change]]:
-    """Invokes publish_changes with records, without an event bus. Returns the changes."""
-    monkeypatch.setattr("functions.publish_changes.app.publisher._bus._bus_name", "")
-
-    def publish(*records: dict[str, Any]) -> list[Change]:
-        handler("publish_changes")({"Records": list(records)}, Context(60))
-        return [change for record in records if (change := change_of(record))]
-
-    return publish
+def publish(*records: dict[str, Any]) -> list[Change]:
+    """Invokes publish_changes with *records*, and returns their changes."""
+    streams.publish(*records)
+    return [change for record in records if (change := change_of(record))]
 
 
 def record(
@@ -46,7 +40,8 @@ def record(
     if is_deletion:
         sample["eventName"] = "REMOVE"
         images["OldImage"] = images.pop("NewImage")
-    return sample
+    found: dict[str, Any] = sample
+    return found
 
 
 def indexed() -> list[dict[str, Any]]:
@@ -58,7 +53,7 @@ def events(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return sorted((message["webhook_id"], message["event"]["id"]) for message in messages)
 
 
-def test_webhooks_get_the_events_of_their_types(webhooks: Webhooks, publish: Callable[..., list[Change]]) -> None:
+def test_webhooks_get_the_events_of_their_types(webhooks: Webhooks) -> None:
     everything, deletions = webhooks.create(URL), webhooks.create(URL, "message.deleted")
     webhooks.update(webhooks.create(URL), is_enabled=False)
     created, deleted = publish(record(), record(is_deletion=True))
@@ -73,9 +68,7 @@ def test_webhooks_get_the_events_of_their_types(webhooks: Webhooks, publish: Cal
     assert created.event() in [message["event"] for message in messages]
 
 
-def test_stack_without_webhooks_queues_and_indexes_nothing(
-    webhooks: Webhooks, publish: Callable[..., list[Change]]
-) -> None:
+def test_stack_without_webhooks_queues_and_indexes_nothing(webhooks: Webhooks) -> None:
     publish(record())
     assert (webhooks.messages(), indexed()) == ([], [])
     # A disabled webhook may be enabled and ask for a redelivery.
@@ -85,13 +78,11 @@ def test_stack_without_webhooks_queues_and_indexes_nothing(
     assert [row["number"]["N"] for row in indexed()] == ["2"]
 
 
-@pytest.mark.usefixtures("tables")
 def test_publishing_nothing_reads_no_webhooks() -> None:
     handler("publish_changes")({"Records": []}, Context(60))
 
 
-def test_sample_event_reaches_webhooks(webhooks: Webhooks, publish: Callable[..., list[Change]]) -> None:
-    del publish
+def test_sample_event_reaches_webhooks(webhooks: Webhooks) -> None:
     webhooks.create(URL)
     handler("publish_changes")(event("publish_changes"), Context(60))
     assert {message["event"]["type"] for message in webhooks.messages()} >= {"conversation.updated", "message.created"}
@@ -166,11 +157,11 @@ def redeliver(webhooks: Webhooks, webhook: Webhook, start: int, end: int) -> lis
 
 
 def test_redelivery_sends_the_events_of_a_period_with_their_ids(
-    webhooks: Webhooks, publish: Callable[..., list[Change]], monkeypatch: pytest.MonkeyPatch
+    webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     webhook = webhooks.create(URL, "message.created", "message.updated")
     now = int(time.time()) // HOUR * HOUR
-    times = [now - 2 * HOUR - 1, now - 2 * HOUR, now - HOUR, now - HOUR + 1, now - 1, now]
+    times = [now - 2 * HOUR - 1, now - 2 * HOUR, now - HOUR, now - HOUR + 1, now, now + 1]
     changes = publish(*[record(number, user=f"user{number % 2}", at=at) for number, at in enumerate(times)])
     publish(record(9, at=now - HOUR, is_deletion=True))
     webhooks.messages()
@@ -186,9 +177,7 @@ def test_redelivery_sends_the_events_of_a_period_with_their_ids(
     ]
 
 
-def test_redelivery_goes_on_when_time_is_up(
-    webhooks: Webhooks, publish: Callable[..., list[Change]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_redelivery_goes_on_when_time_is_up(webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch) -> None:
     webhook = webhooks.create(URL)
     now = int(time.time())
     publish(*[record(number) for number in range(5)])

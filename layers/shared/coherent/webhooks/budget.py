@@ -1,4 +1,4 @@
-"""The time that the service waits for one webhook: five connections on average, so that one that hangs delays no other."""
+"""The time that the service waits for one webhook: five connections on average. One that hangs delays no other."""
 
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -59,7 +59,7 @@ class Budget:
         return Reservation(key)
 
     def settle(self, reservation: Reservation, seconds: float) -> None:
-        """Returns what an attempt of *seconds* has not used. Logs failures: the budget of the minute is then smaller."""
+        """Returns what an attempt of *seconds* has not used. Logs failures, which leave a smaller budget."""
         unused = max(0, _ATTEMPT - round(seconds * 1000))
         try:
             retry_conflicts(

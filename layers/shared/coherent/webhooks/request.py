@@ -29,17 +29,20 @@ class Client:
         Connects to the first address of *target*: a second resolution of the host could lead elsewhere.
         """
         ends_at = time.monotonic() + seconds
-        with socket.create_connection((target.addresses[0], target.port), timeout=seconds) as plain:
+        with (
+            socket.create_connection((target.addresses[0], target.port), timeout=seconds) as plain,
             # Timeouts of a socket begin anew with each byte.
-            with _shut_down_at(ends_at, plain), self._secure(plain, target.host) as secure:
-                connection = HTTPSConnection(target.host, target.port, context=self._context)
-                connection.sock = secure
-                connection.request("POST", target.path, body, dict(headers))
-                response = connection.getresponse()
-                # An endpoint may fail if nobody reads its response, which is of no use here.
-                with suppress(*FAILURES):
-                    response.read(_MAX_RESPONSE_BYTES)
-                return response.status
+            _shut_down_at(ends_at, plain),
+            self._secure(plain, target.host) as secure,
+        ):
+            connection = HTTPSConnection(target.host, target.port, context=self._context)
+            connection.sock = secure
+            connection.request("POST", target.path, body, dict(headers))
+            response = connection.getresponse()
+            # An endpoint may fail if nobody reads its response, which is of no use here.
+            with suppress(*FAILURES):
+                response.read(_MAX_RESPONSE_BYTES)
+            return response.status
 
     def _secure(self, plain: socket.socket, host: str) -> ssl.SSLSocket:
         # Without the last parameter, http.client would take headers that the end of the connection cuts as complete.

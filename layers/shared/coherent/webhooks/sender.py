@@ -35,13 +35,13 @@ logger = Logger()
 class Outcome(NamedTuple):
     """What became of a message.
 
-    *wait* is when it must be delivered again, in seconds; None if it is done. *is_late* if the attempt failed, and the
-    event is old or a dead letter. *details* are log fields.
+    *details* are log fields. *wait* is when it must be delivered again, in seconds; None if it is done. *is_late* if
+    the attempt failed, and the event is old or a dead letter.
     """
 
+    details: "Mapping[str, object]"
     wait: int | None = None
     is_late: bool = False
-    details: "Mapping[str, object]" = {}
 
 
 class Sender:
@@ -68,23 +68,23 @@ class Sender:
         try:
             row = self._webhooks.row(message["webhook_id"])
         except errors.NotFound:
-            return Outcome(details=details | {"dropped": "deleted"})
+            return Outcome(details | {"dropped": "deleted"})
         if not webhook_of(row)["is_enabled"]:
-            return Outcome(details=details | {"dropped": "disabled"})
+            return Outcome(details | {"dropped": "disabled"})
         reservation = self._budget.reserve(message["webhook_id"])
         if reservation is None:
             return self._wait(message, age, schedule.after_exhaustion(age), details | {"result": "budget exhausted"})
         started = time.monotonic()
         try:
             if "event" not in message:
-                return Outcome(details=details | {"redelivered": self._redeliver(row, message["redelivery"])})
+                return Outcome(details | {"redelivered": self._redeliver(row, message["redelivery"])})
             result = self._attempt(row, message["event"])
         finally:
             seconds = time.monotonic() - started
             self._budget.settle(reservation, seconds if "event" in message else 0)
         details |= {"result": result, "milliseconds": round(seconds * 1000)}
         if isinstance(result, int) and 200 <= result < 300:
-            return Outcome(details=details)
+            return Outcome(details)
         if result == 410:
             # The message returns: it is dropped if the webhook is still disabled then, and sent if it has changed.
             self._webhooks.disable(row)
@@ -119,7 +119,7 @@ class Sender:
             reason = f"Webhook {message['webhook_id']} did not take it in three days; last result: {details['result']}"
             envelope = {"id": event.get("id"), "detail-type": event.get("type"), "detail": event or message}
             self._dead_letters.bury(reason, envelope)
-        return Outcome(wait, wait is None or (has_failed and age > _LATE_SECONDS), details)
+        return Outcome(details, wait, wait is None or (has_failed and age > _LATE_SECONDS))
 
     def _redeliver(self, row: "Attributes", redelivery: "Mapping[str, Any]") -> int:
         """Sends the next events of a redelivery to the queue, and the rest of the redelivery. Returns their number."""
