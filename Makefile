@@ -36,7 +36,7 @@ LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --
 help:
 	@echo "Use"
 	@echo "  make run          build the stack and serve it on this machine (PORT=$(PORT))"
-	@echo "  make token        print an access token of a demo user (USER=kevin or USER=harry)"
+	@echo "  make token        print an access token (USER=kevin, USER=harry or USER=operator)"
 	@echo "  make sample-data  create conversations for kevin (CONVERSATIONS=$(CONVERSATIONS) MESSAGES=$(MESSAGES) USER=kevin)"
 	@echo "  make clean        delete the conversations of make run, and all builds"
 	@echo "  make preflight    ask your AWS account whether it can deploy ENVIRONMENT=$(ENVIRONMENT)"

@@ -63,6 +63,7 @@ OTHERS = {
     "UserPoolArn": "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_a1b2c3d4e",
     "WebAcl": "true",
     "WebAclRate": "100",
+    "WebhookTargets": "public-any-port",
 }
 # Unlike "others", "canary" creates a user pool and has TLS 1.2 on its domain.
 SETTINGS: dict[str, dict[str, str]] = {

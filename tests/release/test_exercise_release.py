@@ -193,9 +193,15 @@ BAD: dict[str, Bad] = {
     "purge_messages reports a failure": lambda _, __: {"batchItemFailures": [{"itemIdentifier": "1"}]},
     "list_changes after a number is empty": lists_nothing("starting_after", "limit"),
     "publish_changes does nothing": lambda _, __: None,
+    "create_webhook has another error message": rejects_with(message="no"),
+    "retrieve_webhook finds deleted ones": finds_deleted,
+    "update_webhook does nothing": does_nothing(200),
+    "delete_webhook does nothing": does_nothing(204),
+    "create_redelivery has another error message": rejects_with(message="no"),
     "sweep_purges has a response": lambda _, __: response(404, {}),
     "deliver_messages has a response": lambda _, __: {"batchItemFailures": []},
     "sweep_deliveries has a response": lambda _, __: response(404, {}),
+    "deliver_webhook reports a failure": lambda _, __: {"batchItemFailures": [{"itemIdentifier": "1"}]},
 }
 
 

@@ -23,8 +23,11 @@ from tests.grants import (
     HOOK,
     INBOUND,
     KEY_GRANTS,
+    MAPPING,
+    MASTER_KEY,
     MESSAGES,
     RELEASE_HOOKS,
+    WEBHOOKS,
 )
 from tests.security.attacks import FUNCTION_AUTHORIZATION, RecordAttack
 from tests.stack import Stack
@@ -72,7 +75,7 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
             *("DeleteQueue", "CreateQueue"),
             *("SetQueueAttributes", "GetQueueAttributes", "AddPermission", "StartMessageMoveTask", "ListQueues"),
         ],
-        [DEAD_LETTERS, INBOUND, RELEASE_HOOKS, "OtherQueue.Arn", "*"],
+        [DEAD_LETTERS, INBOUND, RELEASE_HOOKS, WEBHOOKS, "OtherQueue.Arn", "*"],
     ),
     "lambda": (
         [
@@ -85,6 +88,7 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
         [
             *("ListConversations.Arn", "ListConversations.Arn:live", "ListConversations.Version"),
             *("PurgeMessages.Arn", "PurgeMessages.Arn:live", "PurgeMessages.Version", f"{HOOK}.Arn", "Other.Arn", "*"),
+            *(MAPPING, f"arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:other"),
         ],
     ),
     "logs": (
@@ -135,7 +139,10 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
         ["GetSecretValue", "ListSecrets", "PutSecretValue"],
         [f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:x", "*"],
     ),
-    "ssm": (["GetParameter", "GetParametersByPath", "PutParameter", "SendCommand", "StartSession"], ["*"]),
+    "ssm": (
+        ["GetParameter", "GetParametersByPath", "PutParameter", "DeleteParameter", "SendCommand", "StartSession"],
+        [MASTER_KEY, f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/other", "*"],
+    ),
     "events": (
         ["PutEvents", "PutRule", "PutTargets", "DeleteRule", "DisableRule", "PutPermission"],
         [f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/delivery", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/x", "*"],
@@ -186,7 +193,7 @@ def arn_of(name: str) -> str:
         return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{logical}{rest}"
     if logical.endswith("Logs"):
         return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{logical}:*"
-    if logical in ("DeadLetters", "OtherQueue", "ReleaseHooks"):
+    if logical.endswith(("Letters", "Queue", "Hooks")):
         return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{logical}"
     return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{logical}{rest}"
 
@@ -359,6 +366,18 @@ OTHER_CALLS: list[tuple[str, str, Callable[[AwsClients, dict[str, str]], object]
         DEAD_LETTERS,
         # SQS rejects an empty body.
         lambda clients, names: clients.to("sqs").send_message(QueueUrl=names["DeadLetters"], MessageBody=""),
+    ),
+    (
+        "sqs:SendMessage",
+        WEBHOOKS,
+        lambda clients, names: clients.to("sqs").send_message(QueueUrl=names["WebhookQueue"], MessageBody=""),
+    ),
+    (
+        "ssm:GetParameter",
+        MASTER_KEY,
+        lambda clients, _: clients.to("ssm").get_parameter(
+            Name="/coherent-conversations/conversations/webhook-master-key"
+        ),
     ),
     (
         "cognito-idp:ListUserPoolClients",

@@ -1,5 +1,6 @@
 """POST /v1/webhooks."""
 
+import importlib
 import itertools
 import json
 import os
@@ -8,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from coherent import ids
 from coherent.webhooks.secrets import MasterKeyReplaced, Secrets
 
@@ -121,6 +123,31 @@ def test_simultaneous_first_webhooks_share_one_master_key(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(first, "_read", create_elsewhere)
     assert first.prepare() == second.prepare()
+
+
+@pytest.mark.parametrize(
+    ("element", "operation", "code", "status"),
+    [
+        ("secrets._ssm", "get_parameter", "ThrottlingException", 503),
+        ("secrets._ssm", "get_parameter", "InternalServerError", 503),
+        ("secrets._ssm", "get_parameter", "AccessDeniedException", 500),
+        ("mapping._lambda", "update_event_source_mapping", "TooManyRequestsException", 503),
+        ("mapping._lambda", "update_event_source_mapping", "ServiceException", 503),
+        ("mapping._lambda", "update_event_source_mapping", "ResourceNotFoundException", 500),
+        # Another request has just enabled it.
+        ("mapping._lambda", "update_event_source_mapping", "ResourceInUseException", 201),
+    ],
+)
+def test_failure_of_ssm_or_lambda_creates_no_webhook(element: str, operation: str, code: str, status: int) -> None:
+    name, attribute = element.split(".")
+    http_status = 500 if code in {"InternalServerError", "ServiceException"} else 400
+    used = vars(importlib.import_module("functions.create_webhook.app"))[name]
+    with Stubber(getattr(used, attribute)) as stubber:
+        stubber.add_client_error(operation, code, http_status_code=http_status)
+        response = post()
+    assert response.status == status
+    assert (response.headers.get("Retry-After") == "1") is (status == 503)
+    assert len(stored()) == (status == 201)
 
 
 @pytest.mark.parametrize(

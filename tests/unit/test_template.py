@@ -125,7 +125,10 @@ def parameters(part: Any) -> set[str]:
 
 def test_version_description_has_room_for_the_longest_values() -> None:
     # With the longest name of a region.
-    longest = {"UserPoolArn": "arn:aws:cognito-idp:ap-southeast-2:123456789012:userpool/ap-southeast-2_a1b2c3d4e"}
+    longest = {
+        "UserPoolArn": "arn:aws:cognito-idp:ap-southeast-2:123456789012:userpool/ap-southeast-2_a1b2c3d4e",
+        "EventBusName": "chat",
+    }
     for name in parameters([function["VersionDescription"] for function in FUNCTIONS.values()]) - longest.keys():
         parameter = TEMPLATE["Parameters"][name]
         bounds = {"x" * parameter.get("MaxLength", 0), *parameter.get("AllowedValues", [parameter.get("MaxValue", "")])}
@@ -241,12 +244,14 @@ def test_deliveries_are_swept_each_minute_only_with_internal_delivery(delivery: 
     assert (FUNCTIONS["DeliverMessages"]["Timeout"], FUNCTIONS["SweepDeliveries"]["Timeout"]) == (60, 120)
 
 
-def test_clients_may_request_every_scope() -> None:
-    servers = [TEMPLATE["Resources"][name]["Properties"] for name in ("ResourceServer", "MessagesResourceServer")]
+def test_clients_may_request_every_scope_and_users_not_that_of_the_operator() -> None:
+    names = ("ResourceServer", "MessagesResourceServer", "WebhooksResourceServer")
+    servers = [TEMPLATE["Resources"][name]["Properties"] for name in names]
     scopes = {f"{server['Identifier']}/{scope['ScopeName']}" for server in servers for scope in server["Scopes"]}
-    assert scopes == {"conversations/read", "conversations/write", "messages/read", "messages/write"}
-    for client in ("AppClient", "ServiceClient"):
-        assert set(TEMPLATE["Resources"][client]["Properties"]["AllowedOAuthScopes"]) - {"openid"} == scopes
+    of_users = {"conversations/read", "conversations/write", "messages/read", "messages/write"}
+    assert scopes == of_users | {"webhooks/write"}
+    for client, allowed in (("AppClient", of_users), ("ServiceClient", scopes)):
+        assert set(TEMPLATE["Resources"][client]["Properties"]["AllowedOAuthScopes"]) - {"openid"} == allowed
 
 
 def test_app_client_has_no_secret_and_service_client_has_one() -> None:

@@ -60,6 +60,12 @@ DELIVERING: dict[str, object] = {
     "UNARCHIVE": OTHERS["Unarchive"],
     "USER_POOL_ID": OTHERS["UserPoolArn"].partition("/")[2],
 }
+WEBHOOKS: dict[str, object] = {
+    "AWS_ENDPOINT_URL_LAMBDA": "",
+    "AWS_ENDPOINT_URL_SSM": "",
+    "WEBHOOK_MAPPING_ID": "DeliverWebhookQueue",
+    "WEBHOOK_TARGETS": OTHERS["WebhookTargets"],
+}
 OWN_VARIABLES: dict[str, dict[str, object]] = {
     HOOK: {
         "AWS_ENDPOINT_URL_SQS": "",
@@ -67,6 +73,12 @@ OWN_VARIABLES: dict[str, dict[str, object]] = {
         **{f"VERSION_{name.upper()}": f"{logical_id(name)}.Version" for name in HANDLERS if logical_id(name) != HOOK},
     },
     "CreateMessage": {"UNARCHIVE": OTHERS["Unarchive"], **SENDING},
+    "CreateRedelivery": {
+        "AWS_ENDPOINT_URL_SQS": "",
+        "CHANGES_TABLE_NAME": "ChangesTable",
+        "WEBHOOK_QUEUE_URL": "WebhookQueue",
+    },
+    "CreateWebhook": WEBHOOKS,
     "DeleteMessage": {"DELIVERY": OTHERS["Delivery"]},
     "DeliverMessages": DELIVERING,
     "DeliverWebhook": {
@@ -75,7 +87,7 @@ OWN_VARIABLES: dict[str, dict[str, object]] = {
         "CHANGES_TABLE_NAME": "ChangesTable",
         "DEAD_LETTERS_URL": "DeadLetters",
         "WEBHOOK_QUEUE_URL": "WebhookQueue",
-        "WEBHOOK_TARGETS": "public",
+        "WEBHOOK_TARGETS": OTHERS["WebhookTargets"],
     },
     "ListChanges": {"CHANGES_TABLE_NAME": "ChangesTable"},
     "PublishChanges": {
@@ -96,6 +108,7 @@ OWN_VARIABLES: dict[str, dict[str, object]] = {
     "RetrieveDocs": {"SIGN_IN_URL": ""},
     "SweepDeliveries": DELIVERING,
     "UpdateMessage": SENDING,
+    "UpdateWebhook": WEBHOOKS,
 }
 TLS_1_2, TLS_1_3 = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09", "SecurityPolicy_TLS13_1_3_2025_09"
 # None of them contains a header, a body or an id: resourcePath has {id} in place of an id.
@@ -117,6 +130,8 @@ ROLLBACK_ALARMS = {
     "ChangeErrors", "PurgeErrors", "ReceiveErrors", "ServerErrors", "SlowRequests", "SweepErrors", "SweepInboxErrors",
 }  # fmt: skip
 DELIVERY_ALARM = "DeliveryErrors"
+# The hook refers to CreateWebhook, CreateWebhook to the mapping of this function, and the mapping to its alias.
+AT_ONCE = "DeliverWebhook"
 CANARY_CONFIG = r"CodeDeployDefault\.LambdaCanary10Percent(\d+)Minutes"
 
 
@@ -168,7 +183,8 @@ def test_every_method_requires_a_token_except_docs_and_preflight() -> None:
                 continue
             resource = path.split("/")[1]
             resource = "conversations" if resource in {"changes", "inbox", "unread"} else resource
-            scope = f"{resource}/{'read' if method == 'get' else 'write'}"
+            # Webhooks are the operator's, also to read.
+            scope = f"{resource}/{'read' if method == 'get' and resource != 'webhooks' else 'write'}"
             expected = {"NONE": []} if resource == "docs" else {"Cognito": [scope]}
             assert operation["security"] == [expected]
             assert re.fullmatch(r"arn:aws:apigateway:\S+/functions/\w+Aliaslive/invocations", named(integration["uri"]))
@@ -349,7 +365,10 @@ def test_dead_letter_queue_is_encrypted() -> None:
 
 
 # Users cannot sign in to the pool without them.
-SIGN_IN = {"UserPoolDomain", "ResourceServer", "MessagesResourceServer", "AppClient", "ServiceClient"}
+SIGN_IN = {
+    *("UserPoolDomain", "ResourceServer", "MessagesResourceServer", "WebhooksResourceServer"),
+    *("AppClient", "ServiceClient"),
+}
 DATA = {"ConversationsTable", "MessagesTable", "UserPool"} | SIGN_IN
 # Other APIs of the account may use them. Only stacks with SetApiGatewayLogsRole=true have them.
 SHARED = {"ApiGatewayAccount", "ApiGatewayLogsRole"}
@@ -593,12 +612,13 @@ def test_stack_without_canary_has_no_codedeploy_resources() -> None:
     assert not [name for name in resources if name.startswith((HOOK, "Deployment", "ReleaseHooks"))]
 
 
-def test_hook_is_released_without_a_canary() -> None:
-    assert "UpdatePolicy" not in whole_stack(**SETTINGS["canary"])["Resources"][f"{HOOK}Aliaslive"]
+@pytest.mark.parametrize("function", [HOOK, AT_ONCE])
+def test_function_that_the_hook_needs_is_released_at_once(function: str) -> None:
+    assert "UpdatePolicy" not in whole_stack(**SETTINGS["canary"])["Resources"][f"{function}Aliaslive"]
 
 
 @pytest.mark.parametrize(("settings", "more"), [("canary", set()), ("others", {DELIVERY_ALARM})])
-@pytest.mark.parametrize("function", sorted(RELEASED))
+@pytest.mark.parametrize("function", sorted(RELEASED - {AT_ONCE}))
 def test_canary_runs_hook_and_rolls_back_on_alarm(function: str, settings: str, more: set[str]) -> None:
     alias = whole_stack(**SETTINGS[settings])["Resources"][f"{function}Aliaslive"]
     assert named(alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]) == {

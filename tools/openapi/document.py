@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from coherent import errors
+from coherent.changes.models import ListChanges
 from coherent.http import body, etags
 from coherent.inbox.models import ListInbox
 from coherent.preconditions import Preconditions
@@ -32,6 +33,7 @@ _ERRORS_OF_EVERY_CALL = (401, 403, 429, 500, 503)
 _MESSAGES = {
     401: "Authorization: must be 'Bearer ' and a valid access token with the scope of this call",
     403: "The firewall blocked this request",
+    410: str(errors.Gone(17, 31)),
     413: f"body: must be at most {body.MAX_BYTES} bytes",
     415: f"Content-Type: must be {_JSON} or {_FORM}",
     422: str(errors.IdempotencyKeyReused()),
@@ -55,7 +57,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Coherent Conversations",
             "version": tomllib.loads(_PROJECT.read_text())["project"]["version"],
-            "description": "A user's conversations with contacts and groups, their messages, and the inbox; and webhooks. "
+            "description": "A user's conversations with contacts and groups, their messages, the inbox and the changes; and "
+            "webhooks. "
             "The access token identifies the user. Times are Unix seconds. Bodies are JSON or forms.",
             "contact": {"name": "Coherent Conversations", "url": "https://protocol.chat/docs"},
         },
@@ -140,6 +143,8 @@ def _failure(route: Route, status: int) -> dict[str, Any]:
     description = TEXTS["statuses"][str(status)].format(noun=noun, max_bytes=body.MAX_BYTES)
     if status == 404 and noun == "webhook":
         description = "The stack has no such webhook."
+    if status == 404 and route.endpoint == "list_changes":
+        description = "The stack keeps no feed of changes."
     if status == 503 and route.method != "get":
         description += " The change may have been applied all the same."
     if status == 304:
@@ -178,6 +183,8 @@ def _failure(route: Route, status: int) -> dict[str, Any]:
 
 def _message(route: Route, status: int) -> str:
     """Returns the message of the example of *status*, as the API words it."""
+    if status == 404 and route.endpoint == "list_changes":
+        return str(errors.NoFeed())
     if status == 404:
         parameter, noun = _missing(route)
         return str(errors.NotFound(noun, parameter))
@@ -221,6 +228,8 @@ def _id(route: Route) -> str:
 
 
 def _cursor(route: Route) -> str:
+    if route.query is ListChanges:
+        return str(examples.CHANGE["number"])
     return examples.POSITION if route.query is ListInbox else _id(route)
 
 

@@ -57,6 +57,14 @@ WEBHOOK: dict[str, Any] = {
 SECRET = {"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDazfWSP/IK9g="}
 ROTATED_WEBHOOK = WEBHOOK | {"previous_secret_valid_until": 1795460520} | SECRET
 PERIOD = {"from": 1795366800, "to": 1795370400}
+CHANGE: dict[str, Any] = {
+    "number": 18,
+    "type": "conversation.updated",
+    "id": CONVERSATION_ID,
+    "version": 3,
+    "object": CONVERSATION,
+    "created_at": 1795374369,
+}
 # The first second of 2100: the reference page sends it, and it must be in the future.
 MUTED_UNTIL = 4102444800
 
@@ -68,6 +76,10 @@ ATTRIBUTES: dict[str, Any] = {
     **UNREAD_COUNT,
     **ROTATED_WEBHOOK,
     **PERIOD,
+    **{f"Change.{name}": value for name, value in CHANGE.items()},
+    "Changes.data": [CHANGE],
+    "head": 31,
+    "ListChanges.starting_after": 17,
     "webhook_id": WEBHOOK_ID,
     "Webhook.id": WEBHOOK_ID,
     "Webhooks.data": [WEBHOOK],

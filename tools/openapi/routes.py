@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from coherent.changes.models import ListChanges
 from coherent.conversations.models import CreateConversation, ListConversations, UpdateConversation
 from coherent.inbox.models import CountUnread, ListInbox, UpdateInboxEntry
 from coherent.messages.models import CreateMessage, DeleteMessage, ListMessages, UpdateMessage
@@ -9,6 +10,7 @@ from coherent.parameters import Parameters
 from coherent.webhooks.models import CreateRedelivery, CreateWebhook, UpdateWebhook
 
 from tools.openapi.examples import (
+    CHANGE,
     CONVERSATION,
     CONVERSATION_ID,
     ENTRY,
@@ -65,7 +67,7 @@ class Route(NamedTuple):
     @property
     def tag(self) -> str:
         """Returns the group that the reference page shows the call in."""
-        return f"{self.noun.title()}s" if self.collection == f"{self.noun}s" else "Inbox"
+        return self.collection.title() if self.collection in (f"{self.noun}s", "changes") else "Inbox"
 
     @property
     def id(self) -> str | None:
@@ -156,6 +158,12 @@ ROUTES = [
           "conversations that were active last. Muted and archived conversations do not count unless asked for.",
           200, "The counts.", "UnreadCount", UNREAD_COUNT, query=CountUnread, invalid={"muted": "maybe"},
           errors=(400,)),
+    Route("get", "/changes", "list_changes", "List changes, oldest first",
+          "Lists what has changed in the user's conversations and messages during the last seven days, oldest first. "
+          "The changes of a user are numbered without gaps. Without `starting_after`, only the head is returned: the "
+          "number of the last change.",
+          200, "A page of changes.", "Changes", {"has_more": True, "data": [CHANGE], "head": 31}, ("Link",),
+          query=ListChanges, invalid={"starting_after": "-1"}, errors=(400, 404, 410)),
     Route("get", "/webhooks", "list_webhooks", "List webhooks, newest first",
           "Lists all webhooks of the stack, which are at most 20, newest first.",
           200, "The webhooks.", "Webhooks", {"has_more": False, "data": [WEBHOOK]}, errors=(400,)),

@@ -4,6 +4,8 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from coherent import ids, positions
+from coherent.changes.change import TYPES
+from coherent.changes.feed import Entry as Change
 from coherent.conversations.repository import Conversation
 from coherent.inbox.repository import Entry, LastMessage, UnreadCount
 from coherent.messages.models import Reaction
@@ -18,6 +20,7 @@ Schema = dict[str, Any]
 ID = {"type": "string", "pattern": ids.PATTERN}
 # Typed clients read integers without a format as 32-bit numbers, which end in 2038.
 _SECONDS = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_SECONDS}
+_NUMBER = {"type": "integer", "format": "int64", "minimum": 1}
 _TYPES: dict[Any, Schema] = {str: {"type": "string"}, bool: {"type": "boolean"}, int: _SECONDS}
 _REFERENCE = "#/components/schemas/{model}"
 _RESPONSES = {
@@ -27,10 +30,17 @@ _RESPONSES = {
     "InboxEntry": Entry,
     "LastMessage": LastMessage,
     "UnreadCount": UnreadCount,
+    "Change": Change,
     "Webhook": Webhook,
     "Redelivery": Redelivery,
 }
-_PAGES = {"Conversations": "Conversation", "Messages": "Message", "Inbox": "InboxEntry", "Webhooks": "Webhook"}
+_PAGES = {
+    "Conversations": "Conversation",
+    "Messages": "Message",
+    "Inbox": "InboxEntry",
+    "Changes": "Change",
+    "Webhooks": "Webhook",
+}
 _IDS = {"id", "conversation_id", "pinned_message_id", "read_up_to", "webhook_id"}
 # Attributes that only some responses have.
 _OPTIONAL = {"secret"}
@@ -61,6 +71,8 @@ def responses() -> Schema:
     schemas["InboxEntry"]["position"] = {"type": "string", "pattern": positions.PATTERN}
     for name, element in _PAGES.items():
         schemas[name] = {"has_more": _TYPES[bool], "data": {"type": "array", "items": reference(element)}}
+    schemas["Change"] |= {"number": _NUMBER, "version": _NUMBER, "type": {"type": "string", "enum": [*TYPES]}}
+    schemas["Changes"]["head"] = _NUMBER | {"minimum": 0}
     schemas |= {"Reaction": parameters(Reaction), "ApiErrorResponse": _ERROR}
     return {
         name: _object(name, properties, [attribute for attribute in properties if attribute not in _OPTIONAL])
@@ -134,7 +146,7 @@ def _object(name: str, properties: dict[str, Schema], required: list[str]) -> Sc
     for attribute, schema in properties.items():
         texts = {"description": TEXTS["attributes"][name][attribute], "examples": [example(name, attribute)]}
         described[attribute] = texts | schema
-        if schema.get("format") == "int64":
+        if schema.get("maximum") == MAX_SECONDS:
             described[attribute]["description"] += " Unix seconds."
     whole = {"type": "object", "description": TEXTS["schemas"][name], "properties": described}
     return whole | ({"required": required} if required else {})
@@ -142,11 +154,14 @@ def _object(name: str, properties: dict[str, Schema], required: list[str]) -> Sc
 
 def _type(hint: Any) -> Schema:  # noqa: ANN401 - any type of an attribute
     if isinstance(hint, UnionType):
-        return _nullable(_type(get_args(hint)[0]))
+        *hints, _ = get_args(hint)
+        return _nullable(_type(hints[0]) if len(hints) == 1 else {"anyOf": [_type(each) for each in hints]})
     if get_origin(hint) is list:
         return {"type": "array", "items": _type(get_args(hint)[0])}
     return reference(hint.__name__) if is_typeddict(hint) else _TYPES[hint]
 
 
 def _nullable(schema: Schema) -> Schema:
-    return schema | {"type": [schema["type"], "null"]} if "type" in schema else {"anyOf": [schema, {"type": "null"}]}
+    if "type" in schema:
+        return schema | {"type": [schema["type"], "null"]}
+    return {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]}

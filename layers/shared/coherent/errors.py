@@ -49,7 +49,13 @@ class NoFeed(CoherentError):
 
 
 class Gone(CoherentError):
-    """The service no longer keeps what the client asks for."""
+    """The changes after the number *after* are no longer kept. The last one is *head*."""
+
+    def __init__(self, after: int, head: int) -> None:
+        super().__init__(
+            f"starting_after: the changes after {after} are older than seven days; read the resources again, "
+            f"then the changes after the head, {head}"
+        )
 
 
 class Forbidden(CoherentError):

@@ -14,6 +14,10 @@ from aws_lambda_powertools import Logger
 
 from coherent import errors
 from coherent.changes import by_time
+
+# Not only for type checking: the reference reads the types of `Entry`.
+from coherent.conversations.repository import Conversation
+from coherent.messages.row import Message
 from coherent.storage import rows
 from coherent.storage.dynamodb import back_off, retry_conflicts, translate_errors
 
@@ -50,7 +54,7 @@ class Entry(TypedDict):
     type: str
     id: str
     version: int
-    object: object
+    object: Conversation | Message | None
     created_at: int
 
 
@@ -107,10 +111,7 @@ class Feed:
                 # A Query is no snapshot, and the change may be new. The second one returns it, unless it has expired.
                 found, _ = self._following(user_id, after, query.limit)
         if after < head and (not found or int(found[0]["expires_at"]["N"]) <= time.time()):
-            raise errors.Gone(
-                f"starting_after: the changes after {after} are older than seven days; "
-                f"read the resources again, then the changes after the head, {head}"
-            )
+            raise errors.Gone(after, head)
         last = _number(found[-1]) if found else after
         return FeedPage([_entry(row) for row in found], has_more=last < head, head=head)
 

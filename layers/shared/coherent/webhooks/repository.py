@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Each one multiplies the deliveries.
 MAX_WEBHOOKS = 20
 _PREVIOUS_SECRET_SECONDS = 24 * 60 * 60
+_FIRST_NUMBER = 1
 _PARTITION = "operator#webhooks"
 _COUNT = rows.values({"user_id": f"{_PARTITION}#count", "id": "count"})
 
@@ -202,7 +203,7 @@ def _new_row(new: "CreateWebhook", key_id: str) -> "Attributes":
             "id": ids.new(now_ns),
             **_stored(new.model_dump()),
             "is_enabled": True,
-            "secret_number": 1,
+            "secret_number": _FIRST_NUMBER,
             "key_id": key_id,
             "created_at": now_ns // 1_000_000_000,
             "version": 1,
