@@ -47,7 +47,7 @@ help:
 	@echo "Measure"
 	@echo "  make bench        measure speed and cost, in four minutes (PARTS=cold for a part, QUICK=1 to try it)"
 	@echo "  make cost         calculate what a stack costs in a month"
-	@echo "  make faults       inject faults and try attacks, in 25 minutes (QUICK=1 to try it)"
+	@echo "  make faults       inject faults and try attacks, in 15 minutes (QUICK=1 to try it)"
 	@echo "  make load         run USERS=$(USERS) for SECONDS=$(SECONDS), then look for lost writes"
 	@echo "For maintainers: make openapi, make lock, make fuzz (docs/development.md)"
 

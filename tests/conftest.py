@@ -33,10 +33,11 @@ for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "PU
 
 import boto3
 import pytest
+import trustme
 from coherent.storage.dynamodb import Tables
 from moto import mock_aws
 
-from tests import streams, template
+from tests import receiver, streams, template
 from tests import tables as contents
 from tests.handlers import FUNCTIONS
 from tests.stack import Client, Stack
@@ -188,9 +189,16 @@ def isolated_transactions(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def authority() -> trustme.CA:
+    """The authority that signs the certificates of webhook receivers."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Stack]:
     """The template deployed to the emulator: one stack for all tests of a pytest process."""
-    stack = Stack(tmp_path_factory.mktemp("stack"))
+    home = tmp_path_factory.mktemp("stack")
+    stack = Stack(home, receiver.trust(authority, home))
     try:
         stack.start()
         yield stack

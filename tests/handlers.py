@@ -16,6 +16,8 @@ _EVENTS = {function: json.loads((ROOT / f"events/{function}.json").read_text()) 
 ENDPOINTS = [function for function in FUNCTIONS if "httpMethod" in _EVENTS[function]]
 # The endpoints that require a user (all but retrieve_docs).
 USER_ENDPOINTS = [endpoint for endpoint in ENDPOINTS if endpoint != "retrieve_docs"]
+# Those of the operator, who calls them seldom.
+OPERATOR_ENDPOINTS = [endpoint for endpoint in ENDPOINTS if _EVENTS[endpoint]["resource"].startswith("/webhooks")]
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 

@@ -1,12 +1,16 @@
 """A local https server that receives webhooks, with a certificate of an own authority."""
 
+import hashlib
+import hmac
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import trustme
+from standardwebhooks import Webhook
 
 from tests.server import Handler, Response, listening
 
@@ -14,8 +18,9 @@ Behaviour = Callable[[Handler], None]
 
 
 class Received(NamedTuple):
-    """A request as the receiver got it. Names of headers are in lower case."""
+    """A request as the receiver got it. Names of headers are in lower case, *at* is a monotonic time."""
 
+    at: float
     path: str
     headers: Mapping[str, str]
     body: bytes
@@ -56,7 +61,7 @@ def receiving(authority: trustme.CA, *names: str) -> Iterator[Receiver]:
         def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            receiver.received.append(Received(self.path, headers, body))
+            receiver.received.append(Received(time.monotonic(), self.path, headers, body))
             receiver.behaviour(self)
 
     with listening(_Handler, context) as url:
@@ -64,8 +69,15 @@ def receiving(authority: trustme.CA, *names: str) -> Iterator[Receiver]:
         yield receiver
 
 
+def verify(request: Received, secret: str) -> None:
+    """Verifies both signatures of *request* as receivers do."""
+    expected = hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(expected, request.headers["x-protocol-signature"])
+    Webhook(secret).verify(request.body, dict(request.headers))
+
+
 def trust(authority: trustme.CA, folder: Path) -> Path:
-    """Writes the certificate of *authority* to a file in *folder*, for SSL_CERT_FILE."""
-    path = folder / "authority.pem"
-    authority.cert_pem.write_to_path(path)
+    """Writes the system's certificates and that of *authority* to a file in *folder*, for SSL_CERT_FILE."""
+    path, system = folder / "authorities.pem", ssl.get_default_verify_paths().cafile
+    path.write_bytes((Path(system).read_bytes() if system else b"") + authority.cert_pem.bytes())
     return path

@@ -1,6 +1,7 @@
 """The deployed stack that tests call: HTTP clients, its AWS resources, and checks of responses."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -123,9 +124,10 @@ class Client:
 class Stack:
     """A stack of the real template in the emulator, with its state in *home*. It can be started repeatedly."""
 
-    def __init__(self, home: Path) -> None:
-        """Chooses a port; `start` builds and deploys."""
+    def __init__(self, home: Path, certificates: Path | None = None) -> None:
+        """Chooses a port; `start` builds and deploys. Webhooks trust the authorities in *certificates*."""
         self.home = home
+        self._variables = dict(os.environ) | ({"SSL_CERT_FILE": str(certificates)} if certificates else {})
         self.api_url = self.docs_url = ""
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -141,6 +143,7 @@ class Stack:
             process = self._process = subprocess.Popen(
                 [sys.executable, "-m", "tools.local", "--home", self.home, "run", "--port", str(self.port)],
                 cwd=project,
+                env=self._variables,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -161,7 +161,7 @@ def test_redelivery_sends_the_events_of_a_period_with_their_ids(
 ) -> None:
     webhook = webhooks.create(URL, "message.created", "message.updated")
     now = int(time.time()) // HOUR * HOUR
-    times = [now - 2 * HOUR - 1, now - 2 * HOUR, now - HOUR, now - HOUR + 1, now - 1, now]
+    times = [now - 2 * HOUR - 1, now - 2 * HOUR, now - HOUR, now - HOUR + 1, now, now + 1]
     changes = publish(*[record(number, user=f"user{number % 2}", at=at) for number, at in enumerate(times)])
     publish(record(9, at=now - HOUR, is_deletion=True))
     webhooks.messages()

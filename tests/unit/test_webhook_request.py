@@ -21,11 +21,6 @@ SECONDS = 0.5
 TOLERANCE = 2
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 @pytest.fixture
 def client(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> request.Client:
     """A client that trusts *authority* in place of the system's."""
@@ -49,7 +44,7 @@ def test_request_reaches_the_checked_address_with_the_name_of_the_host(
     # The host has no address, and proxies of the environment are ignored.
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     assert client.post(target(server), "Zürich".encode(), {"Webhook-Id": "1"}, SECONDS + TOLERANCE) == 204
-    ((path, headers, body),) = server.received
+    ((_, path, headers, body),) = server.received
     assert (path, body, headers["webhook-id"]) == ("/hook?key=1", "Zürich".encode(), "1")
     assert headers["host"] == f"hooks.test:{server.port}"
 

@@ -110,6 +110,7 @@ def _run(home: Path, port: int) -> None:
             print(f"Deploying the stack to the emulator on port {port} ...", flush=True)
             stack.deploy(home, port)
             stack.configure_gateway(port)
+            stack.allow_batches(port)
             stack.sweep_inbox(port)
             tokens = {name: users.token(port, name) for name in users.DEMO_USERS}
             api_url = stack.api_url(port)

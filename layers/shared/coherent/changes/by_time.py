@@ -26,7 +26,7 @@ _PAGE = 100
 
 
 class Period(NamedTuple):
-    """The time from *start* up to but not including *end*, in Unix seconds, of which some may have been read before.
+    """The seconds from *start* to *end*, both included, of which some may have been read before. Unix time.
 
     *slot* and *key* are the partition that is read next, and the last key that was read in it.
     """
@@ -76,8 +76,8 @@ class ChangesByTime:
         query: QueryInputTypeDef = {
             "TableName": self._table_name,
             "IndexName": "by_time",
-            "KeyConditionExpression": "slot = :slot AND created_at BETWEEN :start AND :last",
-            "ExpressionAttributeValues": rows.values({":slot": name, ":start": period.start, ":last": period.end - 1}),
+            "KeyConditionExpression": "slot = :slot AND created_at BETWEEN :start AND :end",
+            "ExpressionAttributeValues": rows.values({":slot": name, ":start": period.start, ":end": period.end}),
             "Limit": _PAGE,
         }
         if key:
@@ -106,7 +106,7 @@ class ChangesByTime:
 
 
 def _slots(period: Period) -> list[str]:
-    hours = range(period.start // _HOUR, (period.end - 1) // _HOUR + 1)
+    hours = range(period.start // _HOUR, period.end // _HOUR + 1)
     return [_slot(hour, shard) for hour in hours for shard in range(_SHARDS)]
 
 
