@@ -16,7 +16,7 @@ from tests.stack import Stack
 from tools.local.environment import ROOT, Failure
 from tools.results import report
 
-_PROPERTIES = ["tests/properties/test_purge.py", "tests/properties/test_delivery_storm.py"]
+_PROPERTIES = [f"tests/properties/test_{name}.py" for name in ("changes_storm", "delivery_storm", "purge")]
 # Pytest processes side by side, since many tests wait for timeouts. Only tests/security has a deployed stack.
 _SUITES = [
     ["tests/faults/test_faults.py"],
@@ -33,7 +33,7 @@ _LONG = {
     "FAULTS_DELIVERIES": "8",
     "PURGE_SEEDS": "100",
     "DELIVERY_SEEDS": "8",
-    "FAULTS_UNREAD": "3",
+    "FAULTS_UNREAD": "2",
 }
 
 
