@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.handlers import USER_ENDPOINTS
 from tests.template import FUNCTIONS, NESTED, ROOT, TABLES, TEMPLATE, logical_id, references, root_stack, transform
+from tools.local import users
+from tools.openapi.routes import ROUTES
 
 FLAGS = ["is_archived HASH", "is_pinned HASH", "is_muted HASH"]
 KEYS = {
@@ -143,7 +144,8 @@ def test_snapstart_is_for_user_endpoints_and_off_by_default() -> None:
     assert TEMPLATE["Parameters"]["SnapStart"]["Default"] == "None"
     assert TEMPLATE["Globals"]["Function"]["SnapStart"] == {"ApplyOn": {"Ref": "SnapStart"}}
     without = {name for name, function in FUNCTIONS.items() if function.get("SnapStart") == {"ApplyOn": "None"}}
-    assert without == FUNCTIONS.keys() - {logical_id(endpoint) for endpoint in USER_ENDPOINTS}
+    of_users = {logical_id(route.endpoint) for route in ROUTES if route.scope not in users.OPERATOR_SCOPES}
+    assert without == FUNCTIONS.keys() - of_users
     # Old versions would keep billed snapshots.
     assert TEMPLATE["Globals"]["Function"]["VersionDeletionPolicy"] == "Delete"
 

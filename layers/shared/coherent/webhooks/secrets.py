@@ -28,8 +28,7 @@ class Secrets:
     """The secrets of one stack's webhooks.
 
     The master key is in a SecureString of SSM, which is encrypted with the key that AWS manages. It is read when it is
-    first needed, so a SnapStart snapshot contains none. Every method raises `errors.Unavailable` if SSM throttles or
-    does not respond.
+    first needed. Every method raises `errors.Unavailable` if SSM throttles or does not respond.
     """
 
     def __init__(self) -> None:
