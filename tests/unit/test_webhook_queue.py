@@ -180,6 +180,9 @@ def test_redelivery_sends_the_events_of_a_period_with_their_ids(
 def test_redelivery_goes_on_when_time_is_up(webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch) -> None:
     webhook = webhooks.create(URL)
     now = int(time.time())
+    # Pages of two changes, in one partition of the index.
+    monkeypatch.setattr("coherent.changes.by_time._SHARDS", 1)
+    monkeypatch.setattr("coherent.changes.by_time._PAGE", 2)
     publish(*[record(number) for number in range(5)])
     webhooks.messages()
     monkeypatch.setattr("coherent.webhooks.sender._LAST_PAGE_SECONDS", 31)
