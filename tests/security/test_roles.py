@@ -13,8 +13,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.grants import (
+    BUS,
     BY_ACTIVITY,
     BY_USER,
+    CHANGES,
     CODEDEPLOY_GRANTS,
     COMMON_GRANTS,
     CONVERSATIONS,
@@ -66,7 +68,7 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
                 "OtherTable.Arn/index/by_user",
                 "OtherTable.Arn/stream/2026",
             ),
-            *(f"{MESSAGES}/backup/1", "*"),
+            *(CHANGES, f"{CHANGES}/index/by_time", f"{MESSAGES}/backup/1", "*"),
         ],
     ),
     "sqs": (
@@ -305,6 +307,7 @@ ONE = {":one": {"N": "1"}}
 EXISTS = {"ConditionExpression": "attribute_exists(id)"}
 KEY = {"user_id": {"S": "nobody"}, "id": {"S": "nothing"}}
 MESSAGE_KEY = {"user_conversation": {"S": "nobody#nothing"}, "id": {"S": "nothing"}}
+CHANGE_KEY = {"user_id": {"S": "nobody"}, "number": {"N": "0"}}
 # Calls for each table. They change nothing when allowed.
 TABLE_CALLS: dict[str, Callable[[Any, str, dict[str, Any], dict[str, Any]], object]] = {
     "dynamodb:GetItem": lambda client, table, key, _: client.get_item(TableName=table, Key=key),
@@ -373,6 +376,13 @@ OTHER_CALLS: list[tuple[str, str, Callable[[AwsClients, dict[str, str]], object]
         lambda clients, names: clients.to("sqs").send_message(QueueUrl=names["WebhookQueue"], MessageBody=""),
     ),
     (
+        "events:PutEvents",
+        BUS,
+        lambda clients, names: clients.to("events").put_events(
+            Entries=[{"Source": "x", "DetailType": "message.read", "Detail": "{}", "EventBusName": names["EventBus"]}]
+        ),
+    ),
+    (
         "ssm:GetParameter",
         MASTER_KEY,
         lambda clients, _: clients.to("ssm").get_parameter(
@@ -430,9 +440,6 @@ FORBIDDEN_CALLS: dict[str, Callable[[AwsClients, dict[str, str]], object]] = {
     "logs:PutRetentionPolicy": lambda clients, names: clients.to("logs").put_retention_policy(
         logGroupName=names["FunctionLogs"], retentionInDays=1
     ),
-    "events:PutEvents": lambda clients, names: clients.to("events").put_events(
-        Entries=[{"Source": "x", "DetailType": "message.read", "Detail": "{}", "EventBusName": names["EventBus"]}]
-    ),
     "cognito-idp:DescribeUserPoolClient": lambda clients, names: clients.to("cognito-idp").describe_user_pool_client(
         UserPoolId=names["UserPool"], ClientId=names["ServiceClient"]
     ),
@@ -464,7 +471,7 @@ def test_role_credentials_allow_only_what_the_function_needs(
     session = stack.aws("sts").assume_role(RoleArn=roles[function], RoleSessionName="function")
     clients.use(session["Credentials"])
     grants, allowed, attempts = GRANTS[function], [], 0
-    for resource, key in ((CONVERSATIONS, KEY), (MESSAGES, MESSAGE_KEY)):
+    for resource, key in ((CONVERSATIONS, KEY), (MESSAGES, MESSAGE_KEY), (CHANGES, CHANGE_KEY)):
         table = names[resource.removesuffix(".Arn")]
         for action, call in TABLE_CALLS.items():
             is_granted = resource in grants.get(action, ())
