@@ -1,5 +1,6 @@
 """`template.yaml` and its nested templates: as written, transformed by SAM, and as a stack with given parameters."""
 
+import atexit
 import functools
 import json
 import os
@@ -96,14 +97,22 @@ def create_tables(client: "DynamoDBClient") -> None:
 @functools.cache
 def transform(**parameters: str) -> dict[str, Any]:
     """Returns `template.yaml` after the transform of the SAM that deploys, with these *parameters*."""
-    # In SAM's own environment: its transform excludes the layer's version of Pydantic, which .venv has.
-    arguments = [f"{name}={value}" for name, value in parameters.items()]
-    python = ROOT / ".tools/sam/bin/python"
-    done = subprocess.run(
-        [python, "-m", "tools.lint.transformed", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
+    worker = _transformer()
+    assert worker.stdin
+    assert worker.stdout
+    print(json.dumps([f"{name}={value}" for name, value in parameters.items()]), file=worker.stdin, flush=True)
+    result: dict[str, Any] = json.loads(worker.stdout.readline())
     return result
+
+
+@functools.cache
+def _transformer() -> subprocess.Popen[str]:
+    # In SAM's own environment: its transform excludes the layer's version of Pydantic, which .venv has.
+    command = [f"{ROOT}/.tools/sam/bin/python", "-m", "tools.lint.transformed", "-"]
+    worker = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # Ends it by the end of its input.
+    atexit.register(worker.communicate)
+    return worker
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.exceptions import ReadTimeoutError
 from coherent import errors
 from coherent.changes.change import TYPES, Change
 
@@ -368,6 +369,25 @@ def test_other_publisher_between_query_and_put_gets_the_number(wire: Wire) -> No
     publish(*records)
     assert feed() == [(1, "conversation.updated", 2), (2, "conversation.created", 1)]
     assert call("list_changes").body["head"] == 2
+
+
+@pytest.mark.parametrize("fault", [(400, "ProvisionedThroughputExceededException"), (500, "InternalServerError"), None])
+def test_single_fault_at_any_request_is_retried(fault: tuple[int, str] | None, wire: Wire) -> None:
+    create()
+    records = streams.records("conversations")
+
+    def fail(request: AWSPreparedRequest) -> AWSResponse:
+        if fault is None:
+            raise ReadTimeoutError(endpoint_url=request.url)
+        return error_response(request, *fault)
+
+    publish(*records)
+    for number in range(1, 5):
+        wire.reset()
+        wire.fault = lambda request, number=number: fail(request) if len(wire.requests) == number else None
+        publish(*records)
+        assert len(wire.requests) == 5
+    assert len(feed()) == 5
 
 
 def test_publisher_that_never_gets_a_number_fails(wire: Wire) -> None:

@@ -57,8 +57,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Coherent Conversations",
             "version": tomllib.loads(_PROJECT.read_text())["project"]["version"],
-            "description": "A user's conversations with contacts and groups, their messages, the inbox and the changes; and "
-            "webhooks. "
+            "description": "A user's conversations with contacts and groups, their messages, the inbox and the "
+            "changes; and webhooks. "
             "The access token identifies the user. Times are Unix seconds. Bodies are JSON or forms.",
             "contact": {"name": "Coherent Conversations", "url": "https://protocol.chat/docs"},
         },
