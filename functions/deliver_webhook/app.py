@@ -8,8 +8,8 @@ from coherent.storage import dynamodb
 from coherent.webhooks.queue import WebhookQueue
 from coherent.webhooks.sender import Sender
 
-sender = Sender(dynamodb.connect())
-queue = WebhookQueue()
+tables = dynamodb.connect()
+sender, queue = Sender(tables), WebhookQueue()
 meter = metrics.Meter("deliver_webhook")
 
 

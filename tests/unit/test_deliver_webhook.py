@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 import trustme
+from coherent import errors
 from coherent.storage import rows
 from coherent.webhooks.request import Client
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -22,6 +23,7 @@ from tests.handlers import Context, handler
 from tests.receiver import Receiver, receiving, responding
 from tests.server import Handler
 from tests.webhooks import Webhooks, change
+from tests.wire import Wire, error_response
 
 HOUR = 60 * 60
 DAY = 24 * HOUR
@@ -220,6 +222,29 @@ def test_events_of_disabled_and_deleted_webhooks_are_dropped(webhooks: Webhooks,
     webhooks.delete(deleted)
     assert webhooks.deliver() == [None, None]
     assert server.received == []
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_event_returns_after_the_visibility_timeout_if_dynamodb_fails(
+    webhooks: Webhooks, server: Receiver, wire: Wire
+) -> None:
+    webhooks.send(webhooks.create(url(server)), change())
+    wire.fault = lambda request: error_response(request, 500, "InternalServerError")
+    with pytest.raises(errors.Unavailable):
+        webhooks.deliver()
+    assert (server.received, webhooks.waits) == ([], [])
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_event_is_not_repeated_if_the_budget_cannot_be_settled(
+    webhooks: Webhooks, server: Receiver, wire: Wire
+) -> None:
+    webhooks.send(webhooks.create(url(server)), change())
+    wire.fault = lambda request: (
+        error_response(request, 500, "InternalServerError") if b"ADD waited :unused" in (request.body or b"") else None
+    )
+    assert webhooks.deliver() == [None]
+    assert len(server.received) == 1
 
 
 def test_replaced_master_key_fails_like_an_endpoint(webhooks: Webhooks, server: Receiver) -> None:

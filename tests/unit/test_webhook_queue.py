@@ -180,10 +180,13 @@ def test_redelivery_sends_the_events_of_a_period_with_their_ids(
 def test_redelivery_goes_on_when_time_is_up(webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch) -> None:
     webhook = webhooks.create(URL)
     now = int(time.time())
-    publish(*[record(number) for number in range(5)])
+    # Pages of two changes, in the first of two partitions of the index.
+    monkeypatch.setattr("coherent.changes.by_time._SHARDS", 1)
+    monkeypatch.setattr("coherent.changes.by_time._PAGE", 2)
+    publish(*[record(number, at=now - HOUR) for number in range(5)])
     webhooks.messages()
     monkeypatch.setattr("coherent.webhooks.sender._LAST_PAGE_SECONDS", 31)
-    assert len(redeliver(webhooks, webhook, now - 1, now + 1)) == 5
+    assert len(redeliver(webhooks, webhook, now - HOUR, now)) == 5
 
 
 def test_redelivery_waits_while_the_budget_is_exhausted(webhooks: Webhooks) -> None:
