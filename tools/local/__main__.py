@@ -41,8 +41,7 @@ The token is kevin's. He writes to harry, whose inbox has the message a moment l
   curl -H "Authorization: Bearer $TOKEN" "$API/messages" -d conversation_id=$ID -d message='Keep the change.'
   sleep 3; curl -H "Authorization: Bearer $HARRYS_TOKEN" "$API/inbox"
 
-Tokens are valid for an hour. `make token USER=kevin` and `make token USER=harry` print new ones,
-and `make token USER=operator` prints one for "$API/webhooks".
+Tokens are valid for an hour. `make token USER=kevin` prints a new one; or harry, or operator for "$API/webhooks".
 Ctrl-C stops the stack. The next `make run` keeps its conversations; `make clean` deletes them.
 """
 

@@ -101,12 +101,19 @@ def _operation(route: Route) -> dict[str, Any]:
                 _FORM: {
                     "schema": schemas.reference(f"{name}Form"),
                     "example": {name: attribute["examples"][0] for name, attribute in form["properties"].items()},
+                    **_encoding(form),
                 },
             },
         }
     for status in sorted({*route.errors, *_ERRORS_OF_EVERY_CALL}):
         operation["responses"][str(status)] = _failure(route, status)
     return operation
+
+
+def _encoding(form: dict[str, Any]) -> dict[str, Any]:
+    """Returns how a form repeats the names of its arrays. Without it, Swagger UI separates the elements by commas."""
+    arrays = {name: {"style": "form", "explode": True} for name in form["properties"] if name.endswith("[]")}
+    return {"encoding": arrays} if arrays else {}
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
