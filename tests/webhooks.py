@@ -72,7 +72,7 @@ class Webhooks:
 
     def send(self, webhook: Webhook, change: Change) -> None:
         """Sends the event of *change* to the queue."""
-        _SENDER._queue.send_events([(webhook.id, change.event())])
+        _SENDER._queue.send_events([(webhook.id, change)])
 
     def messages(self) -> list[dict[str, Any]]:
         """Takes all messages out of the queue, and returns their bodies."""

@@ -22,6 +22,7 @@ from tests import receiver, tables
 from tests.handlers import Context, handler
 from tests.receiver import Receiver, receiving, responding
 from tests.server import Handler
+from tests.webhooks import Webhook as CreatedWebhook
 from tests.webhooks import Webhooks, change
 from tests.wire import Wire, error_response
 
@@ -386,6 +387,93 @@ def test_logs_have_no_secret_url_or_text(
     signature = server.received[0].headers["x-protocol-signature"]
     for private in (webhook.secret, webhook.secret.removeprefix("whsec_"), "private", "hush", "response", signature):
         assert private not in output
+
+
+# A queue in which too many messages wait.
+
+
+@pytest.fixture
+def full_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue is full with two messages in flight, of which one is just being delivered."""
+    monkeypatch.setattr("coherent.webhooks.queue.MAX_IN_FLIGHT", 2)
+
+
+def publish(webhooks: Webhooks, webhook: CreatedWebhook, numbers: range, age: int = 0) -> set[str]:
+    """Appends changes to the feed, sends them to the queue as `publish_changes` does, and returns their event ids."""
+    changes = [change(number)._replace(created_at=int(time.time()) - age) for number in numbers]
+    handler("publish_changes").__globals__["publisher"]._feed.append("kevin", changes, is_indexed=True)
+    for each in changes:
+        webhooks.send(webhook, each)
+    return {each.event_id for each in changes}
+
+
+@pytest.mark.usefixtures("full_queue")
+def test_events_leave_a_full_queue_and_arrive_after_the_next_success(webhooks: Webhooks, server: Receiver) -> None:
+    webhook = webhooks.create(url(server))
+    missed = publish(webhooks, webhook, range(1, 5), age=HOUR) | publish(webhooks, webhook, range(5, 7), age=60)
+    server.behaviour = responding(503)
+    # The last one is alone in flight, so it waits.
+    assert webhooks.deliver(age=HOUR) == [None] * 5 + [2 * HOUR]
+    assert rows.number(webhooks.row(webhook), "version") == 1
+
+    server.behaviour = responding(200)
+    server.received.clear()
+    webhooks.pass_waits()
+    assert webhooks.deliver() == [None]
+    # The index must show the latest changes, so the redelivery begins later.
+    assert webhooks.deliver() == []
+    for _ in range(2):
+        webhooks.pass_waits()
+        webhooks.deliver()
+    assert missed == {request.headers["webhook-id"] for request in server.received}
+    assert "missed_since" not in webhooks.row(webhook)
+
+
+@pytest.mark.usefixtures("full_queue")
+def test_one_waiting_event_does_not_fill_the_queue(webhooks: Webhooks, server: Receiver) -> None:
+    publish(webhooks, webhooks.create(url(server)), range(1, 2))
+    server.behaviour = responding(503)
+    assert webhooks.deliver() == [5]
+
+
+@pytest.mark.usefixtures("full_queue")
+def test_missed_events_become_a_dead_letter_after_three_days(webhooks: Webhooks, server: Receiver, queue: str) -> None:
+    webhook = webhooks.create(url(server))
+    publish(webhooks, webhook, range(1, 3), age=4 * DAY)
+    server.behaviour = responding(503)
+    webhooks.deliver(age=HOUR)
+    server.behaviour = responding(200)
+    publish(webhooks, webhook, range(3, 4))
+    webhooks.deliver()
+    (dead_letter,) = dead_letters(queue)
+    detail = dead_letter["event"]["detail"]
+    assert dead_letter["reason"] == f"Webhook {webhook.id} did not take some events in three days"
+    assert detail["webhook_id"] == webhook.id
+    assert time.time() - 4 * DAY - 10 < detail["from"] < detail["to"] < time.time() - 3 * DAY
+
+
+@pytest.mark.usefixtures("full_queue")
+def test_events_that_leave_a_full_queue_are_dead_letters_without_a_feed(
+    webhooks: Webhooks, server: Receiver, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = webhooks.create(url(server))
+    publish(webhooks, webhook, range(1, 3))
+    monkeypatch.setattr(f"{SENDER}._changes._table_name", "")
+    server.behaviour = responding(503)
+    assert webhooks.deliver() == [None, 5]
+    (dead_letter,) = dead_letters(queue)
+    assert dead_letter["reason"] == f"Webhook {webhook.id} did not take it, and too many events wait; last result: 503"
+
+
+@pytest.mark.usefixtures("full_queue")
+def test_disabled_webhook_forgets_what_it_has_missed(webhooks: Webhooks, server: Receiver) -> None:
+    webhook = webhooks.create(url(server))
+    publish(webhooks, webhook, range(1, 3))
+    server.behaviour = responding(503)
+    webhooks.deliver()
+    assert "missed_since" in webhooks.row(webhook)
+    webhooks.update(webhook, is_enabled=False)
+    assert "missed_since" not in webhooks.row(webhook)
 
 
 def test_release_exercise_without_records_succeeds() -> None:

@@ -98,8 +98,9 @@ def sent(webhooks: Webhooks, *texts: str) -> list[int]:
     queue._sqs.meta.events.register(
         "provide-client-params.sqs.SendMessageBatch", lambda params, **_: sizes.append(len(params["Entries"]))
     )
-    queue.send_events([("xgQQXg3hrtjh7AvZ", {"id": str(number), "text": text}) for number, text in enumerate(texts)])
-    assert sorted(message["event"]["text"] for message in webhooks.messages()) == sorted(texts)
+    queue.send_events([("xgQQXg3hrtjh7AvZ", change(number, message=text)) for number, text in enumerate(texts)])
+    found = [message["event"]["payload"]["object"]["message"] for message in webhooks.messages()]
+    assert sorted(found) == sorted(texts)
     return sizes
 
 
@@ -128,7 +129,7 @@ def test_messages_that_sqs_does_not_take_are_sent_again(webhooks: Webhooks, fail
             parsed["Failed"] = [{"Id": taken[-1]["Id"], "SenderFault": False, "Code": "InternalError"}]
 
     queue._sqs.meta.events.register("after-call.sqs.SendMessageBatch", fail)
-    deliveries = [("xgQQXg3hrtjh7AvZ", change(number).event()) for number in range(3)]
+    deliveries = [("xgQQXg3hrtjh7AvZ", change(number)) for number in range(3)]
     if failures == 1:
         queue.send_events(deliveries)
         assert requested == [["0", "1", "2"], ["2"]]

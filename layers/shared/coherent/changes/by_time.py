@@ -56,6 +56,11 @@ class ChangesByTime:
         self._client = client
         self._table_name = os.environ["CHANGES_TABLE_NAME"]
 
+    @property
+    def are_kept(self) -> bool:
+        """Whether the stack keeps changes."""
+        return bool(self._table_name)
+
     def pages(self, period: Period) -> Iterator[ChangesPage]:
         """Yields the changes of *period*. Raises `errors.Unavailable` if DynamoDB throttles or does not respond."""
         slots = _slots(period)

@@ -31,8 +31,5 @@ class WebhookPublisher:
         """
         enabled = [webhook for webhook in webhooks if webhook["is_enabled"]]
         self._queue.send_events(
-            (webhook["id"], change.event())
-            for change in changes
-            for webhook in enabled
-            if change.type in webhook["events"]
+            (webhook["id"], change) for change in changes for webhook in enabled if change.type in webhook["events"]
         )

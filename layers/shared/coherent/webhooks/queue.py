@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
@@ -11,9 +11,14 @@ from coherent.messages.dead_letters import to_json
 from coherent.storage import client
 from coherent.storage.dynamodb import back_off, translate_errors
 
+if TYPE_CHECKING:
+    from coherent.changes.change import Change
+
 # Limits of SendMessageBatch, of which the second is 1 MiB.
 _MAX_ENTRIES, _MAX_BYTES = 10, 1_000_000
 _ATTEMPTS = 4
+# SQS hands out nothing more, of any webhook, while 120,000 messages are in flight: those that wait count.
+MAX_IN_FLIGHT = 60_000
 
 logger = Logger()
 
@@ -24,12 +29,15 @@ class WebhookQueue:
     def __init__(self) -> None:
         self._sqs: Any = client.connect("sqs")
 
-    def send_events(self, deliveries: Iterable[tuple[str, Mapping[str, object]]]) -> None:
-        """Sends a message for each pair of a webhook's id and an event.
+    def send_events(self, deliveries: "Iterable[tuple[str, Change]]") -> None:
+        """Sends a message for each pair of a webhook's id and a change.
 
         Raises `errors.Unavailable` if SQS does not take them all. A repetition may send some of them twice.
         """
-        messages = (to_json({"webhook_id": webhook_id, "event": event}) for webhook_id, event in deliveries)
+        messages = (
+            to_json({"webhook_id": webhook_id, "event": change.event(), "created_at": change.created_at})
+            for webhook_id, change in deliveries
+        )
         for batch in _batches(messages):
             self._send_batch(batch)
 
@@ -44,6 +52,13 @@ class WebhookQueue:
                 MessageBody=to_json({"webhook_id": webhook_id, "redelivery": period}),
                 DelaySeconds=wait,
             )
+
+    def is_full(self) -> bool:
+        """Returns whether so many messages wait for another attempt that no more must. Raises `errors.Unavailable`."""
+        name = "ApproximateNumberOfMessagesNotVisible"
+        with translate_errors():
+            response = self._sqs.get_queue_attributes(QueueUrl=os.environ["WEBHOOK_QUEUE_URL"], AttributeNames=[name])
+        return int(response["Attributes"][name]) >= MAX_IN_FLIGHT
 
     def postpone(self, record: Mapping[str, Any], seconds: int) -> None:
         """Makes the queue deliver the message of *record* again in *seconds*. Logs failures."""

@@ -1,12 +1,14 @@
 """The webhooks in DynamoDB: in one partition beside the conversations."""
 
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from coherent import errors, ids
 from coherent.preconditions import Preconditions
 from coherent.storage import idempotency, rows
-from coherent.storage.dynamodb import transact, translate_errors
+from coherent.storage.dynamodb import retry_conflicts, transact, translate_errors
 from coherent.storage.rows import Clauses, Creation, Version
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 MAX_WEBHOOKS = 20
 _PREVIOUS_SECRET_SECONDS = 24 * 60 * 60
 _FIRST_NUMBER = 1
+# A webhook gets no events of the time in which it is disabled, nor those that waited then.
+_DISABLED: dict[str, Any] = {"is_enabled": False, "missed_since": None}
 _PARTITION = "operator#webhooks"
 _COUNT = rows.values({"user_id": f"{_PARTITION}#count", "id": "count"})
 
@@ -116,6 +120,8 @@ class WebhookRepository:
         Raises `errors.NotFound` and `errors.PreconditionFailed`.
         """
         attributes = _stored(changes.model_dump(exclude_unset=True, exclude={"rotate_secret"}))
+        if not attributes.get("is_enabled", True):
+            attributes |= _DISABLED
         clauses = Clauses()
         if key_id is not None:
             known = self.row(id)
@@ -130,11 +136,30 @@ class WebhookRepository:
         """Disables the webhook, unless it was changed or deleted since *row* was read."""
         unchanged = Preconditions(allowed=frozenset([rows.version(row)]))
         try:
-            rows.update_row(
-                self._client, self._table_name, _key(row["id"]["S"]), {"is_enabled": False}, unchanged, "webhook"
-            )
+            rows.update_row(self._client, self._table_name, _key(row["id"]["S"]), _DISABLED, unchanged, "webhook")
         except (errors.NotFound, errors.PreconditionFailed):
             return
+
+    def remember_missed(self, id: str, since: int) -> None:
+        """Remembers that the webhook has missed events of the time *since* or later. Does nothing if it is disabled."""
+        is_earlier = "is_enabled = :one AND (attribute_not_exists(missed_since) OR missed_since > :since)"
+        self._update_missed(id, "SET missed_since = :since", is_earlier, {":since": since, ":one": 1})
+
+    def forget_missed(self, id: str, since: int) -> None:
+        """Forgets that the webhook has missed events, unless it has missed earlier ones than *since*."""
+        self._update_missed(id, "REMOVE missed_since", "missed_since = :since", {":since": since})
+
+    def _update_missed(self, id: str, expression: str, condition: str, values: Mapping[str, object]) -> None:
+        # The version stays: clients do not see the attribute.
+        with suppress(self._client.exceptions.ConditionalCheckFailedException):
+            retry_conflicts(
+                self._client.update_item,
+                TableName=self._table_name,
+                Key=_key(id),
+                UpdateExpression=expression,
+                ConditionExpression=condition,
+                ExpressionAttributeValues=rows.values(values),
+            )
 
     def delete(self, id: str, preconditions: Preconditions) -> None:
         """Deletes the webhook. Raises as `update` does."""

@@ -7,7 +7,7 @@ _WAITS = (5, 60, 5 * 60, 30 * 60, 2 * 60 * 60, 6 * 60 * 60)
 # SQS hides a message for 12 hours at most, counted from when the function got it, and that was within the visibility
 # timeout of the queue.
 _LAST_WAIT = 12 * 60 * 60 - 180
-_GIVE_UP_SECONDS = 3 * 24 * 60 * 60
+GIVE_UP_SECONDS = 3 * 24 * 60 * 60
 _BUDGET_SECONDS = 60
 
 
@@ -37,4 +37,4 @@ def after_exhaustion(age: float) -> int | None:
 
 
 def _within(age: float, wait: int) -> int | None:
-    return wait if age + wait <= _GIVE_UP_SECONDS else None
+    return wait if age + wait <= GIVE_UP_SECONDS else None

@@ -84,6 +84,8 @@ class Sender:
             self._budget.settle(reservation, seconds if "event" in message else 0)
         details |= {"result": result, "milliseconds": round(seconds * 1000)}
         if isinstance(result, int) and 200 <= result < 300:
+            if "missed_since" in row:
+                self._redeliver_missed(row)
             return Outcome(details)
         if result == 410:
             # The message returns: it is dropped if the webhook is still disabled then, and sent if it has changed.
@@ -113,13 +115,36 @@ class Sender:
         *,
         has_failed: bool = False,
     ) -> Outcome:
-        """Returns the outcome of a message that must *wait*. Without a time it becomes a dead letter."""
+        """Returns the outcome of a message that must *wait*. Without a time it becomes a dead letter.
+
+        While the queue is full, the message leaves it: its event is redelivered when the webhook accepts another one.
+        """
+        is_late = wait is None or (has_failed and age > _LATE_SECONDS)
+        reason = "did not take it in three days"
+        if wait is not None and "event" in message and self._queue.is_full():
+            if self._changes.are_kept:
+                self._webhooks.remember_missed(message["webhook_id"], message["created_at"])
+                return Outcome({**details, "dropped": "queue full"}, is_late=is_late)
+            wait, is_late, reason = None, True, "did not take it, and too many events wait"
         if wait is None:
             event = message.get("event", {})
-            reason = f"Webhook {message['webhook_id']} did not take it in three days; last result: {details['result']}"
-            envelope = {"id": event.get("id"), "detail-type": event.get("type"), "detail": event or message}
-            self._dead_letters.bury(reason, envelope)
-        return Outcome(details, wait, wait is None or (has_failed and age > _LATE_SECONDS))
+            self._bury(message["webhook_id"], f"{reason}; last result: {details['result']}", event or message)
+        return Outcome(details, wait, is_late)
+
+    def _redeliver_missed(self, row: "Attributes") -> None:
+        """Starts the redelivery of the events that left the queue because it was full."""
+        id, now, since = row["id"]["S"], int(time.time()), int(row["missed_since"]["N"])
+        # As if they had been in the queue: older ones are given up.
+        start = max(since, now - schedule.GIVE_UP_SECONDS)
+        if since < start:
+            self._bury(id, "did not take some events in three days", {"webhook_id": id, "from": since, "to": start - 1})
+        # Waits until the index has the latest events. The period includes those that leave the queue meanwhile.
+        self._queue.send_redelivery(id, {"from": start, "to": now + _REDELIVERY_WAIT}, _REDELIVERY_WAIT)
+        self._webhooks.forget_missed(id, since)
+
+    def _bury(self, webhook_id: str, reason: str, detail: "Mapping[str, Any]") -> None:
+        envelope = {"id": detail.get("id"), "detail-type": detail.get("type"), "detail": detail}
+        self._dead_letters.bury(f"Webhook {webhook_id} {reason}", envelope)
 
     def _redeliver(self, row: "Attributes", redelivery: "Mapping[str, Any]") -> int:
         """Sends the next events of a redelivery to the queue, and the rest of the redelivery. Returns their number."""
@@ -128,7 +153,7 @@ class Sender:
         period = Period(redelivery["from"], redelivery["to"], redelivery.get("slot"), redelivery.get("cursor"))
         for page in self._changes.pages(period):
             wanted = [change for change in page.changes if change.type in webhook["events"]]
-            self._queue.send_events((webhook["id"], change.event()) for change in wanted)
+            self._queue.send_events((webhook["id"], change) for change in wanted)
             sent += len(wanted)
             if page.rest and (sent >= _REDELIVERED_EVENTS or deadline.seconds_left() < _LAST_PAGE_SECONDS):
                 rest = {"from": period.start, "to": period.end, "slot": page.rest.slot, "cursor": page.rest.key}
