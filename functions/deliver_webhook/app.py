@@ -18,7 +18,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     with meter.measure() as invocation, deadline.within(context):
         # One record: a batch would wait for the slowest endpoint.
         for record in event["Records"]:
-            outcome = sender.deliver(record)
+            try:
+                outcome = sender.deliver(record)
+            except Exception:
+                # The message returns. Of errors of AWS that last, only this metric tells an alarm.
+                invocation.webhook_failures += 1
+                raise
             invocation.more = outcome.details
             invocation.webhook_failures += outcome.is_late
             if outcome.wait is not None:

@@ -227,12 +227,13 @@ def test_events_of_disabled_and_deleted_webhooks_are_dropped(webhooks: Webhooks,
 
 @pytest.mark.usefixtures("no_backoff")
 def test_event_returns_after_the_visibility_timeout_if_dynamodb_fails(
-    webhooks: Webhooks, server: Receiver, wire: Wire
+    webhooks: Webhooks, server: Receiver, wire: Wire, capsys: pytest.CaptureFixture[str]
 ) -> None:
     webhooks.send(webhooks.create(url(server)), change())
     wire.fault = lambda request: error_response(request, 500, "InternalServerError")
     with pytest.raises(errors.Unavailable):
         webhooks.deliver()
+    assert metrics(capsys)["WebhookFailures"] == 1
     assert (server.received, webhooks.waits) == ([], [])
 
 
