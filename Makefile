@@ -36,7 +36,7 @@ LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --
 help:
 	@echo "Use"
 	@echo "  make run          build the stack and serve it on this machine (PORT=$(PORT))"
-	@echo "  make token        print an access token of a demo user (USER=kevin or USER=harry)"
+	@echo "  make token        print an access token (USER=kevin, USER=harry or USER=operator)"
 	@echo "  make sample-data  create conversations for kevin (CONVERSATIONS=$(CONVERSATIONS) MESSAGES=$(MESSAGES) USER=kevin)"
 	@echo "  make clean        delete the conversations of make run, and all builds"
 	@echo "  make preflight    ask your AWS account whether it can deploy ENVIRONMENT=$(ENVIRONMENT)"
@@ -47,7 +47,7 @@ help:
 	@echo "Measure"
 	@echo "  make bench        measure speed and cost, in four minutes (PARTS=cold for a part, QUICK=1 to try it)"
 	@echo "  make cost         calculate what a stack costs in a month"
-	@echo "  make faults       inject faults and try attacks, in 25 minutes (QUICK=1 to try it)"
+	@echo "  make faults       inject faults and try attacks, in 15 minutes (QUICK=1 to try it)"
 	@echo "  make load         run USERS=$(USERS) for SECONDS=$(SECONDS), then look for lost writes"
 	@echo "For maintainers: make openapi, make lock, make fuzz (docs/development.md)"
 

@@ -1,9 +1,11 @@
 """Fixtures of all tests: the environment of a function, moto's tables, a build, and a deployed stack with two users."""
 
 import importlib
+import io
 import os
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,20 +23,25 @@ os.environ.update(
     POWERTOOLS_SERVICE_NAME="conversations",
     CONVERSATIONS_TABLE_NAME="conversations",
     MESSAGES_TABLE_NAME="messages",
+    CHANGES_TABLE_NAME="changes",
+    EVENT_BUS_NAME="",
     DEAD_LETTERS_URL="https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
+    WEBHOOK_TARGETS="public",
 )
 for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "PUBLIC_URL"):
     os.environ.pop(name, None)
 
 import boto3
 import pytest
+import trustme
 from coherent.storage.dynamodb import Tables
 from moto import mock_aws
 
+from tests import receiver, streams, template
 from tests import tables as contents
-from tests import template
 from tests.handlers import FUNCTIONS
 from tests.stack import Client, Stack
+from tests.webhooks import Webhooks
 from tests.wire import Wire
 from tools.local import stack as local_stack
 
@@ -123,6 +130,50 @@ def queue(_dynamodb: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     sqs.delete_queue(QueueUrl=url)
 
 
+@pytest.fixture(scope="session")
+def _webhook_mapping(_dynamodb: object) -> str:
+    """The id of a mapping in moto."""
+    role = boto3.client("iam").create_role(RoleName="deliver", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    functions, code = boto3.client("lambda"), io.BytesIO()
+    zipfile.ZipFile(code, "w").close()
+    functions.create_function(FunctionName="deliver", Role=role, Code={"ZipFile": code.getvalue()})
+    boto3.client("sqs").create_queue(QueueName="mapped")
+    arn = "arn:aws:sqs:eu-west-1:123456789012:mapped"
+    return functions.create_event_source_mapping(FunctionName="deliver", EventSourceArn=arn)["UUID"]
+
+
+@pytest.fixture
+def operator(_webhook_mapping: str, tables: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the webhook calls need: the tables, the webhook queue, and its mapping, which is disabled."""
+    del tables
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="webhooks")["QueueUrl"]
+    boto3.client("lambda").update_event_source_mapping(UUID=_webhook_mapping, Enabled=False)
+    monkeypatch.setenv("WEBHOOK_MAPPING_ID", _webhook_mapping)
+    monkeypatch.setenv("WEBHOOK_QUEUE_URL", url)
+    yield
+    sqs.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture
+def webhooks(operator: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhooks]:
+    """A stack without webhooks, whose queue is empty. They may have private addresses."""
+    del operator
+    monkeypatch.setenv("WEBHOOK_TARGETS", "any")
+    webhooks = Webhooks(os.environ["WEBHOOK_QUEUE_URL"])
+    with webhooks.recording():
+        yield webhooks
+
+
+@pytest.fixture
+def stream_records(tables: object) -> Iterator[None]:
+    """The streams of conversations and messages (`tests.streams`)."""
+    del tables
+    streams.start()
+    yield
+    streams.stop()
+
+
 @pytest.fixture
 def isolated_transactions(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes transactions of several threads wait for each other: a failed one restores moto's tables as they were."""
@@ -138,9 +189,16 @@ def isolated_transactions(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def authority() -> trustme.CA:
+    """The authority that signs the certificates of webhook receivers."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Stack]:
     """The template deployed to the emulator: one stack for all tests of a pytest process."""
-    stack = Stack(tmp_path_factory.mktemp("stack"))
+    home = tmp_path_factory.mktemp("stack")
+    stack = Stack(home, receiver.trust(authority, home))
     try:
         stack.start()
         yield stack

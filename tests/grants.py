@@ -7,12 +7,19 @@ HOOK = "ExerciseRelease"
 RELEASED = FUNCTIONS.keys() - {HOOK}
 
 CONVERSATIONS, MESSAGES, DEAD_LETTERS = "ConversationsTable.Arn", "MessagesTable.Arn", "DeadLetters.Arn"
+CHANGES = "ChangesTable.Arn"
 BY_USER = f"{MESSAGES}/index/by_user"
 BY_ACTIVITY = {f"{CONVERSATIONS}/index/by_activity", f"{CONVERSATIONS}/index/by_group_activity"}
 DEPLOYMENT_GROUPS = (
     "arn:AWS::Partition:codedeploy:AWS::Region:AWS::AccountId:deploymentgroup:"
     "AWS::StackName-ServerlessDeploymentApplication-*/*"
 )
+BUS = f"arn:AWS::Partition:events:AWS::Region:AWS::AccountId:event-bus/{OTHERS['EventBusName']}"
+WEBHOOKS = "WebhookQueue.Arn"
+MASTER_KEY = "arn:AWS::Partition:ssm:AWS::Region:AWS::AccountId:parameter/coherent-conversations/AWS::StackName/\
+webhook-master-key"
+MAPPING = "arn:AWS::Partition:lambda:AWS::Region:AWS::AccountId:event-source-mapping:DeliverWebhookQueue"
+BY_TIME = f"{CHANGES}/index/by_time"
 INBOUND, RELEASE_HOOKS = "InboundQueue.Arn", "ReleaseHooks.Arn"
 # Each released function with its versions and its alias.
 ANY_VERSION = {f"{function}.Arn*" for function in RELEASED}
@@ -29,6 +36,12 @@ DELIVERY: dict[str, set[str]] = {
     },
     "sqs:SendMessage": {DEAD_LETTERS},
 }
+# Of create_webhook and update_webhook.
+SECRETS: dict[str, set[str]] = {
+    "lambda:UpdateEventSourceMapping": {MAPPING},
+    "ssm:GetParameter": {MASTER_KEY},
+    "ssm:PutParameter": {MASTER_KEY},
+}
 
 GRANTS: dict[str, dict[str, set[str]]] = {
     "CountUnread": {"dynamodb:GetItem": {CONVERSATIONS}, "dynamodb:Query": BY_ACTIVITY},
@@ -38,6 +51,8 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "dynamodb:PutItem": {CONVERSATIONS, MESSAGES},
         "dynamodb:UpdateItem": {CONVERSATIONS},
     },
+    "CreateRedelivery": {"dynamodb:GetItem": {CONVERSATIONS}, "sqs:SendMessage": {WEBHOOKS}},
+    "CreateWebhook": {**SECRETS, "dynamodb:PutItem": {CONVERSATIONS}, "dynamodb:UpdateItem": {CONVERSATIONS}},
     "DeleteConversation": {"dynamodb:DeleteItem": {CONVERSATIONS}, "dynamodb:PutItem": {CONVERSATIONS}},
     "DeleteMessage": {
         "dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES},
@@ -47,6 +62,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "dynamodb:Query": {MESSAGES, BY_USER},
         "dynamodb:UpdateItem": {CONVERSATIONS},
     },
+    "DeleteWebhook": {"dynamodb:DeleteItem": {CONVERSATIONS}, "dynamodb:UpdateItem": {CONVERSATIONS}},
     "DeliverMessages": {
         **DELIVERY,
         # Lambda requires all four before it creates the mapping.
@@ -54,6 +70,19 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "dynamodb:GetRecords": {MESSAGES_STREAM},
         "dynamodb:GetShardIterator": {MESSAGES_STREAM},
         "dynamodb:ListStreams": {MESSAGES_STREAM},
+    },
+    "DeliverWebhook": {
+        "dynamodb:BatchGetItem": {CHANGES},
+        "dynamodb:GetItem": {CONVERSATIONS},
+        "dynamodb:Query": {BY_TIME},
+        "dynamodb:UpdateItem": {CONVERSATIONS},
+        "sqs:ChangeMessageVisibility": {WEBHOOKS},
+        "sqs:SendMessage": {DEAD_LETTERS, WEBHOOKS},
+        "ssm:GetParameter": {MASTER_KEY},
+        # Lambda requires these three before it creates the mapping.
+        "sqs:DeleteMessage": {WEBHOOKS},
+        "sqs:GetQueueAttributes": {WEBHOOKS},
+        "sqs:ReceiveMessage": {WEBHOOKS},
     },
     HOOK: {
         "codedeploy:PutLifecycleEventHookExecutionStatus": {DEPLOYMENT_GROUPS},
@@ -66,6 +95,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "sqs:GetQueueAttributes": {RELEASE_HOOKS},
         "sqs:ReceiveMessage": {RELEASE_HOOKS},
     },
+    "ListChanges": {"dynamodb:GetItem": {CHANGES}, "dynamodb:Query": {CHANGES}},
     "ListConversations": {
         "dynamodb:Query": {CONVERSATIONS, f"{CONVERSATIONS}/index/by_flags", f"{CONVERSATIONS}/index/by_group"}
     },
@@ -75,6 +105,18 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "dynamodb:Query": BY_ACTIVITY,
     },
     "ListMessages": {"dynamodb:BatchGetItem": {CONVERSATIONS}, "dynamodb:Query": {MESSAGES, BY_USER}},
+    "ListWebhooks": {"dynamodb:Query": {CONVERSATIONS}},
+    "PublishChanges": {
+        **{f"dynamodb:{action}Item": {CHANGES} for action in ("Get", "Put", "Update")},
+        "dynamodb:Query": {CHANGES, CONVERSATIONS},
+        "events:PutEvents": {BUS},
+        "sqs:SendMessage": {DEAD_LETTERS, WEBHOOKS},
+        # Lambda requires all four before it creates the mappings.
+        "dynamodb:DescribeStream": {STREAM, MESSAGES_STREAM},
+        "dynamodb:GetRecords": {STREAM, MESSAGES_STREAM},
+        "dynamodb:GetShardIterator": {STREAM, MESSAGES_STREAM},
+        "dynamodb:ListStreams": {STREAM, MESSAGES_STREAM},
+    },
     "PurgeMessages": {
         "dynamodb:BatchWriteItem": {MESSAGES},
         "dynamodb:GetItem": {CONVERSATIONS},
@@ -101,6 +143,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
     "RetrieveDocs": {},
     "RetrieveInboxEntry": {"dynamodb:BatchGetItem": {CONVERSATIONS}, "dynamodb:GetItem": {CONVERSATIONS}},
     "RetrieveMessage": {"dynamodb:BatchGetItem": {CONVERSATIONS, MESSAGES}, "dynamodb:Query": {BY_USER}},
+    "RetrieveWebhook": {"dynamodb:GetItem": {CONVERSATIONS}},
     "SweepDeliveries": DELIVERY,
     "SweepInbox": {
         **{f"dynamodb:{action}Item": {CONVERSATIONS} for action in ("Delete", "Get", "Put", "Update")},
@@ -133,6 +176,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "dynamodb:Query": {BY_USER},
         "dynamodb:UpdateItem": {CONVERSATIONS, MESSAGES},
     },
+    "UpdateWebhook": {**SECRETS, "dynamodb:GetItem": {CONVERSATIONS}, "dynamodb:UpdateItem": {CONVERSATIONS}},
 }
 # Of every function.
 COMMON_GRANTS = {

@@ -16,6 +16,8 @@ _EVENTS = {function: json.loads((ROOT / f"events/{function}.json").read_text()) 
 ENDPOINTS = [function for function in FUNCTIONS if "httpMethod" in _EVENTS[function]]
 # The endpoints that require a user (all but retrieve_docs).
 USER_ENDPOINTS = [endpoint for endpoint in ENDPOINTS if endpoint != "retrieve_docs"]
+# Those of the operator, who calls them seldom.
+OPERATOR_ENDPOINTS = [endpoint for endpoint in ENDPOINTS if _EVENTS[endpoint]["resource"].startswith("/webhooks")]
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
@@ -35,7 +37,12 @@ class Response(NamedTuple):
 
 def event(endpoint: str) -> dict[str, Any]:
     """Returns a copy of the sample event of *endpoint*."""
-    return copy.deepcopy(_EVENTS[endpoint])
+    sample: dict[str, Any] = copy.deepcopy(_EVENTS[endpoint])
+    if endpoint == "create_redelivery":
+        # The sample's period is too long ago.
+        now = int(time.time())
+        sample["body"] = f"from={now - 3600}&to={now}"
+    return sample
 
 
 def handler(function: str) -> Callable[[Any, Any], Any]:

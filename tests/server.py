@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -62,16 +63,25 @@ class _Listener(ThreadingHTTPServer):
     request_queue_size = 128
     # Otherwise `server_close` waits for connections that are kept open.
     daemon_threads = True
+    tls: ssl.SSLContext | None = None
+
+    def get_request(self) -> tuple[Any, Any]:
+        connection, address = super().get_request()
+        if self.tls is not None:
+            # The handshake is in the connection's thread, so a client that does not make one delays no other.
+            connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
 
 
 @contextmanager
-def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Yields the URL of a server that runs *handler* in a thread for each connection."""
+def listening(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Yields the URL of a server that runs *handler* in a thread for each connection, with *tls* if it is given."""
     listener = _Listener(("127.0.0.1", 0), handler)
+    listener.tls = tls
     thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.server_port}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{listener.server_port}"
     finally:
         listener.shutdown()
         thread.join()

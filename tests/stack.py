@@ -1,6 +1,7 @@
 """The deployed stack that tests call: HTTP clients, its AWS resources, and checks of responses."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -38,6 +39,13 @@ CALLS = [
     ("GET", "/inbox/xgQQXg3hrtjh7AvZ", "conversations/read"),
     ("PUT", "/inbox/xgQQXg3hrtjh7AvZ", "conversations/write"),
     ("GET", "/unread", "conversations/read"),
+    ("GET", "/changes", "conversations/read"),
+    ("GET", "/webhooks", "webhooks/write"),
+    ("POST", "/webhooks", "webhooks/write"),
+    ("GET", "/webhooks/xgQQXg3hrtjh7AvZ", "webhooks/write"),
+    ("PUT", "/webhooks/xgQQXg3hrtjh7AvZ", "webhooks/write"),
+    ("DELETE", "/webhooks/xgQQXg3hrtjh7AvZ", "webhooks/write"),
+    ("POST", "/webhooks/xgQQXg3hrtjh7AvZ/redeliveries", "webhooks/write"),
 ]
 
 
@@ -116,9 +124,10 @@ class Client:
 class Stack:
     """A stack of the real template in the emulator, with its state in *home*. It can be started repeatedly."""
 
-    def __init__(self, home: Path) -> None:
-        """Chooses a port; `start` builds and deploys."""
+    def __init__(self, home: Path, certificates: Path | None = None) -> None:
+        """Chooses a port; `start` builds and deploys. Webhooks trust the authorities in *certificates*."""
         self.home = home
+        self._variables = dict(os.environ) | ({"SSL_CERT_FILE": str(certificates)} if certificates else {})
         self.api_url = self.docs_url = ""
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,6 +143,7 @@ class Stack:
             process = self._process = subprocess.Popen(
                 [sys.executable, "-m", "tools.local", "--home", self.home, "run", "--port", str(self.port)],
                 cwd=project,
+                env=self._variables,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -188,6 +198,14 @@ class Stack:
         if (user, scopes) not in self._tokens:
             self._tokens[user, scopes] = users.token(self.port, user, scopes or users.SCOPES)
         client = Client(self.api_url, self._tokens[user, scopes])
+        self._clients.append(client)
+        return client
+
+    def operator(self) -> Client:
+        """Returns a client of the operator, with a token of the service client for webhooks."""
+        if (users.OPERATOR, ()) not in self._tokens:
+            self._tokens[users.OPERATOR, ()] = users.operator_token(self.port)
+        client = Client(self.api_url, self._tokens[users.OPERATOR, ()])
         self._clients.append(client)
         return client
 

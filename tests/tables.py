@@ -39,6 +39,24 @@ def delete_message(key: dict[str, Any]) -> None:
     _client().delete_item(TableName=os.environ["MESSAGES_TABLE_NAME"], Key=key)
 
 
+def changes(user_id: str) -> list[dict[str, Any]]:
+    """Returns the rows of a user's feed in the order of their numbers, without the head."""
+    found = _queried("changes", "user_id = :user", {":user": user_id})
+    return [row for row in found if "event_id" in row]
+
+
+def delete_change(user_id: str, number: int) -> dict[str, Any]:
+    """Deletes a row of a user's feed, and returns it."""
+    key = rows.values({"user_id": user_id, "number": number})
+    deleted: Any = _client().delete_item(TableName="changes", Key=key, ReturnValues="ALL_OLD")["Attributes"]
+    return dict(deleted)
+
+
+def put_change(row: dict[str, Any]) -> None:
+    """Writes a row of a feed."""
+    _client().put_item(TableName="changes", Item=row)
+
+
 def orders() -> list[dict[str, Any]]:
     """Returns the delivery orders that wait."""
     return _reserved_rows("deliver#", "MESSAGES_TABLE_NAME")

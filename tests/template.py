@@ -1,5 +1,6 @@
 """`template.yaml` and its nested templates: as written, transformed by SAM, and as a stack with given parameters."""
 
+import atexit
 import functools
 import json
 import os
@@ -27,7 +28,8 @@ FUNCTIONS: dict[str, Any] = {
     if resource["Type"] == "AWS::Serverless::Function"
 }
 TABLES: dict[str, dict[str, Any]] = {
-    name: TEMPLATE["Resources"][f"{name.title()}Table"]["Properties"] for name in ("conversations", "messages")
+    name: TEMPLATE["Resources"][f"{name.title()}Table"]["Properties"]
+    for name in ("conversations", "messages", "changes")
 }
 DOMAIN = {"DomainName": "api.example.com", "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1"}
 # Values other than the default.
@@ -61,6 +63,7 @@ OTHERS = {
     "UserPoolArn": "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_a1b2c3d4e",
     "WebAcl": "true",
     "WebAclRate": "100",
+    "WebhookTargets": "public-any-port",
 }
 # Unlike "others", "canary" creates a user pool and has TLS 1.2 on its domain.
 SETTINGS: dict[str, dict[str, str]] = {
@@ -81,27 +84,35 @@ def create_tables(client: "DynamoDBClient") -> None:
     for name, table in TABLES.items():
         # Without throughput limits, which are parameters.
         parts = ("IndexName", "KeySchema", "Projection")
-        indexes: Any = [{part: index[part] for part in parts} for index in table["GlobalSecondaryIndexes"]]
+        indexes: Any = [{part: index[part] for part in parts} for index in table.get("GlobalSecondaryIndexes", [])]
         client.create_table(
             TableName=os.environ[f"{name.upper()}_TABLE_NAME"],
             BillingMode=table["BillingMode"],
             AttributeDefinitions=table["AttributeDefinitions"],
             KeySchema=table["KeySchema"],
-            GlobalSecondaryIndexes=indexes,
+            **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
         )
 
 
 @functools.cache
 def transform(**parameters: str) -> dict[str, Any]:
     """Returns `template.yaml` after the transform of the SAM that deploys, with these *parameters*."""
-    # In SAM's own environment: its transform excludes the layer's version of Pydantic, which .venv has.
-    arguments = [f"{name}={value}" for name, value in parameters.items()]
-    python = ROOT / ".tools/sam/bin/python"
-    done = subprocess.run(
-        [python, "-m", "tools.lint.transformed", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
+    worker = _transformer()
+    assert worker.stdin
+    assert worker.stdout
+    print(json.dumps([f"{name}={value}" for name, value in parameters.items()]), file=worker.stdin, flush=True)
+    result: dict[str, Any] = json.loads(worker.stdout.readline())
     return result
+
+
+@functools.cache
+def _transformer() -> subprocess.Popen[str]:
+    # In SAM's own environment: its transform excludes the layer's version of Pydantic, which .venv has.
+    command = [f"{ROOT}/.tools/sam/bin/python", "-m", "tools.lint.transformed", "-"]
+    worker = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # Ends it by the end of its input.
+    atexit.register(worker.communicate)
+    return worker
 
 
 @functools.cache

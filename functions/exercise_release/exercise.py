@@ -1,16 +1,19 @@
 """What a synthetic user does to find out whether the versions of a release are good."""
 
+import json
 import os
 import time
 
 from aws_lambda_powertools import Logger
 from coherent import ids
+from coherent.storage import rows
 from synthetic_user import BadVersion, SyntheticUser, expect
 
 USER_ENDPOINTS = [
     *("list_conversations", "create_conversation", "retrieve_conversation", "update_conversation"),
     *("delete_conversation", "list_messages", "create_message", "retrieve_message", "update_message", "delete_message"),
-    *("list_inbox", "retrieve_inbox_entry", "update_inbox_entry", "count_unread"),
+    *("list_inbox", "retrieve_inbox_entry", "update_inbox_entry", "count_unread", "list_changes"),
+    *("list_webhooks", "create_webhook", "retrieve_webhook", "update_webhook", "delete_webhook", "create_redelivery"),
 ]
 # Only one exercise runs at a time, so its user is constant: it deletes what a killed exercise has left behind.
 _USER_ID = "release-test"
@@ -53,6 +56,9 @@ def _exercise(user: SyntheticUser) -> None:
     user.call("update_conversation", 200, {"is_pinned": True}, id=id, body={"is_pinned": True})
     user.await_list("list_conversations", "id", [id], pinned="true")
 
+    _exercise_feed(user, conversation)
+    _exercise_webhooks(user, rejection)
+
     sent = {"conversation_id": id, "message": "Merry Christmas, Harry"}
     message = user.call("create_message", 201, sent, body=sent)
     # All messages: this list reads the GSI in which the next calls find the message.
@@ -88,6 +94,43 @@ def _exercise(user: SyntheticUser) -> None:
     for function, event in {"deliver_messages": {"Records": [record]}, "sweep_deliveries": {}}.items():
         response = user.invoke(function, event)
         expect(response is None, f"response {response}")
+
+
+def _exercise_feed(user: SyntheticUser, conversation: dict[str, object]) -> None:
+    """Publishes the creation of *conversation*, which the stream publishes too, with the same id of the event."""
+    try:
+        head = str(user.call("list_changes", 200)["head"])
+    except BadVersion:
+        # With Changes=false.
+        user.call("list_changes", 404)
+        return
+    flags = {"is_archived": False, "is_pinned": False, "is_muted": False}
+    known = {name: conversation[name] for name in ("id", "contact_id", "created_at")}
+    row = rows.values({"user_id": user.id, "version": 1} | flags | known)
+    created = {"ApproximateCreationDateTime": conversation["created_at"], "NewImage": row}
+    response = user.invoke("publish_changes", {"Records": [{"eventName": "INSERT", "dynamodb": created}]})
+    expect(response is None, f"response {response}")
+    found = user.call("list_changes", 200, query={"starting_after": head, "limit": "100"})["data"]
+    expect(known["id"] in [change["id"] for change in found], f"changes {found}")
+
+
+def _exercise_webhooks(user: SyntheticUser, rejection: dict[str, str]) -> None:
+    """Makes only writes that are rejected: a webhook would get the events of all users."""
+    absent = ids.new(time.time_ns())
+    user.call("list_webhooks", 200, {"has_more": False})
+    rejected = user.call("create_webhook", 400, rejection, body={"url": "http://example.com"})
+    expect("url: must begin with https://" in rejected["message"], f"response {rejected}")
+    user.call("retrieve_webhook", 404, rejection, id=absent)
+    user.call("update_webhook", 404, rejection, id=absent, body={"is_enabled": False})
+    user.call("delete_webhook", 404, rejection, id=absent)
+    rejected = user.call("create_redelivery", 400, rejection, id=absent, body={"from": 2, "to": 1})
+    expect(rejected["message"].startswith("from: must be less than to"), f"response {rejected}")
+    # An event for a webhook that does not exist is dropped.
+    attributes = {"SentTimestamp": str(int(time.time() * 1000)), "ApproximateReceiveCount": "1"}
+    body = json.dumps({"webhook_id": absent, "event": {"id": "0"}})
+    message = {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": attributes}
+    response = user.invoke("deliver_webhook", {"Records": [message]})
+    expect(response == {"batchItemFailures": []}, f"response {response}")
 
 
 def _exercise_inbox(user: SyntheticUser, conversation_id: str, read_id: str) -> None:

@@ -129,6 +129,8 @@ def _resource(endpoint: str) -> tuple[str, str | None]:
         return f"/{noun}", None
     if noun == "inbox_entry":
         return "/inbox/{conversation_id}", "conversation_id"
+    if noun == "redelivery":
+        return "/webhooks/{id}/redeliveries", "id"
     # Lists and creations have no id in their path.
     is_collection = noun.endswith("s") or verb == "create"
     return f"/{noun.removesuffix('s')}s" + ("" if is_collection else "/{id}"), None if is_collection else "id"

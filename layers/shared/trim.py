@@ -12,8 +12,10 @@ SERVICES = {
     "codedeploy": "2014-10-06",
     "cognito-idp": "2016-04-18",
     "dynamodb": "2012-08-10",
+    "events": "2015-10-07",
     "lambda": "2015-03-31",
     "sqs": "2012-11-05",
+    "ssm": "2014-11-06",
 }
 
 # The owners of the root certificates behind AWS endpoints: amazontrust.com/repository recommends Amazon's and
@@ -34,6 +36,7 @@ UNUSED = (
     "aws_lambda_powertools/utilities/feature_flags",
     "aws_lambda_powertools/utilities/idempotency",
     "aws_lambda_powertools/utilities/kafka",
+    "aws_lambda_powertools/utilities/metadata",
     "aws_lambda_powertools/utilities/parameters",
     "aws_lambda_powertools/utilities/parser",
     "aws_lambda_powertools/utilities/streaming",

@@ -117,8 +117,11 @@ WITH_MODELS = {
     "count_unread",
     "create_conversation",
     "create_message",
+    "create_redelivery",
+    "create_webhook",
     "delete_message",
     "deliver_messages",
+    "list_changes",
     "list_conversations",
     "list_inbox",
     "list_messages",
@@ -127,6 +130,7 @@ WITH_MODELS = {
     "update_conversation",
     "update_inbox_entry",
     "update_message",
+    "update_webhook",
 }
 _MODULES = """
 import json, sys

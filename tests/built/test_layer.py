@@ -27,8 +27,10 @@ CALLS = {
     "codedeploy": ("put_lifecycle_event_hook_execution_status", {}),
     "cognito-idp": ("list_users", {"UserPoolId": "eu-west-1_pool"}),
     "dynamodb": ("get_item", {"TableName": "messages", "Key": {}}),
+    "events": ("put_events", {"Entries": [{}]}),
     "lambda": ("invoke", {"FunctionName": "function"}),
     "sqs": ("send_message", {"QueueUrl": "https://sqs/queue", "MessageBody": "dead letter"}),
+    "ssm": ("get_parameter", {"Name": "master-key"}),
 }
 
 class Sent(Exception):

@@ -1,9 +1,11 @@
 """Drives the generated Python client through the lifecycle of conversations and messages: `lifecycle.py URL TOKEN`."""
 
 import sys
+import time
 from typing import TypeVar
 
 from conversations_client import AuthenticatedClient
+from conversations_client.api.changes import list_changes
 from conversations_client.api.conversations import (
     create_conversation,
     delete_conversation,
@@ -22,6 +24,9 @@ from conversations_client.api.messages import (
 from conversations_client.models import (
     ApiErrorResponse,
     ApiErrorResponseType,
+    Change,
+    Changes,
+    ChangeType,
     Conversation,
     Conversations,
     CreateConversation,
@@ -72,6 +77,7 @@ def drive(client: AuthenticatedClient) -> None:
     changes(client, id)
     messages(client, id)
     inbox(client, id)
+    feed(client, id)
     etag = retrieve_conversation.sync_detailed(id, client=client).headers["ETag"]
     assert delete_conversation.sync_detailed(id, client=client, if_match=etag).status_code == 204
     assert rejected(retrieve_conversation.sync_detailed(id, client=client), 404) == "id: no such conversation"
@@ -222,6 +228,27 @@ def inbox(client: AuthenticatedClient, id: str) -> None:
     assert delete_conversation.sync_detailed(other.id, client=client).status_code == 204
     absent = retrieve_inbox_entry.sync_detailed(other.id, client=client)
     assert rejected(absent, 404) == "conversation_id: no such conversation"
+
+
+def feed(client: AuthenticatedClient, id: str) -> None:
+    """Reads the feed from its beginning, until the message that was sent appears."""
+    read: list[Change] = []
+    until = time.monotonic() + 60
+    while not any(change.type_ is ChangeType.MESSAGE_CREATED for change in read):
+        assert time.monotonic() < until, read
+        page = parsed(list_changes.sync_detailed(client=client, starting_after=len(read), limit=100), 200, Changes)
+        read += page.data
+    assert [change.number for change in read] == list(range(1, len(read) + 1))
+    created = read[0]
+    assert (created.id, created.version, created.type_) == (id, 1, ChangeType.CONVERSATION_CREATED)
+    assert isinstance(created.object_, Conversation)
+    assert created.object_.contact_id == "harry"
+    message = next(change.object_ for change in read if change.type_ is ChangeType.MESSAGE_CREATED)
+    assert isinstance(message, Message)
+    head = parsed(list_changes.sync_detailed(client=client), 200, Changes).head
+    assert head >= len(read)
+    beyond = list_changes.sync_detailed(client=client, starting_after=head + 1000)
+    assert rejected(beyond, 400).startswith("starting_after: must be at most the head, ")
 
 
 if __name__ == "__main__":

@@ -180,11 +180,27 @@ async function readInbox(id: string): Promise<void> {
   assert.equal((await client.DELETE("/conversations/{id}", at(other.id))).response.status, 204);
 }
 
+/** Reads the feed from its beginning, until the message that was sent appears. */
+async function readFeed(id: string): Promise<void> {
+  const list = (starting_after: number) => client.GET("/changes", { params: { query: { starting_after } } });
+  const read: components["schemas"]["Change"][] = [];
+  const until = Date.now() + 60_000;
+  while (!read.some((change) => change.type === "message.created")) {
+    assert(Date.now() < until);
+    read.push(...parsed(await list(read.length), 200).data);
+  }
+  assert.deepEqual([read[0]?.number, read[0]?.id, read[0]?.type], [1, id, "conversation.created"]);
+  const head = parsed(await client.GET("/changes"), 200).head;
+  assert(head >= read.length);
+  assert.match(rejected(await list(head + 1000), 400), /^starting_after: must be at most the head/);
+}
+
 const id = await create();
 await filterAndPage(id);
 await change(id);
 await exchangeMessages(id);
 await readInbox(id);
+await readFeed(id);
 const etag = (await client.GET("/conversations/{id}", at(id))).response.headers.get("ETag") ?? "";
 assert.equal((await client.DELETE("/conversations/{id}", atVersion(id, etag))).response.status, 204);
 assert.equal(rejected(await client.GET("/conversations/{id}", at(id)), 404), "id: no such conversation");

@@ -90,6 +90,8 @@ def test_token_command_prints_new_tokens(stack: Stack) -> None:
         assert (printed.returncode, printed.stderr) == (0, "")
         assert printed.stdout.count(".") == 2
         assert printed.stdout.strip() != first[user]
+    printed = run_command("--home", stack.home, "token", "operator")
+    assert users.claims(printed.stdout.strip())["scope"] == "webhooks/write"
 
 
 def test_token_command_rejects_unknown_users(stack: Stack) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,12 +28,14 @@ SETTINGS = {
     "AllowedOrigin": "https://chat.example.com",
     "Architecture": "x86_64",
     "BasePath": "chat",
+    "Changes": "false",
     "ConcurrencyAlarm": "80",
     "Delivery": "internal",
     "DocumentationUrl": "https://docs.example.com/errors",
     "DomainName": "api.example.com",
     "EventBusName": "delivery",
     "EventConcurrency": "5",
+    "Events": "false",
     "LogDays": "14",
     "MaxReadUnits": "200",
     "MaxWriteUnits": "100",
@@ -49,6 +52,7 @@ SETTINGS = {
     "Unarchive": "always",
     "WebAcl": "true",
     "WebAclRate": "100",
+    "WebhookTargets": "public-any-port",
 }
 # ARNs of resources that the tests create first.
 ARNS = {"CertificateArn", "KmsKeyArn", "UserPoolArn"}
@@ -144,6 +148,24 @@ def test_responses_use_configured_urls_and_origin(other: Other) -> None:
     assert other.outputs["ApiUrl"] == "https://api.example.com/chat"
     assert other.outputs["DocsUrl"] == "https://api.example.com/chat/docs"
     assert other.outputs["DomainTarget"]
+
+
+def test_stack_without_a_feed_and_events_still_follows_its_streams(other: Other, stack: Stack) -> None:
+    assert "ChangesTable" not in other.resources
+    response = other.user.send("GET", "/changes")
+    assert (response.status_code, response.json()["message"]) == (404, "This service keeps no feed of changes")
+    started = time.time()
+    other.user.create(contact_id="harry")
+
+    def publications() -> list[Any]:
+        events = stack.aws("logs").filter_log_events(
+            logGroupName=other.resources["FunctionLogs"], startTime=int(started * 1000)
+        )["events"]
+        lines = [json.loads(event["message"]) for event in events if '"publish_changes"' in event["message"]]
+        return [line for line in lines if line.get("endpoint") == "publish_changes"]
+
+    assert wait_until(publications)
+    assert not [line for line in publications() if "error" in line]
 
 
 def test_tables_are_locked_and_dead_letters_encrypted(other: Other, stack: Stack) -> None:

@@ -129,6 +129,7 @@ CALLS = [
         {"query": {"unread": "false", "muted": "true", "group_id": "friends"}},
     ),
     Call("count what is unread", "count_unread", {}),
+    Call("list changes", "list_changes", {"query": {"starting_after": "0"}}),
     Call("retrieve an inbox entry", "retrieve_inbox_entry", _CONVERSATION),
     Call("read up to a message", "update_inbox_entry", _CONVERSATION | {"body": {"read_up_to": "$message"}}),
     Call("read up to a deleted message", "update_inbox_entry", _CONVERSATION | {"body": {"read_up_to": "$removed"}}),

@@ -15,7 +15,7 @@ from coherent.storage import rows
 
 from tests import handlers, tables
 from tests.faults.network import Network
-from tests.model import Marks, Model
+from tests.model import Marks, Model, Response
 
 _UNPURGED = {f"unpurged {number}" for number in range(30)}
 _numbers = itertools.count()
@@ -50,6 +50,10 @@ class State(Model):
     def purge_messages(self) -> None:
         """Deletes the messages of deleted conversations."""
         self.unpurged.clear()
+
+    def list_changes(self, query: Mapping[str, str]) -> Response:  # noqa: ARG002 - the arguments of the call
+        """Lists nothing, because nothing is published here."""
+        return Response(200, {"has_more": False, "data": [], "head": 0})
 
     def sweep_purges(self) -> None:
         """Deletes the messages of deleted conversations, and the tombstones."""

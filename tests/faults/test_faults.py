@@ -1,10 +1,12 @@
-"""Every call meets every fault at each of its requests: nothing is lost or half done, and a retry completes it."""
+"""Every call meets every fault, at one of its requests: nothing is lost or half done, and a retry completes it."""
 
 import copy
+import itertools
 import json
 import os
 import zlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from functools import partial
@@ -17,7 +19,7 @@ from tests.faults.fixtures import Fixture, Snapshot, seeded_user
 from tests.faults.network import FAULTS, SLOW_FAULTS, Exchange, Network, Route, faults_of, no_fault
 from tests.model import error
 
-# Every fault at each request, which takes long, or else at one request of each call.
+# In a long run each call meets each fault twice, once alone and once at all later requests too, or else only once.
 _IS_LONG = "FAULTS_LONG" in os.environ
 # The share of calls, in percent, that meet a slow fault in a short run.
 _SLOW_SHARE = 45
@@ -77,10 +79,12 @@ def test_fault_loses_nothing_and_leaves_nothing_half_done(
             trials.append([case.call.function, case.call.name, fault, case.is_lasting, case.number, outcome])
 
     cases = [case for call in CALLS for case in _cases(call, _requests_without_fault(call, network, runtime))]
-    # A sweep changes the data of all users, so no other call may run at the same time.
-    for threads, is_sweep in ((_PARALLEL, False), (1, True)):
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(run, [case for case in cases if case.call.is_sweep == is_sweep]))
+    # A sweep changes the data of all users, so only a sweep of another kind may run at the same time.
+    parallel = [[case] for case in cases if not case.call.is_sweep]
+    sweeps = [[case for case in cases if case.call is call] for call in CALLS if call.is_sweep]
+    for batches in (parallel, sweeps):
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            list(pool.map(lambda batch: list(map(run, batch)), batches))
     record_property("trials", json.dumps(trials))
     assert not failures, "\n\n".join(failures)
     assert {call for _, call, *_ in trials} == {call.name for call in CALLS}
@@ -106,34 +110,43 @@ def _response(result: Result, fixture: Fixture) -> tuple[int, Any]:
 
 
 def _cases(call: Call, requests: list[str]) -> list[Case]:
-    """Returns the cases of *call*: all, or one for each fault."""
-    cases: dict[str, list[Case]] = {}
+    """Returns the cases of *call* that this run tries: one of each kind, spread over all its requests."""
+    cases = [
+        Case(call, _BYTE_BY_BYTE, number)
+        for number, _ in enumerate(requests, start=1)
+        if call.name in _BYTE_BY_BYTE_CALLS
+    ]
+    kinds: dict[tuple[object, ...], list[Case]] = {}
+    for case in _possible_cases(call, requests):
+        kinds.setdefault((case.fault, case.second, _IS_LONG and case.is_lasting), []).append(case)
+    counts: Counter[int] = Counter()
+    for (fault, *_), some in kinds.items():
+        is_slow = fault in SLOW_FAULTS or (call.is_purge and fault == "batch left unprocessed")
+        if is_slow and not _IS_LONG and (call.is_purge or _number(some[0]) % 100 >= _SLOW_SHARE):
+            continue
+        chosen = min(some, key=lambda case: (counts[case.number], _number(case)))
+        counts[chosen.number] += 1
+        cases.append(chosen)
+    assert counts.keys() == {case.number for some in kinds.values() for case in some}, "A request meets no fault"
+    return cases
+
+
+def _number(case: Case) -> int:
+    # Arbitrary, but the same in each run.
+    return zlib.crc32(f"{case.call.name}, {case[1:]}".encode())
+
+
+def _possible_cases(call: Call, requests: list[str]) -> Iterator[Case]:
     for number, operation in enumerate(requests, start=1):
         # These query several partitions, which takes minutes if each query fails in each way.
         if (call.is_sweep or call.function == "list_inbox") and requests[number - 2 : number + 1] == [operation] * 3:
             continue
-        for fault in faults_of(operation):
-            cases.setdefault(fault, []).extend(Case(call, fault, number, is_lasting) for is_lasting in (False, True))
+        faults = [fault for fault in faults_of(operation) if fault != _BYTE_BY_BYTE]
         changes = [change.name for change in CONCURRENT_CHANGES] if call.is_http else []
-        for change in changes:
-            cases.setdefault(change, []).append(Case(call, change, number))
-        for first in set(_FIRST_FAULTS).intersection(faults_of(operation)):
-            for second in (*changes, *_SECOND_FAULTS):
-                pair = Case(call, first, number, second=second)
-                cases.setdefault(f"{first}, then {second}", []).append(pair)
-    byte_by_byte = [
-        case for case in cases.pop(_BYTE_BY_BYTE) if call.name in _BYTE_BY_BYTE_CALLS and not case.is_lasting
-    ]
-    if _IS_LONG:
-        return [*byte_by_byte, *(case for some in cases.values() for case in some)]
-    chosen = byte_by_byte
-    for fault, some in cases.items():
-        # Arbitrary, but the same in each run.
-        number = zlib.crc32(f"{call.name}, {fault}".encode())
-        is_slow = fault in SLOW_FAULTS or (call.is_purge and fault == "batch left unprocessed")
-        if not is_slow or (number % 100 < _SLOW_SHARE and not call.is_purge):
-            chosen.append(some[number % len(some)])
-    return chosen
+        seconds = itertools.product(_FIRST_FAULTS, (*changes, *_SECOND_FAULTS))
+        yield from (Case(call, fault, number, is_lasting) for fault in faults for is_lasting in (False, True))
+        yield from (Case(call, change, number) for change in changes)
+        yield from (Case(call, first, number, second=second) for first, second in seconds if first in faults)
 
 
 def _run(case: Case, network: Network, port: int) -> str:

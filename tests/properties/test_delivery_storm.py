@@ -20,7 +20,7 @@ from tests.properties.interleaving import Interleaving, KilledError
 from tests.wire import Wire
 
 _SEEDS = int(os.environ.get("DELIVERY_SEEDS", "1"))
-_USERS = ["kevin", "harry", "kate", "bert"]
+USERS = ["kevin", "harry", "kate", "bert"]
 _CLIENTS, _WORKERS, _STEPS, _DELIVERIES, _SWEEPS = 5, 3, 30, 20, 3
 _ACTIONS = {
     "send": 16, "edit": 8, "react": 5, "delete": 3, "delete for everyone": 3, "create": 2, "delete conversation": 1,
@@ -32,7 +32,7 @@ _MARKS = {"read": {"is_unread": False}, "block": {"is_blocked": True}, "unblock"
 
 # Senders and recipients. kevin blocks bert all the time, and kate blocks whom she likes.
 _BLOCKED = {("bert", "kevin")}
-_SOMETIMES_BLOCKED = {(user, "kate") for user in _USERS}
+_SOMETIMES_BLOCKED = {(user, "kate") for user in USERS}
 # What the sender's message and its copy have in common.
 _SHARED = ("message", "attachments", "created_at", "updated_at")
 
@@ -45,10 +45,10 @@ class Storm:
     def __init__(self, seed: int, likelihood: float, wire: Wire) -> None:
         """Makes all of them users with conversations. Requests do not fail yet."""
         self._seed, self._likelihood = seed, likelihood
-        self.network = Interleaving(self._chance("network"))
+        self.network = Interleaving(self.chance("network"))
         wire.fault = self.network
-        for user in _USERS:
-            for contact_id in sorted({*_USERS, "stranger"} - {user}):
+        for user in USERS:
+            for contact_id in sorted({*USERS, "stranger"} - {user}):
                 conversation = create(user, contact_id=contact_id)
                 if (contact_id, user) in _BLOCKED:
                     put_entry(conversation, user, is_blocked=True)
@@ -56,13 +56,17 @@ class Storm:
     def run(self) -> None:
         """Lets everybody work, and applies what is left."""
         self.network.likelihood = self._likelihood
-        clients = [partial(self._use, number) for number in range(_CLIENTS)]
-        workers = [partial(self._deliver, number) for number in range(_CLIENTS, _CLIENTS + _WORKERS)]
-        self.network.run([*clients, *workers, self._sweep])
+        self.network.run(self.tasks())
         self.network.likelihood = 0
         handler("sweep_deliveries")({}, Context())
         tables.age_tombstones()
         handler("sweep_purges")({}, Context())
+
+    def tasks(self) -> list[Callable[[], None]]:
+        """Returns what all of them do."""
+        clients = [partial(self._use, number) for number in range(_CLIENTS)]
+        workers = [partial(self._deliver, number) for number in range(_CLIENTS, _CLIENTS + _WORKERS)]
+        return [*clients, *workers, self._sweep]
 
     def messages(self) -> list[Row]:
         """Returns the rows of all messages and copies."""
@@ -73,11 +77,12 @@ class Storm:
         deleted = [(task, write["Delete"]) for task, write in self.network.applied if "Delete" in write]
         return {delete["Key"]["id"]["S"] for task, delete in deleted if task in range(_CLIENTS)}
 
-    def _chance(self, name: object) -> random.Random:
+    def chance(self, name: object) -> random.Random:
+        """Returns a generator of its own for each *name*."""
         return random.Random(f"{self._seed} {name}")  # noqa: S311 - repeatable
 
     def _deliver(self, number: int) -> None:
-        chance = self._chance(number)
+        chance = self.chance(number)
         for _ in range(_DELIVERIES):
             known = self.network.put("ordered_at")
             batch = chance.choices(known[-10:], k=2) + chance.choices(known, k=chance.randint(0, 3)) if known else []
@@ -93,9 +98,9 @@ class Storm:
                 handler("sweep_deliveries")({}, Context())
 
     def _use(self, number: int) -> None:
-        chance = self._chance(number)
+        chance = self.chance(number)
         for step in range(_STEPS):
-            function, given = _choose(chance, chance.choice(_USERS), f"{number}-{step}")
+            function, given = _choose(chance, chance.choice(USERS), f"{number}-{step}")
             if "body" in given:
                 given |= {"body": json.dumps(given["body"]), "content_type": JSON}
             # The tables show what a request has done; the response may be lost.
@@ -109,7 +114,7 @@ def _choose(chance: random.Random, user: str, text: str) -> tuple[str, dict[str,
     conversations, messages = _rows("conversations", user), _rows("messages", f"{user}#")
     if action == "create" or not conversations:
         group = chance.choice([{}, {"group_id": "friends"}])
-        return "create_conversation", {"user": user, "body": {"contact_id": chance.choice(_USERS), **group}}
+        return "create_conversation", {"user": user, "body": {"contact_id": chance.choice(USERS), **group}}
     if action in _OF_MESSAGES and messages:
         # Mostly of the last messages, about which all clients fight.
         latest = sorted(messages, key=lambda row: str(row["id"]["S"]))[-chance.choice([4, 100]) :]
@@ -187,7 +192,7 @@ def _check_deliveries(storm: Storm) -> None:
     deliverable = {
         id: (row["user_id"]["S"], contact_id)
         for id, row in sent.items()
-        if (contact_id := rows.text(conversations[row["conversation_id"]["S"]], "contact_id")) in _USERS
+        if (contact_id := rows.text(conversations[row["conversation_id"]["S"]], "contact_id")) in USERS
         and contact_id != row["user_id"]["S"]
     }
     copies = {row["origin_id"]["S"]: row for row in messages if "origin_id" in row}

@@ -13,8 +13,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.grants import (
+    BUS,
     BY_ACTIVITY,
     BY_USER,
+    CHANGES,
     CODEDEPLOY_GRANTS,
     COMMON_GRANTS,
     CONVERSATIONS,
@@ -23,8 +25,11 @@ from tests.grants import (
     HOOK,
     INBOUND,
     KEY_GRANTS,
+    MAPPING,
+    MASTER_KEY,
     MESSAGES,
     RELEASE_HOOKS,
+    WEBHOOKS,
 )
 from tests.security.attacks import FUNCTION_AUTHORIZATION, RecordAttack
 from tests.stack import Stack
@@ -63,7 +68,7 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
                 "OtherTable.Arn/index/by_user",
                 "OtherTable.Arn/stream/2026",
             ),
-            *(f"{MESSAGES}/backup/1", "*"),
+            *(CHANGES, f"{CHANGES}/index/by_time", f"{MESSAGES}/backup/1", "*"),
         ],
     ),
     "sqs": (
@@ -72,7 +77,7 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
             *("DeleteQueue", "CreateQueue"),
             *("SetQueueAttributes", "GetQueueAttributes", "AddPermission", "StartMessageMoveTask", "ListQueues"),
         ],
-        [DEAD_LETTERS, INBOUND, RELEASE_HOOKS, "OtherQueue.Arn", "*"],
+        [DEAD_LETTERS, INBOUND, RELEASE_HOOKS, WEBHOOKS, "OtherQueue.Arn", "*"],
     ),
     "lambda": (
         [
@@ -85,6 +90,7 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
         [
             *("ListConversations.Arn", "ListConversations.Arn:live", "ListConversations.Version"),
             *("PurgeMessages.Arn", "PurgeMessages.Arn:live", "PurgeMessages.Version", f"{HOOK}.Arn", "Other.Arn", "*"),
+            *(MAPPING, f"arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:other"),
         ],
     ),
     "logs": (
@@ -135,7 +141,10 @@ ATTEMPTS: dict[str, tuple[list[str], list[str]]] = {
         ["GetSecretValue", "ListSecrets", "PutSecretValue"],
         [f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:x", "*"],
     ),
-    "ssm": (["GetParameter", "GetParametersByPath", "PutParameter", "SendCommand", "StartSession"], ["*"]),
+    "ssm": (
+        ["GetParameter", "GetParametersByPath", "PutParameter", "DeleteParameter", "SendCommand", "StartSession"],
+        [MASTER_KEY, f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/other", "*"],
+    ),
     "events": (
         ["PutEvents", "PutRule", "PutTargets", "DeleteRule", "DisableRule", "PutPermission"],
         [f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/delivery", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/x", "*"],
@@ -186,7 +195,7 @@ def arn_of(name: str) -> str:
         return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{logical}{rest}"
     if logical.endswith("Logs"):
         return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{logical}:*"
-    if logical in ("DeadLetters", "OtherQueue", "ReleaseHooks"):
+    if logical.endswith(("Letters", "Queue", "Hooks")):
         return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{logical}"
     return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{logical}{rest}"
 
@@ -298,6 +307,7 @@ ONE = {":one": {"N": "1"}}
 EXISTS = {"ConditionExpression": "attribute_exists(id)"}
 KEY = {"user_id": {"S": "nobody"}, "id": {"S": "nothing"}}
 MESSAGE_KEY = {"user_conversation": {"S": "nobody#nothing"}, "id": {"S": "nothing"}}
+CHANGE_KEY = {"user_id": {"S": "nobody"}, "number": {"N": "0"}}
 # Calls for each table. They change nothing when allowed.
 TABLE_CALLS: dict[str, Callable[[Any, str, dict[str, Any], dict[str, Any]], object]] = {
     "dynamodb:GetItem": lambda client, table, key, _: client.get_item(TableName=table, Key=key),
@@ -361,6 +371,25 @@ OTHER_CALLS: list[tuple[str, str, Callable[[AwsClients, dict[str, str]], object]
         lambda clients, names: clients.to("sqs").send_message(QueueUrl=names["DeadLetters"], MessageBody=""),
     ),
     (
+        "sqs:SendMessage",
+        WEBHOOKS,
+        lambda clients, names: clients.to("sqs").send_message(QueueUrl=names["WebhookQueue"], MessageBody=""),
+    ),
+    (
+        "events:PutEvents",
+        BUS,
+        lambda clients, names: clients.to("events").put_events(
+            Entries=[{"Source": "x", "DetailType": "message.read", "Detail": "{}", "EventBusName": names["EventBus"]}]
+        ),
+    ),
+    (
+        "ssm:GetParameter",
+        MASTER_KEY,
+        lambda clients, _: clients.to("ssm").get_parameter(
+            Name="/coherent-conversations/conversations/webhook-master-key"
+        ),
+    ),
+    (
         "cognito-idp:ListUserPoolClients",
         OTHERS["UserPoolArn"],
         lambda clients, names: clients.to("cognito-idp").list_user_pool_clients(UserPoolId=names["UserPool"]),
@@ -411,9 +440,6 @@ FORBIDDEN_CALLS: dict[str, Callable[[AwsClients, dict[str, str]], object]] = {
     "logs:PutRetentionPolicy": lambda clients, names: clients.to("logs").put_retention_policy(
         logGroupName=names["FunctionLogs"], retentionInDays=1
     ),
-    "events:PutEvents": lambda clients, names: clients.to("events").put_events(
-        Entries=[{"Source": "x", "DetailType": "message.read", "Detail": "{}", "EventBusName": names["EventBus"]}]
-    ),
     "cognito-idp:DescribeUserPoolClient": lambda clients, names: clients.to("cognito-idp").describe_user_pool_client(
         UserPoolId=names["UserPool"], ClientId=names["ServiceClient"]
     ),
@@ -445,7 +471,7 @@ def test_role_credentials_allow_only_what_the_function_needs(
     session = stack.aws("sts").assume_role(RoleArn=roles[function], RoleSessionName="function")
     clients.use(session["Credentials"])
     grants, allowed, attempts = GRANTS[function], [], 0
-    for resource, key in ((CONVERSATIONS, KEY), (MESSAGES, MESSAGE_KEY)):
+    for resource, key in ((CONVERSATIONS, KEY), (MESSAGES, MESSAGE_KEY), (CHANGES, CHANGE_KEY)):
         table = names[resource.removesuffix(".Arn")]
         for action, call in TABLE_CALLS.items():
             is_granted = resource in grants.get(action, ())

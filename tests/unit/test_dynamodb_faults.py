@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError, ResponseStreamingError
+from coherent.storage import rows
 
 from tests import tables
 from tests.handlers import Response, call, create, send
@@ -20,6 +21,15 @@ def mark_between(conversation: str, message: str) -> dict[str, Any]:
     (user,) = [row["user_id"]["S"] for row in tables.conversations() if row["id"]["S"] == conversation]
     send({"id": conversation}, user=user)
     return {"id": conversation, "body": f"read_up_to={message}"}
+
+
+def two_changes() -> dict[str, Any]:
+    """Returns the parameters that list the first of two changes."""
+    change = {"type": "message.deleted", "resource_id": "x", "version": 1, "object": "{}", "created_at": 0}
+    for number in (1, 2):
+        key = {"user_id": "kevin", "number": number, "event_id": str(number), "expires_at": 2**32}
+        tables.put_change(rows.values(change | key))
+    return {"query": {"starting_after": ["0"], "limit": ["1"]}}
 
 
 # Every code path to DynamoDB: the parameters of the call, given the ids of a conversation and of a message in it.
@@ -56,6 +66,7 @@ CALLS: dict[str, Callable[[str, str], dict[str, Any]]] = {
     "update_inbox_entry to mute": lambda conversation, _: {"id": conversation, "body": f"muted_until={2**32}"},
     "update_inbox_entry to block": lambda conversation, _: {"id": conversation, "body": "is_blocked=true"},
     "count_unread": lambda _, __: {"query": {}},
+    "list_changes": lambda _, __: two_changes(),
 }
 
 

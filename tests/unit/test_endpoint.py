@@ -11,8 +11,8 @@ from tests.handlers import USER_ENDPOINTS, call, event, invoke
 from tests.wire import Wire, error_response
 
 WITH_ID = [endpoint for endpoint in USER_ENDPOINTS if event(endpoint)["pathParameters"]]
-WITH_QUERY = ["count_unread", "delete_message", "list_conversations", "list_inbox", "list_messages"]
-WITH_BODY = ["create_conversation", "create_message", "update_conversation", "update_inbox_entry", "update_message"]
+WITH_QUERY = ["count_unread", "delete_message", "list_changes", "list_conversations", "list_inbox", "list_messages"]
+WITH_BODY = [endpoint for endpoint in USER_ENDPOINTS if event(endpoint)["body"]]
 
 
 @pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
@@ -50,7 +50,7 @@ def test_request_without_a_user_returns_401(endpoint: str, authorizer: Any, wire
     assert wire.requests == []
 
 
-@pytest.mark.usefixtures("tables")
+@pytest.mark.usefixtures("operator")
 @pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
 def test_response_has_the_common_headers(endpoint: str) -> None:
     response = invoke(endpoint, event(endpoint))
@@ -67,7 +67,7 @@ def test_response_has_the_common_headers(endpoint: str) -> None:
 def test_malformed_id_returns_404(endpoint: str, id: str, wire: Wire) -> None:
     response = call(endpoint, id=id, body=event(endpoint)["body"])
     (parameter,) = event(endpoint)["pathParameters"]
-    noun = "message" if endpoint.endswith("_message") else "conversation"
+    noun = endpoint.rpartition("_")[2].replace("redelivery", "webhook").replace("entry", "conversation")
     assert (response.status, response.message) == (404, f"{parameter}: no such {noun}")
     assert wire.requests == []
 
@@ -106,6 +106,7 @@ def test_message_lists_at_most_ten_faults(endpoint: str) -> None:
     assert len(response.message) < 1000
 
 
+@pytest.mark.usefixtures("operator")
 @pytest.mark.parametrize("endpoint", USER_ENDPOINTS)
 def test_unexpected_exception_returns_500_and_is_logged_once(
     endpoint: str, wire: Wire, caplog: pytest.LogCaptureFixture

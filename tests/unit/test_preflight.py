@@ -123,7 +123,7 @@ def test_preflight_only_reads(check: Any, account: Account) -> None:
 
 @pytest.mark.parametrize(
     ("reserved", "unreserved", "wanted", "code"),
-    [(None, 10, 0, 0), (None, 10, 1, 1), (None, 160, 20, 0), (None, 159, 20, 1), (20, 100, 20, 0), (20, 100, 21, 1)],
+    [(None, 10, 0, 0), (None, 10, 1, 1), (None, 200, 20, 0), (None, 199, 20, 1), (20, 100, 20, 0), (20, 100, 21, 1)],
 )
 def test_reservation_that_lambda_rejects_stops(
     reserved: int | None, unreserved: int, wanted: int, *, code: int, check: Any, account: Account

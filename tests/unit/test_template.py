@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.handlers import USER_ENDPOINTS
 from tests.template import FUNCTIONS, NESTED, ROOT, TABLES, TEMPLATE, logical_id, references, root_stack, transform
+from tools.local import users
+from tools.openapi.routes import ROUTES
 
 FLAGS = ["is_archived HASH", "is_pinned HASH", "is_muted HASH"]
 KEYS = {
@@ -22,10 +23,16 @@ KEYS = {
         "": ["user_conversation HASH", "id RANGE"],
         "by_user": ["user_id HASH", "id RANGE"],
     },
+    "changes": {"": ["user_id HASH", "number RANGE"], "by_time": ["slot HASH", "created_at RANGE"]},
 }
 KEY_SCHEMAS = {
-    name: [table["KeySchema"], *(index["KeySchema"] for index in table["GlobalSecondaryIndexes"])]
+    name: [table["KeySchema"], *(index["KeySchema"] for index in table.get("GlobalSecondaryIndexes", []))]
     for name, table in TABLES.items()
+}
+# The mappings of publish_changes: the stream, and the attribute that only conversations or messages have.
+PUBLISHED = {
+    "PublishConversationsStream": ("ConversationsTable", {"is_archived": {"N": [{"exists": True}]}}),
+    "PublishMessagesStream": ("MessagesTable", {"user_id": {"S": [{"exists": True}]}}),
 }
 # Properties of a function that its versions do not have.
 UNVERSIONED = {
@@ -39,7 +46,8 @@ UNVERSIONED = {
 
 @pytest.mark.parametrize("table", TABLES)
 def test_table_has_the_keys_that_queries_need(table: str) -> None:
-    schemas = {"": TABLES[table], **{index["IndexName"]: index for index in TABLES[table]["GlobalSecondaryIndexes"]}}
+    indexes = {index["IndexName"]: index for index in TABLES[table].get("GlobalSecondaryIndexes", [])}
+    schemas = {"": TABLES[table], **indexes}
     keys = {
         name: [f"{element['AttributeName']} {element['KeyType']}" for element in schema["KeySchema"]]
         for name, schema in schemas.items()
@@ -47,7 +55,7 @@ def test_table_has_the_keys_that_queries_need(table: str) -> None:
     assert keys == KEYS[table]
 
 
-@pytest.mark.parametrize("schema", [*KEY_SCHEMAS["conversations"], *KEY_SCHEMAS["messages"]])
+@pytest.mark.parametrize("schema", [schema for schemas in KEY_SCHEMAS.values() for schema in schemas])
 def test_multi_attribute_key_is_valid(schema: list[Any]) -> None:
     # DynamoDB's rule, which neither moto nor cfn-lint checks.
     kinds = [element["KeyType"] for element in schema]
@@ -62,7 +70,7 @@ def test_multi_attribute_key_is_valid(schema: list[Any]) -> None:
 @pytest.mark.parametrize("table", TABLES)
 def test_table_defines_exactly_the_key_attributes(table: str) -> None:
     assert [element["KeyType"] for element in TABLES[table]["KeySchema"]] == ["HASH", "RANGE"]
-    assert {schema[-1]["AttributeName"] for schema in KEY_SCHEMAS[table]} <= {"id", "activity"}
+    assert {schema[-1]["AttributeName"] for schema in KEY_SCHEMAS[table]} <= {"id", "activity", "number", "created_at"}
     defined = [definition["AttributeName"] for definition in TABLES[table]["AttributeDefinitions"]]
     assert sorted(defined) == sorted({element["AttributeName"] for schema in KEY_SCHEMAS[table] for element in schema})
 
@@ -71,9 +79,11 @@ def test_table_defines_exactly_the_key_attributes(table: str) -> None:
 def test_indexes_project_what_queries_return(table: str) -> None:
     # The inbox reads its rows from the table, and the badge sums up the counts.
     count = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["unread_count"]}
-    for index in TABLES[table]["GlobalSecondaryIndexes"]:
+    for index in TABLES[table].get("GlobalSecondaryIndexes", []):
         is_inbox = index["IndexName"].endswith("activity")
-        assert index["Projection"] == (count if is_inbox else {"ProjectionType": "ALL"})
+        # A redelivery reads the rows too.
+        kind = "KEYS_ONLY" if index["IndexName"] == "by_time" else "ALL"
+        assert index["Projection"] == (count if is_inbox else {"ProjectionType": kind})
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -81,9 +91,9 @@ def test_changed_parameters_publish_a_version_behind_the_alias(function: str) ->
     shared = TEMPLATE["Globals"]["Function"]
     assert (shared["AutoPublishAlias"], shared["AutoPublishAliasAllProperties"]) == ("live", True)
     assert TEMPLATE["Resources"]["SharedLayer"]["Properties"]["PublishLambdaVersion"] is True
-    for name in ("PurgeMessages", "DeliverMessages"):
-        stream = TEMPLATE["Resources"][f"{name}Stream"]["Properties"]
-        assert stream["FunctionName"] == {"Ref": f"{name}.Alias"}
+    mappings = {name: f"{name}Stream" for name in ("PurgeMessages", "DeliverMessages")}
+    for name, mapping in [*mappings.items(), *(("PublishChanges", mapping) for mapping in PUBLISHED)]:
+        assert TEMPLATE["Resources"][mapping]["Properties"]["FunctionName"] == {"Ref": f"{name}.Alias"}
     # A new value of a parameter publishes a version only if the version's description changes with it. The description
     # must not change with other parameters: CloudFormation fails if there is nothing new to publish.
     settings = {**shared, **FUNCTIONS[function]}
@@ -116,7 +126,10 @@ def parameters(part: Any) -> set[str]:
 
 def test_version_description_has_room_for_the_longest_values() -> None:
     # With the longest name of a region.
-    longest = {"UserPoolArn": "arn:aws:cognito-idp:ap-southeast-2:123456789012:userpool/ap-southeast-2_a1b2c3d4e"}
+    longest = {
+        "UserPoolArn": "arn:aws:cognito-idp:ap-southeast-2:123456789012:userpool/ap-southeast-2_a1b2c3d4e",
+        "EventBusName": "chat",
+    }
     for name in parameters([function["VersionDescription"] for function in FUNCTIONS.values()]) - longest.keys():
         parameter = TEMPLATE["Parameters"][name]
         bounds = {"x" * parameter.get("MaxLength", 0), *parameter.get("AllowedValues", [parameter.get("MaxValue", "")])}
@@ -131,7 +144,8 @@ def test_snapstart_is_for_user_endpoints_and_off_by_default() -> None:
     assert TEMPLATE["Parameters"]["SnapStart"]["Default"] == "None"
     assert TEMPLATE["Globals"]["Function"]["SnapStart"] == {"ApplyOn": {"Ref": "SnapStart"}}
     without = {name for name, function in FUNCTIONS.items() if function.get("SnapStart") == {"ApplyOn": "None"}}
-    assert without == FUNCTIONS.keys() - {logical_id(endpoint) for endpoint in USER_ENDPOINTS}
+    of_users = {logical_id(route.endpoint) for route in ROUTES if route.scope not in users.OPERATOR_SCOPES}
+    assert without == FUNCTIONS.keys() - of_users
     # Old versions would keep billed snapshots.
     assert TEMPLATE["Globals"]["Function"]["VersionDeletionPolicy"] == "Delete"
 
@@ -159,7 +173,28 @@ def test_stream_sends_only_new_orders_to_the_delivery() -> None:
     assert "DestinationConfig" not in stream
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("mapping", PUBLISHED)
+def test_streams_send_only_conversations_and_messages_to_the_publisher(mapping: str) -> None:
+    stream, (table, image) = TEMPLATE["Resources"][mapping]["Properties"], PUBLISHED[mapping]
+    assert stream["EventSourceArn"] == {"Fn::GetAtt": [table, "StreamArn"]}
+    assert [json.loads(filter_["Pattern"]) for filter_ in stream["FilterCriteria"]["Filters"]] == [
+        {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": image}},
+        {"eventName": ["REMOVE"], "dynamodb": {"OldImage": image}},
+    ]
+    # Nothing is lost before the stream's own 24 hours, and what is lost leaves a dead letter.
+    assert (stream["MaximumRetryAttempts"], stream["MaximumRecordAgeInSeconds"]) == (-1, 23 * 60 * 60)
+    assert stream["BisectBatchOnFunctionError"] is True
+    assert stream["DestinationConfig"] == {"OnFailure": {"Destination": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}}
+
+
+def test_stream_has_at_most_two_readers() -> None:
+    # A third would be throttled.
+    mappings = [made["Properties"] for made in TEMPLATE["Resources"].values() if made["Type"].endswith("SourceMapping")]
+    sources = [json.dumps(mapping["EventSourceArn"]) for mapping in mappings]
+    assert max(map(sources.count, sources)) == 2
+
+
+@pytest.mark.parametrize("table", ["conversations", "messages"])
 def test_stream_has_both_images(table: str) -> None:
     assert TABLES[table]["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 
@@ -181,6 +216,19 @@ def test_failed_events_are_retried_then_kept_as_dead_letters() -> None:
     assert resources["DeadLetters"]["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
 
 
+def test_webhook_queue_keeps_failed_events_and_is_read_one_by_one() -> None:
+    resources = TEMPLATE["Resources"]
+    mapping, queue = (resources[name]["Properties"] for name in ("DeliverWebhookQueue", "WebhookQueue"))
+    # The first webhook enables it: Lambda's requests to an empty queue cost money.
+    assert mapping["Enabled"] is False
+    assert (mapping["BatchSize"], mapping["FunctionResponseTypes"]) == (1, ["ReportBatchItemFailures"])
+    assert mapping["FunctionName"] == {"Ref": "DeliverWebhook.Alias"}
+    assert queue["VisibilityTimeout"] == 6 * FUNCTIONS["DeliverWebhook"]["Timeout"]
+    # Longer than the three days of the schedule.
+    assert queue["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetters", "Arn"]}
+
+
 def test_purge_and_sweep_have_five_minutes() -> None:
     assert FUNCTIONS["PurgeMessages"]["Timeout"] == FUNCTIONS["SweepPurges"]["Timeout"] == 300
     schedules = [event["Properties"] for event in FUNCTIONS["SweepPurges"]["Events"].values()]
@@ -198,12 +246,14 @@ def test_deliveries_are_swept_each_minute_only_with_internal_delivery(delivery: 
     assert (FUNCTIONS["DeliverMessages"]["Timeout"], FUNCTIONS["SweepDeliveries"]["Timeout"]) == (60, 120)
 
 
-def test_clients_may_request_every_scope() -> None:
-    servers = [TEMPLATE["Resources"][name]["Properties"] for name in ("ResourceServer", "MessagesResourceServer")]
+def test_clients_may_request_every_scope_and_users_not_that_of_the_operator() -> None:
+    names = ("ResourceServer", "MessagesResourceServer", "WebhooksResourceServer")
+    servers = [TEMPLATE["Resources"][name]["Properties"] for name in names]
     scopes = {f"{server['Identifier']}/{scope['ScopeName']}" for server in servers for scope in server["Scopes"]}
-    assert scopes == {"conversations/read", "conversations/write", "messages/read", "messages/write"}
-    for client in ("AppClient", "ServiceClient"):
-        assert set(TEMPLATE["Resources"][client]["Properties"]["AllowedOAuthScopes"]) - {"openid"} == scopes
+    of_users = {"conversations/read", "conversations/write", "messages/read", "messages/write"}
+    assert scopes == of_users | {"webhooks/write"}
+    for client, allowed in (("AppClient", of_users), ("ServiceClient", scopes)):
+        assert set(TEMPLATE["Resources"][client]["Properties"]["AllowedOAuthScopes"]) - {"openid"} == allowed
 
 
 def test_app_client_has_no_secret_and_service_client_has_one() -> None:

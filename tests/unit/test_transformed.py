@@ -60,6 +60,12 @@ DELIVERING: dict[str, object] = {
     "UNARCHIVE": OTHERS["Unarchive"],
     "USER_POOL_ID": OTHERS["UserPoolArn"].partition("/")[2],
 }
+WEBHOOKS: dict[str, object] = {
+    "AWS_ENDPOINT_URL_LAMBDA": "",
+    "AWS_ENDPOINT_URL_SSM": "",
+    "WEBHOOK_MAPPING_ID": "DeliverWebhookQueue",
+    "WEBHOOK_TARGETS": OTHERS["WebhookTargets"],
+}
 OWN_VARIABLES: dict[str, dict[str, object]] = {
     HOOK: {
         "AWS_ENDPOINT_URL_SQS": "",
@@ -67,8 +73,31 @@ OWN_VARIABLES: dict[str, dict[str, object]] = {
         **{f"VERSION_{name.upper()}": f"{logical_id(name)}.Version" for name in HANDLERS if logical_id(name) != HOOK},
     },
     "CreateMessage": {"UNARCHIVE": OTHERS["Unarchive"], **SENDING},
+    "CreateRedelivery": {
+        "AWS_ENDPOINT_URL_SQS": "",
+        "CHANGES_TABLE_NAME": "ChangesTable",
+        "WEBHOOK_QUEUE_URL": "WebhookQueue",
+    },
+    "CreateWebhook": WEBHOOKS,
     "DeleteMessage": {"DELIVERY": OTHERS["Delivery"]},
     "DeliverMessages": DELIVERING,
+    "DeliverWebhook": {
+        "AWS_ENDPOINT_URL_SQS": "",
+        "AWS_ENDPOINT_URL_SSM": "",
+        "CHANGES_TABLE_NAME": "ChangesTable",
+        "DEAD_LETTERS_URL": "DeadLetters",
+        "WEBHOOK_QUEUE_URL": "WebhookQueue",
+        "WEBHOOK_TARGETS": OTHERS["WebhookTargets"],
+    },
+    "ListChanges": {"CHANGES_TABLE_NAME": "ChangesTable"},
+    "PublishChanges": {
+        "AWS_ENDPOINT_URL_EVENTBRIDGE": "",
+        "AWS_ENDPOINT_URL_SQS": "",
+        "CHANGES_TABLE_NAME": "ChangesTable",
+        "DEAD_LETTERS_URL": "DeadLetters",
+        "EVENT_BUS_NAME": OTHERS["EventBusName"],
+        "WEBHOOK_QUEUE_URL": "WebhookQueue",
+    },
     "ReceiveMessage": {
         "AWS_ENDPOINT_URL_SQS": "",
         "DEAD_LETTERS_URL": "DeadLetters",
@@ -79,6 +108,7 @@ OWN_VARIABLES: dict[str, dict[str, object]] = {
     "RetrieveDocs": {"SIGN_IN_URL": ""},
     "SweepDeliveries": DELIVERING,
     "UpdateMessage": SENDING,
+    "UpdateWebhook": WEBHOOKS,
 }
 TLS_1_2, TLS_1_3 = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09", "SecurityPolicy_TLS13_1_3_2025_09"
 # None of them contains a header, a body or an id: resourcePath has {id} in place of an id.
@@ -96,8 +126,12 @@ BODY_RULES: dict[str, set[str]] = {
     },
     "AWSManagedRulesKnownBadInputsRuleSet": {"JavaDeserializationRCE_BODY", "Log4JRCE_BODY", "ReactJSRCE_BODY"},
 }
-ROLLBACK_ALARMS = {"PurgeErrors", "ReceiveErrors", "ServerErrors", "SlowRequests", "SweepErrors", "SweepInboxErrors"}
+ROLLBACK_ALARMS = {
+    "ChangeErrors", "PurgeErrors", "ReceiveErrors", "ServerErrors", "SlowRequests", "SweepErrors", "SweepInboxErrors",
+}  # fmt: skip
 DELIVERY_ALARM = "DeliveryErrors"
+# The hook refers to CreateWebhook, CreateWebhook to the mapping of this function, and the mapping to its alias.
+AT_ONCE = "DeliverWebhook"
 CANARY_CONFIG = r"CodeDeployDefault\.LambdaCanary10Percent(\d+)Minutes"
 
 
@@ -147,8 +181,10 @@ def test_every_method_requires_a_token_except_docs_and_preflight() -> None:
                 headers = integration["responses"]["default"]["responseParameters"]
                 assert headers["method.response.header.Access-Control-Allow-Origin"] == f"'{OTHERS['AllowedOrigin']}'"
                 continue
-            resource = {"inbox": "conversations", "unread": "conversations"}.get(path.split("/")[1], path.split("/")[1])
-            scope = f"{resource}/{'read' if method == 'get' else 'write'}"
+            resource = path.split("/")[1]
+            resource = "conversations" if resource in {"changes", "inbox", "unread"} else resource
+            # Webhooks are the operator's, also to read.
+            scope = f"{resource}/{'read' if method == 'get' and resource != 'webhooks' else 'write'}"
             expected = {"NONE": []} if resource == "docs" else {"Cognito": [scope]}
             assert operation["security"] == [expected]
             assert re.fullmatch(r"arn:aws:apigateway:\S+/functions/\w+Aliaslive/invocations", named(integration["uri"]))
@@ -295,8 +331,9 @@ def test_table_is_encrypted_recoverable_and_limited(table: str) -> None:
     assert (default.get("SSESpecification"), other["SSESpecification"]) == (None, key)
     for given, days, reads, writes in ((default, 35, 10000, 5000), (other, 7, 200, 100)):
         recovery = {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": days}
-        assert given["PointInTimeRecoverySpecification"] == recovery
-        for limited in (given, *given["GlobalSecondaryIndexes"]):
+        # Changes are copies, and expire.
+        assert given.get("PointInTimeRecoverySpecification") == (None if table == "ChangesTable" else recovery)
+        for limited in (given, *given.get("GlobalSecondaryIndexes", [])):
             throughput = {"MaxReadRequestUnits": reads, "MaxWriteRequestUnits": writes}
             assert limited["OnDemandThroughput"] == throughput
 
@@ -328,7 +365,10 @@ def test_dead_letter_queue_is_encrypted() -> None:
 
 
 # Users cannot sign in to the pool without them.
-SIGN_IN = {"UserPoolDomain", "ResourceServer", "MessagesResourceServer", "AppClient", "ServiceClient"}
+SIGN_IN = {
+    *("UserPoolDomain", "ResourceServer", "MessagesResourceServer", "WebhooksResourceServer"),
+    *("AppClient", "ServiceClient"),
+}
 DATA = {"ConversationsTable", "MessagesTable", "UserPool"} | SIGN_IN
 # Other APIs of the account may use them. Only stacks with SetApiGatewayLogsRole=true have them.
 SHARED = {"ApiGatewayAccount", "ApiGatewayLogsRole"}
@@ -354,8 +394,9 @@ def test_data_is_protected_as_configured(protect_data: str, outlives_the_stack: 
     deletion = dict.fromkeys(data, "RetainExceptOnCreate") | dict.fromkeys(SHARED, "Retain")
     assert policies("DeletionPolicy", **settings) == deletion
     assert policies("UpdateReplacePolicy", **settings) == dict.fromkeys(data | SHARED, "Retain")
-    tables = [resource for resource in resources.values() if resource["Type"] == "AWS::DynamoDB::Table"]
-    assert [table["Properties"]["DeletionProtectionEnabled"] for table in tables] == [is_locked, is_locked]
+    for table in DATA & resources.keys():
+        if resources[table]["Type"] == "AWS::DynamoDB::Table":
+            assert resources[table]["Properties"]["DeletionProtectionEnabled"] is is_locked
     pool = resources["UserPool"]["Properties"]
     assert pool["DeletionProtection"] == ("ACTIVE" if is_locked else "INACTIVE")
 
@@ -479,9 +520,13 @@ def test_logs_are_retained_and_requests_traced(settings: str, days: int) -> None
     groups = of_type(settings, "Logs::LogGroup")
     assert groups == {name: {"RetentionInDays": days} for name in ("AccessLogs", "FunctionLogs")}
     assert the_only(settings, "ApiGateway::Stage")["TracingEnabled"] is True
-    for function in of_type(settings, "Lambda::Function").values():
+    modes: dict[str, set[str]] = {"Active": set(), "PassThrough": set()}
+    for name, function in of_type(settings, "Lambda::Function").items():
         assert named(function["LoggingConfig"]) == {"LogGroup": "FunctionLogs"}
-        assert function["TracingConfig"] == {"Mode": "Active"}
+        modes[function["TracingConfig"]["Mode"]].add(name)
+    # Traces of functions that run without a request cost more than they run for.
+    sweeps = {"SweepDeliveries", "SweepInbox", "SweepPurges"}
+    assert modes["PassThrough"] == sweeps | {"DeliverWebhook", "PublishChanges"}
 
 
 @pytest.mark.parametrize(("settings", "policy"), [("defaults", TLS_1_2), ("canary", TLS_1_2), ("others", TLS_1_3)])
@@ -493,7 +538,15 @@ def test_api_and_domain_reject_old_tls_versions(settings: str, policy: str) -> N
 
 @pytest.mark.parametrize(
     ("settings", "reserved"),
-    [("defaults", {}), ("others", {"DeliverMessages": 20, "PurgeMessages": 20, "ReceiveMessage": 20})],
+    [
+        ("defaults", {}),
+        (
+            "others",
+            dict.fromkeys(
+                ["DeliverMessages", "DeliverWebhook", "PublishChanges", "PurgeMessages", "ReceiveMessage"], 20
+            ),
+        ),
+    ],
 )
 def test_event_functions_have_the_configured_concurrency(settings: str, reserved: dict[str, int]) -> None:
     functions = of_type(settings, "Lambda::Function").items()
@@ -559,12 +612,13 @@ def test_stack_without_canary_has_no_codedeploy_resources() -> None:
     assert not [name for name in resources if name.startswith((HOOK, "Deployment", "ReleaseHooks"))]
 
 
-def test_hook_is_released_without_a_canary() -> None:
-    assert "UpdatePolicy" not in whole_stack(**SETTINGS["canary"])["Resources"][f"{HOOK}Aliaslive"]
+@pytest.mark.parametrize("function", [HOOK, AT_ONCE])
+def test_function_that_the_hook_needs_is_released_at_once(function: str) -> None:
+    assert "UpdatePolicy" not in whole_stack(**SETTINGS["canary"])["Resources"][f"{function}Aliaslive"]
 
 
 @pytest.mark.parametrize(("settings", "more"), [("canary", set()), ("others", {DELIVERY_ALARM})])
-@pytest.mark.parametrize("function", sorted(RELEASED))
+@pytest.mark.parametrize("function", sorted(RELEASED - {AT_ONCE}))
 def test_canary_runs_hook_and_rolls_back_on_alarm(function: str, settings: str, more: set[str]) -> None:
     alias = whole_stack(**SETTINGS[settings])["Resources"][f"{function}Aliaslive"]
     assert named(alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]) == {

@@ -79,7 +79,8 @@ def faults(action: str, resource: str) -> Iterator[str]:
 
 
 def _matches(resource_format: str, resource: str) -> bool:
-    pattern = re.sub(r"\$\{\w+\}", "[^/]+", resource_format)
+    # The names of SSM's parameters are paths.
+    pattern = re.sub(r"\$\{\w+\}", ".+" if ":parameter/" in resource_format else "[^/]+", resource_format)
     # A final "*" stands for a function, its versions and aliases.
     return any(re.fullmatch(pattern, resource.removesuffix("*") + end) for end in ("", ":1" * resource.endswith("*")))
 

@@ -41,7 +41,7 @@ The token is kevin's. He writes to harry, whose inbox has the message a moment l
   curl -H "Authorization: Bearer $TOKEN" "$API/messages" -d conversation_id=$ID -d message='Keep the change.'
   sleep 3; curl -H "Authorization: Bearer $HARRYS_TOKEN" "$API/inbox"
 
-Tokens are valid for an hour. `make token USER=kevin` and `make token USER=harry` print new ones.
+Tokens are valid for an hour. `make token USER=kevin` prints a new one; or harry, or operator for "$API/webhooks".
 Ctrl-C stops the stack. The next `make run` keeps its conversations; `make clean` deletes them.
 """
 
@@ -75,6 +75,8 @@ def main() -> int:
         match options.command:
             case "run":
                 _run(home, options.port)
+            case "token" if options.user == users.OPERATOR:
+                print(users.operator_token(stack.running_port(home)))
             case "token":
                 print(users.token(stack.running_port(home), _checked(options.user)))
             case "sample-data":
@@ -107,6 +109,7 @@ def _run(home: Path, port: int) -> None:
             print(f"Deploying the stack to the emulator on port {port} ...", flush=True)
             stack.deploy(home, port)
             stack.configure_gateway(port)
+            stack.allow_batches(port)
             stack.sweep_inbox(port)
             tokens = {name: users.token(port, name) for name in users.DEMO_USERS}
             api_url = stack.api_url(port)

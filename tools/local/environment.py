@@ -40,7 +40,8 @@ def of_build() -> dict[str, str]:
 
 def of_emulator() -> dict[str, str]:
     """Returns the environment of the emulator, which reads dozens of variables: only what every program needs."""
-    needed = ("HOME", "LANG", "LC_ALL", "PATH")
+    # SSL_CERT_FILE: the certificates that webhooks trust.
+    needed = ("HOME", "LANG", "LC_ALL", "PATH", "SSL_CERT_FILE")
     return {name: _DEVELOPERS[name] for name in needed if name in _DEVELOPERS} | CREDENTIALS | _NO_AWS_FILES | _NO_PROXY
 
 

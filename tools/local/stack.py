@@ -107,6 +107,22 @@ def configure_gateway(port: int) -> None:
     gateway.create_deployment(restApiId=api_id, stageName="v1")
 
 
+def allow_batches(port: int) -> None:
+    """Allows batches to the functions that send to the webhook queue. AWS derives that from `sqs:SendMessage`."""
+    cloudformation, iam, sqs = (aws_client(service, port) for service in ("cloudformation", "iam", "sqs"))
+    queue, *roles = (
+        cloudformation.describe_stack_resource(StackName=NAME, LogicalResourceId=name)["StackResourceDetail"][
+            "PhysicalResourceId"
+        ]
+        for name in ("WebhookQueue", "PublishChangesExecutionRole", "DeliverWebhookExecutionRole")
+    )
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    statement = {"Effect": "Allow", "Action": "sqs:SendMessageBatch", "Resource": attributes["QueueArn"]}
+    for role in roles:
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_role_policy(RoleName=role, PolicyName="emulator", PolicyDocument=policy)
+
+
 def sweep_inbox(port: int) -> None:
     """Invokes `sweep_inbox`, whose first run makes the inbox of a new stack ready. Raises `Failure`.
 

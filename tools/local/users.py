@@ -19,6 +19,8 @@ from tools.local.environment import Failure, aws_client, emulator_url
 
 DEMO_USERS = ("kevin", "harry")
 SCOPES = ("conversations/read", "conversations/write", "messages/read", "messages/write")
+OPERATOR = "operator"
+OPERATOR_SCOPES = ("webhooks/write",)
 
 
 def token(port: int, name: str, scopes: Iterable[str] = SCOPES, stack_name: str = stack.NAME) -> str:
@@ -28,6 +30,22 @@ def token(port: int, name: str, scopes: Iterable[str] = SCOPES, stack_name: str 
     except (BotoCoreError, ClientError) as error:
         raise Failure(f"The stack does not respond on port {port}: start it with `make run` ({error}).") from None
     return sign_in(port, outputs["UserPoolId"], outputs["AppClientId"], name, scopes)
+
+
+def operator_token(port: int, scopes: Iterable[str] = OPERATOR_SCOPES) -> str:
+    """Returns a new access token of the stack's service client, by its client credentials. Raises as boto3 does."""
+    outputs = stack.outputs(port)
+    client = aws_client("cognito-idp", port).describe_user_pool_client(
+        UserPoolId=outputs["UserPoolId"], ClientId=outputs["ServiceClientId"]
+    )["UserPoolClient"]
+    response = requests.post(
+        f"{emulator_url(port)}/oauth2/token",
+        data={"grant_type": "client_credentials", "scope": " ".join(scopes)},
+        auth=(client["ClientId"], client["ClientSecret"]),
+        timeout=30,
+    )
+    response.raise_for_status()
+    return str(response.json()["access_token"])
 
 
 def sign_in(port: int, pool_id: str, client_id: str, name: str, scopes: Iterable[str] = SCOPES) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from coherent import errors
+from coherent.changes.models import ListChanges
 from coherent.http import body, etags
 from coherent.inbox.models import ListInbox
 from coherent.preconditions import Preconditions
@@ -25,11 +26,14 @@ _SCOPES = {
         ("write", f"{verb}, update and delete {noun}"),
     )
 }
+# Of the operator: no user can sign in with it.
+_OPERATORS = {"webhooks/write": "List, create, update and delete webhooks"}
 _ERRORS_OF_EVERY_CALL = (401, 403, 429, 500, 503)
 # The errors of API Gateway and of the firewall, as in template.yaml, and those that are the same for every call.
 _MESSAGES = {
     401: "Authorization: must be 'Bearer ' and a valid access token with the scope of this call",
     403: "The firewall blocked this request",
+    410: str(errors.Gone(17, 31)),
     413: f"body: must be at most {body.MAX_BYTES} bytes",
     415: f"Content-Type: must be {_JSON} or {_FORM}",
     422: str(errors.IdempotencyKeyReused()),
@@ -53,7 +57,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Coherent Conversations",
             "version": tomllib.loads(_PROJECT.read_text())["project"]["version"],
-            "description": "A user's conversations with contacts and groups, their messages, and the inbox. "
+            "description": "A user's conversations with contacts and groups, their messages, the inbox and the "
+            "changes; and webhooks. "
             "The access token identifies the user. Times are Unix seconds. Bodies are JSON or forms.",
             "contact": {"name": "Coherent Conversations", "url": "https://protocol.chat/docs"},
         },
@@ -96,12 +101,19 @@ def _operation(route: Route) -> dict[str, Any]:
                 _FORM: {
                     "schema": schemas.reference(f"{name}Form"),
                     "example": {name: attribute["examples"][0] for name, attribute in form["properties"].items()},
+                    **_encoding(form),
                 },
             },
         }
     for status in sorted({*route.errors, *_ERRORS_OF_EVERY_CALL}):
         operation["responses"][str(status)] = _failure(route, status)
     return operation
+
+
+def _encoding(form: dict[str, Any]) -> dict[str, Any]:
+    """Returns how a form repeats the names of its arrays. Without it, Swagger UI separates the elements by commas."""
+    arrays = {name: {"style": "form", "explode": True} for name in form["properties"] if name.endswith("[]")}
+    return {"encoding": arrays} if arrays else {}
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -136,6 +148,10 @@ def _success(route: Route, description: str, *headers: str) -> dict[str, Any]:
 def _failure(route: Route, status: int) -> dict[str, Any]:
     _, noun = _missing(route) if status == 404 else ("", route.noun)
     description = TEXTS["statuses"][str(status)].format(noun=noun, max_bytes=body.MAX_BYTES)
+    if status == 404 and noun == "webhook":
+        description = "The stack has no such webhook."
+    if status == 404 and route.endpoint == "list_changes":
+        description = "The stack keeps no feed of changes."
     if status == 503 and route.method != "get":
         description += " The change may have been applied all the same."
     if status == 304:
@@ -174,6 +190,8 @@ def _failure(route: Route, status: int) -> dict[str, Any]:
 
 def _message(route: Route, status: int) -> str:
     """Returns the message of the example of *status*, as the API words it."""
+    if status == 404 and route.endpoint == "list_changes":
+        return str(errors.NoFeed())
     if status == 404:
         parameter, noun = _missing(route)
         return str(errors.NotFound(noun, parameter))
@@ -183,6 +201,8 @@ def _message(route: Route, status: int) -> str:
         return _MESSAGES[status]
     try:
         model = route.query or route.body
+        if model is None and not route.request_headers:
+            return "body: must be empty; this call takes none"
         if model is None:
             etags.parse(route.request_headers[0], "3")
         else:
@@ -210,21 +230,28 @@ def _headers(route: Route, *names: str) -> dict[str, Any]:
 
 
 def _id(route: Route) -> str:
-    return {"conversation": examples.CONVERSATION_ID, "message": examples.MESSAGE_ID}[route.noun]
+    ids = {"conversation": examples.CONVERSATION_ID, "message": examples.MESSAGE_ID, "webhook": examples.WEBHOOK_ID}
+    return ids[route.noun]
 
 
 def _cursor(route: Route) -> str:
+    if route.query is ListChanges:
+        return str(examples.CHANGE["number"])
     return examples.POSITION if route.query is ListInbox else _id(route)
 
 
 def _oauth2() -> dict[str, Any]:
-    flow = {"tokenUrl": f"{_SIGN_IN}/oauth2/token", "scopes": _SCOPES}
+    token_url = f"{_SIGN_IN}/oauth2/token"
     return {
         "type": "oauth2",
         "description": "The sign-in of the stack's user pool: the stack's output SignInUrl.",
         "flows": {
-            "authorizationCode": {"authorizationUrl": f"{_SIGN_IN}/oauth2/authorize", **flow},
-            "clientCredentials": flow,
+            "authorizationCode": {
+                "authorizationUrl": f"{_SIGN_IN}/oauth2/authorize",
+                "tokenUrl": token_url,
+                "scopes": _SCOPES,
+            },
+            "clientCredentials": {"tokenUrl": token_url, "scopes": _SCOPES | _OPERATORS},
         },
     }
 

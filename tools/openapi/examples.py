@@ -44,6 +44,27 @@ ENTRY: dict[str, Any] = {
     "is_blocked": False,
 }
 UNREAD_COUNT = {"conversations": 3, "messages": 12, "has_more": False}
+WEBHOOK_ID = "8DoZ8Ue1Yd6Kw9Xa"
+EVENTS = ["message.created", "message.deleted"]
+WEBHOOK: dict[str, Any] = {
+    "id": WEBHOOK_ID,
+    "url": "https://example.com/webhook",
+    "events": EVENTS,
+    "is_enabled": True,
+    "previous_secret_valid_until": None,
+    "created_at": 1795374120,
+}
+SECRET = {"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDazfWSP/IK9g="}
+ROTATED_WEBHOOK = WEBHOOK | {"previous_secret_valid_until": 1795460520} | SECRET
+PERIOD = {"from": 1795366800, "to": 1795370400}
+CHANGE: dict[str, Any] = {
+    "number": 18,
+    "type": "conversation.updated",
+    "id": CONVERSATION_ID,
+    "version": 3,
+    "object": CONVERSATION,
+    "created_at": 1795374369,
+}
 # The first second of 2100: the reference page sends it, and it must be in the future.
 MUTED_UNTIL = 4102444800
 
@@ -53,8 +74,20 @@ ATTRIBUTES: dict[str, Any] = {
     **MESSAGE,
     **ENTRY,
     **UNREAD_COUNT,
+    **ROTATED_WEBHOOK,
+    **PERIOD,
+    **{f"Change.{name}": value for name, value in CHANGE.items()},
+    "Changes.data": [CHANGE],
+    "head": 31,
+    "ListChanges.starting_after": 17,
+    "webhook_id": WEBHOOK_ID,
+    "Webhook.id": WEBHOOK_ID,
+    "Webhooks.data": [WEBHOOK],
+    "rotate_secret": True,
     "Conversation.id": CONVERSATION_ID,
     "Contact.id": "harry",
+    "Message.id": MESSAGE_ID,
+    "LastMessage.id": MESSAGE_ID,
     "pinned_message_id": MESSAGE_ID,
     "archived_at": 1795460400,
     "message": "Merry Christmas, Harry",

@@ -2,22 +2,31 @@
 
 from typing import Any, NamedTuple
 
+from coherent.changes.models import ListChanges
 from coherent.conversations.models import CreateConversation, ListConversations, UpdateConversation
 from coherent.inbox.models import CountUnread, ListInbox, UpdateInboxEntry
 from coherent.messages.models import CreateMessage, DeleteMessage, ListMessages, UpdateMessage
 from coherent.parameters import Parameters
+from coherent.webhooks.models import CreateRedelivery, CreateWebhook, UpdateWebhook
 
 from tools.openapi.examples import (
+    CHANGE,
     CONVERSATION,
     CONVERSATION_ID,
     ENTRY,
+    EVENTS,
     MESSAGE,
     MESSAGE_ID,
     MUTED_UNTIL,
     NEW_CONVERSATION,
     NEW_MESSAGE,
+    PERIOD,
     REACTIONS,
+    ROTATED_WEBHOOK,
+    SECRET,
     UNREAD_COUNT,
+    WEBHOOK,
+    WEBHOOK_ID,
 )
 
 
@@ -52,23 +61,23 @@ class Route(NamedTuple):
 
     @property
     def noun(self) -> str:
-        """Returns `conversation` or `message`."""
-        return "message" if self.collection == "messages" else "conversation"
+        """Returns `conversation`, `message` or `webhook`."""
+        return {"messages": "message", "webhooks": "webhook"}.get(self.collection, "conversation")
 
     @property
     def tag(self) -> str:
         """Returns the group that the reference page shows the call in."""
-        return f"{self.noun.title()}s" if self.collection == f"{self.noun}s" else "Inbox"
+        return self.collection.title() if self.collection in (f"{self.noun}s", "changes") else "Inbox"
 
     @property
     def id(self) -> str | None:
         """Returns the name of the path parameter, or None if the path has none."""
-        return self.path.partition("{")[2].removesuffix("}") or None
+        return self.path.partition("{")[2].partition("}")[0] or None
 
     @property
     def scope(self) -> str:
         """Returns the scope that a token needs for this route."""
-        return f"{self.noun}s/{'read' if self.method == 'get' else 'write'}"
+        return f"{self.noun}s/{'read' if self.method == 'get' and self.noun != 'webhook' else 'write'}"
 
 
 _CONDITIONS = ("If-Match", "If-None-Match")
@@ -149,4 +158,38 @@ ROUTES = [
           "conversations that were active last. Muted and archived conversations do not count unless asked for.",
           200, "The counts.", "UnreadCount", UNREAD_COUNT, query=CountUnread, invalid={"muted": "maybe"},
           errors=(400,)),
+    Route("get", "/changes", "list_changes", "List changes, oldest first",
+          "Lists what has changed in the user's conversations and messages during the last seven days, oldest first. "
+          "The changes of a user are numbered without gaps. Without `starting_after`, only the head is returned: the "
+          "number of the last change.",
+          200, "A page of changes.", "Changes", {"has_more": True, "data": [CHANGE], "head": 31}, ("Link",),
+          query=ListChanges, invalid={"starting_after": "-1"}, errors=(400, 404, 410)),
+    Route("get", "/webhooks", "list_webhooks", "List webhooks, newest first",
+          "Lists all webhooks of the stack, which are at most 20, newest first.",
+          200, "The webhooks.", "Webhooks", {"has_more": False, "data": [WEBHOOK]}, errors=(400,)),
+    Route("post", "/webhooks", "create_webhook", "Create a webhook",
+          "Creates a webhook: the service sends the events of all users to its URL. The response has the secret that "
+          "signs them, which no other call shows again.",
+          201, "The new webhook, with its secret.", "Webhook", WEBHOOK | SECRET, _CREATED, body=CreateWebhook,
+          body_example={"url": WEBHOOK["url"], "events": EVENTS},
+          invalid={"url": "http://example.com/webhook", "events": EVENTS}, request_headers=("Idempotency-Key",),
+          errors=(400, 413, 415, 422)),
+    Route("get", "/webhooks/{id}", "retrieve_webhook", "Retrieve a webhook", "Retrieves one webhook.",
+          200, "The webhook.", "Webhook", WEBHOOK, ("ETag",), request_headers=("If-None-Match",),
+          errors=(304, 400, 404)),
+    Route("put", "/webhooks/{id}", "update_webhook", "Change a webhook, or rotate its secret",
+          "Changes the URL or the events of a webhook, disables or enables it, or rotates its secret. Attributes that "
+          "are left out stay as they are. After a rotation, the old secret stays valid for 24 hours.",
+          200, "The webhook after the change; after a rotation with the new secret.", "Webhook", ROTATED_WEBHOOK,
+          ("ETag",), body=UpdateWebhook, body_example={"rotate_secret": True}, invalid={"events": []},
+          request_headers=_CONDITIONS, errors=(400, 404, 412, 413, 415)),
+    Route("delete", "/webhooks/{id}", "delete_webhook", "Delete a webhook",
+          "Deletes a webhook. Events that wait for it are not sent.",
+          204, "The webhook is deleted.", request_headers=_CONDITIONS, errors=(400, 404, 412)),
+    Route("post", "/webhooks/{id}/redeliveries", "create_redelivery", "Send the events of a period again",
+          "Sends the events of a period to a webhook again, with the same ids: of at most a day, within the last seven "
+          "days. Repeating the request sends them once more, also with the same Idempotency-Key.",
+          202, "The period whose events will be sent.", "Redelivery", {"webhook_id": WEBHOOK_ID, **PERIOD},
+          body=CreateRedelivery, body_example=PERIOD, invalid=PERIOD | {"to": "now"},
+          request_headers=("Idempotency-Key",), errors=(400, 404, 413, 415)),
 ]  # fmt: skip

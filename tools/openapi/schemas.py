@@ -4,11 +4,14 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from coherent import ids, positions
+from coherent.changes.change import TYPES
+from coherent.changes.feed import Entry as Change
 from coherent.conversations.repository import Conversation
 from coherent.inbox.repository import Entry, LastMessage, UnreadCount
 from coherent.messages.models import Reaction
 from coherent.messages.row import Contact, Message
 from coherent.parameters import MAX_SECONDS, Parameters
+from coherent.webhooks.repository import Redelivery, Webhook
 
 from tools.openapi import TEXTS, examples
 
@@ -17,6 +20,7 @@ Schema = dict[str, Any]
 ID = {"type": "string", "pattern": ids.PATTERN}
 # Typed clients read integers without a format as 32-bit numbers, which end in 2038.
 _SECONDS = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_SECONDS}
+_NUMBER = {"type": "integer", "format": "int64", "minimum": 1}
 _TYPES: dict[Any, Schema] = {str: {"type": "string"}, bool: {"type": "boolean"}, int: _SECONDS}
 _REFERENCE = "#/components/schemas/{model}"
 _RESPONSES = {
@@ -26,9 +30,20 @@ _RESPONSES = {
     "InboxEntry": Entry,
     "LastMessage": LastMessage,
     "UnreadCount": UnreadCount,
+    "Change": Change,
+    "Webhook": Webhook,
+    "Redelivery": Redelivery,
 }
-_PAGES = {"Conversations": "Conversation", "Messages": "Message", "Inbox": "InboxEntry"}
-_IDS = {"id", "conversation_id", "pinned_message_id", "read_up_to"}
+_PAGES = {
+    "Conversations": "Conversation",
+    "Messages": "Message",
+    "Inbox": "InboxEntry",
+    "Changes": "Change",
+    "Webhooks": "Webhook",
+}
+_IDS = {"id", "conversation_id", "pinned_message_id", "read_up_to", "webhook_id"}
+# Attributes that only some responses have.
+_OPTIONAL = {"secret"}
 # By attribute: the greatest count, with 100 conversations of at most 1,000 messages in the badge.
 _COUNTS = {"unread_count": 1000, "conversations": 100, "messages": 100_000}
 _ERROR: Schema = {
@@ -56,15 +71,21 @@ def responses() -> Schema:
     schemas["InboxEntry"]["position"] = {"type": "string", "pattern": positions.PATTERN}
     for name, element in _PAGES.items():
         schemas[name] = {"has_more": _TYPES[bool], "data": {"type": "array", "items": reference(element)}}
+    schemas["Change"] |= {"number": _NUMBER, "version": _NUMBER, "type": {"type": "string", "enum": [*TYPES]}}
+    schemas["Changes"]["head"] = _NUMBER | {"minimum": 0}
     schemas |= {"Reaction": parameters(Reaction), "ApiErrorResponse": _ERROR}
-    return {name: _object(name, properties, list(properties)) for name, properties in schemas.items()}
+    return {
+        name: _object(name, properties, [attribute for attribute in properties if attribute not in _OPTIONAL])
+        for name, properties in schemas.items()
+    }
 
 
 def json_body(model: type[Parameters]) -> Schema:
     """Returns the schema of a JSON body."""
-    required = [name for name, field in model.model_fields.items() if field.is_required()]
+    required = [field.alias or name for name, field in model.model_fields.items() if field.is_required()]
     schema = _object(model.__name__, parameters(model), required)
-    return schema | {"minProperties": len(required) + 1, "additionalProperties": False}
+    fewest = min(len(required) + 1, len(model.model_fields))
+    return schema | {"minProperties": fewest, "additionalProperties": False}
 
 
 def form_body(model: type[Parameters]) -> Schema:
@@ -85,6 +106,8 @@ def form_body(model: type[Parameters]) -> Schema:
             schema["properties"][f"{name}[]"] = attribute | {"minItems": 1}
         else:
             schema["description"] += f" A form may also have {name}, such as `{name}[heart][]=harry`."
+    if "required" in schema:
+        schema["required"] = [name if name in schema["properties"] else f"{name}[]" for name in schema["required"]]
     return schema
 
 
@@ -123,7 +146,7 @@ def _object(name: str, properties: dict[str, Schema], required: list[str]) -> Sc
     for attribute, schema in properties.items():
         texts = {"description": TEXTS["attributes"][name][attribute], "examples": [example(name, attribute)]}
         described[attribute] = texts | schema
-        if schema.get("format") == "int64":
+        if schema.get("maximum") == MAX_SECONDS:
             described[attribute]["description"] += " Unix seconds."
     whole = {"type": "object", "description": TEXTS["schemas"][name], "properties": described}
     return whole | ({"required": required} if required else {})
@@ -131,11 +154,14 @@ def _object(name: str, properties: dict[str, Schema], required: list[str]) -> Sc
 
 def _type(hint: Any) -> Schema:  # noqa: ANN401 - any type of an attribute
     if isinstance(hint, UnionType):
-        return _nullable(_type(get_args(hint)[0]))
+        *hints, _ = get_args(hint)
+        return _nullable(_type(hints[0]) if len(hints) == 1 else {"anyOf": [_type(each) for each in hints]})
     if get_origin(hint) is list:
         return {"type": "array", "items": _type(get_args(hint)[0])}
     return reference(hint.__name__) if is_typeddict(hint) else _TYPES[hint]
 
 
 def _nullable(schema: Schema) -> Schema:
-    return schema | {"type": [schema["type"], "null"]} if "type" in schema else {"anyOf": [schema, {"type": "null"}]}
+    if "type" in schema:
+        return schema | {"type": [schema["type"], "null"]}
+    return {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]}

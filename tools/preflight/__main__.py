@@ -105,7 +105,7 @@ def _concurrency(environment: Environment) -> Iterator[Finding]:
         yield Finding("ok", f"Lambda's quota is {quota} concurrent executions, enough for ThrottleRate={rate}")
     alarm = quota * 8 // 10
     yield Finding("ok" if parameters["ConcurrencyAlarm"] == str(alarm) else "note", f"80 %: ConcurrencyAlarm={alarm}")
-    functions = ("ReceiveMessage", "PurgeMessages", "DeliverMessages")
+    functions = ("ReceiveMessage", "PurgeMessages", "DeliverMessages", "PublishChanges", "DeliverWebhook")
     free = limits["UnreservedConcurrentExecutions"] + sum(_reserved(environment, name) for name in functions)
     wanted, possible = int(parameters["EventConcurrency"]), max(0, free - _UNRESERVED) // len(functions)
     yield Finding(

@@ -16,20 +16,24 @@ from tests.stack import Stack
 from tools.local.environment import ROOT, Failure
 from tools.results import report
 
-# Two pytest processes: one has the built functions, the other one a deployed stack.
-_PROPERTIES = ["tests/properties/test_purge.py", "tests/properties/test_delivery_storm.py"]
-_SUITES = [["tests/faults", "tests/release", *_PROPERTIES], ["tests/security"]]
+_PROPERTIES = [f"tests/properties/test_{name}.py" for name in ("changes_storm", "delivery_storm", "purge")]
+# Pytest processes side by side, since many tests wait for timeouts. Only tests/security has a deployed stack.
+_SUITES = [
+    ["tests/faults/test_faults.py"],
+    ["tests/faults", "--ignore=tests/faults/test_faults.py", "tests/release", *_PROPERTIES],
+    ["tests/security"],
+]
 _CHAT_SECONDS = 30
 # Before each message, in seconds: for the delay of messages, and for how many are delivered in a second.
 _PAUSES = {"slow": 2, "fast": 0}
-# Each fault at each request, and more histories, deliveries and purges than in make test.
+# Larger samples of faults, histories, deliveries and purges than in make test, for 15 minutes on two cores.
 _LONG = {
     "FAULTS_LONG": "1",
-    "FAULTS_HISTORIES": "60",
-    "FAULTS_DELIVERIES": "25",
-    "PURGE_SEEDS": "200",
-    "DELIVERY_SEEDS": "30",
-    "FAULTS_UNREAD": "20",
+    "FAULTS_HISTORIES": "15",
+    "FAULTS_DELIVERIES": "6",
+    "PURGE_SEEDS": "100",
+    "DELIVERY_SEEDS": "5",
+    "FAULTS_UNREAD": "2",
 }
 
 

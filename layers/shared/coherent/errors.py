@@ -41,6 +41,23 @@ class NotFound(CoherentError):
         super().__init__(f"{parameter}: no such {noun}")
 
 
+class NoFeed(CoherentError):
+    """The stack keeps no feed of changes."""
+
+    def __init__(self) -> None:
+        super().__init__("This service keeps no feed of changes")
+
+
+class Gone(CoherentError):
+    """The changes after the number *after* are no longer kept. The last one is *head*."""
+
+    def __init__(self, after: int, head: int) -> None:
+        super().__init__(
+            f"starting_after: the changes after {after} are older than seven days; read the resources again, "
+            f"then the changes after the head, {head}"
+        )
+
+
 class Forbidden(CoherentError):
     """The user may read the resource but not make this change."""
 

@@ -29,7 +29,8 @@ class Invocation:
     """The log data of one invocation.
 
     *error* is the name of the exception that ended it, *purge_age* and *delivery_age* the ages of the oldest tombstone
-    and of the oldest delivery order in seconds, and *is_idle* whether a sweep found nothing to do.
+    and of the oldest delivery order in seconds, *webhook_failures* the events that a webhook has not taken for long,
+    *is_idle* whether a sweep found nothing to do, and *more* are other log fields.
     """
 
     status: int | None = None
@@ -38,7 +39,9 @@ class Invocation:
     user_id: str | None = None
     purge_age: float | None = None
     delivery_age: float | None = None
+    webhook_failures: int = 0
     is_idle: bool = False
+    more: Mapping[str, object] = field(default_factory=dict)
     # Several threads append to it; appending to a list is thread-safe.
     costs: list[RequestCost] = field(default_factory=list)
 
@@ -53,7 +56,7 @@ class Invocation:
         known = {"status": self.status, "error": self.error, "request_id": self.request_id, "user": None}
         if self.user_id is not None:
             known["user"] = hashed(self.user_id)
-        return {name: value for name, value in known.items() if value}
+        return {name: value for name, value in (known | dict(self.more)).items() if value}
 
 
 _current: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
@@ -78,7 +81,7 @@ class Meter:
 
     Metrics have the dimensions `service` (the stack) and `endpoint` (the function): `Requests`, `InvalidRequest` and
     `ApiError` (the error types of the API), `Latency` in milliseconds, DynamoDB's `ReadUnits`, `WriteUnits` and
-    `Retries`, and `PurgeAge` and `DeliveryAge` in seconds.
+    `Retries`, `PurgeAge` and `DeliveryAge` in seconds, and `WebhookFailures`.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -110,6 +113,7 @@ class Meter:
             "ReadUnits": sum(cost.read_units for cost in invocation.costs),
             "WriteUnits": sum(cost.write_units for cost in invocation.costs),
             "Retries": sum(cost.retries for cost in invocation.costs),
+            "WebhookFailures": invocation.webhook_failures,
         }
         values: dict[str, float] = {"Requests": 1, "Latency": round(milliseconds, 2)}
         # Zeros are omitted: sums stay the same, and CloudWatch bills only the metrics that it receives.

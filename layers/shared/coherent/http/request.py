@@ -101,6 +101,10 @@ class Request:
         links = ", ".join(f'<{url}>; rel="{relation}"' for relation, url in urls.items())
         return {"Link": links} if links else {}
 
+    def next_link(self, cursor: str) -> dict[str, str]:
+        """Returns the Link header of a page that has only a next one, which starts after *cursor*."""
+        return {"Link": f'<{self._page_url("starting_after", cursor)}>; rel="next"'}
+
     def require_user(self) -> None:
         """Raises `errors.Unauthenticated` if the request has no authenticated user."""
         _ = self.user_id

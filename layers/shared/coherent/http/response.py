@@ -16,6 +16,8 @@ _STATUSES = {
     errors.Forbidden: 403,
     errors.PathNotFound: 404,
     errors.NotFound: 404,
+    errors.NoFeed: 404,
+    errors.Gone: 410,
     errors.PreconditionFailed: 412,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,

@@ -29,17 +29,18 @@ def encode(reason: str, event: dict[str, Any]) -> str:
     If that is too long for SQS, the event's detail is cut: `{"reason", "event", "detail", "detail_bytes"}`, where
     `detail` is the beginning of its JSON.
     """
-    dead_letter = _json({"reason": reason, "event": event})
+    dead_letter = to_json({"reason": reason, "event": event})
     if len(dead_letter.encode()) <= MAX_BYTES:
         return dead_letter
-    detail = _json(event.get("detail"))
+    detail = to_json(event.get("detail"))
     envelope = {name: value for name, value in event.items() if name in ("id", "source", "detail-type", "time")}
     # A character takes up to six bytes in JSON.
     summary = {"reason": reason, "event": envelope, "detail": detail[: MAX_BYTES // 8]}
-    return _json(summary | {"detail_bytes": len(detail.encode())})
+    return to_json(summary | {"detail_bytes": len(detail.encode())})
 
 
-def _json(value: object) -> str:
+def to_json(value: object) -> str:
+    """Returns *value* as JSON that SQS takes."""
     # For surrogates, this escape is that of JSON.
     text = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
     for character in _UNSUPPORTED:

@@ -215,8 +215,9 @@ def update_row(  # noqa: PLR0913, PLR0917 - the parts of an update
     changes: Mapping[str, object],
     preconditions: Preconditions,
     noun: str,
+    clauses: Clauses = _NO_CLAUSES,
 ) -> "Attributes":
-    """Applies *changes* as `update` does and returns the new row.
+    """Applies *changes* and *clauses* as `update` does and returns the new row.
 
     A retry never overwrites a later change: each write has a greater id than the one before it, even if clocks differ.
     Raises as `condition_error` if the condition fails, and `errors.Unavailable`.
@@ -224,7 +225,7 @@ def update_row(  # noqa: PLR0913, PLR0917 - the parts of an update
     latest = None
     for _ in range(_ATTEMPTS):
         write_id = ids.new(time.time_ns(), after=latest)
-        write = update({**changes, "written_by": write_id}, preconditions)
+        write = update({**changes, "written_by": write_id}, preconditions, clauses)
         try:
             response = retry_conflicts(
                 client.update_item,

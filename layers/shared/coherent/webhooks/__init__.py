@@ -1,0 +1,1 @@
+"""Webhooks: the operator's endpoints that get events, their addresses and their secrets."""
