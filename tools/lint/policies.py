@@ -18,6 +18,7 @@ _PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId"
 _ARNS = {
     "AWS::Cognito::UserPool": _PREFIX.format("cognito-idp") + "userpool/id",
     "AWS::DynamoDB::Table": _PREFIX.format("dynamodb") + "table/name",
+    "AWS::Events::EventBus": _PREFIX.format("events") + "event-bus/name",
     "AWS::Lambda::Function": _PREFIX.format("lambda") + "function:name",
     "AWS::Lambda::Version": _PREFIX.format("lambda") + "function:name:1",
     "AWS::Logs::LogGroup": _PREFIX.format("logs") + "log-group:name:log-stream:name",
