@@ -1,7 +1,7 @@
 """The time that the service waits for one webhook: five connections on average. One that hangs delays no other."""
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 
@@ -22,20 +22,17 @@ _ATTEMPT = ATTEMPT_SECONDS * 1000
 logger = Logger()
 
 
-class Reservation(NamedTuple):
-    """The time of one attempt, in a webhook's row of a clock minute."""
-
-    key: "Attributes"
-
-
 class Budget:
     """The budgets of all webhooks. Rows count milliseconds."""
 
     def __init__(self, tables: "Tables") -> None:
         self._tables = tables
 
-    def reserve(self, webhook_id: str) -> Reservation | None:
-        """Reserves the time of an attempt. Returns None if it is exhausted. Raises `errors.Unavailable`."""
+    def reserve(self, webhook_id: str) -> "Attributes | None":
+        """Reserves the time of an attempt, and returns the key of its row, or None if the budget is exhausted.
+
+        Raises `errors.Unavailable`.
+        """
         minute, second = divmod(time.time(), _MINUTE)
         key = rows.values({"user_id": f"limit#webhook#{webhook_id}", "id": str(int(minute))})
         allowed = _AT_ONCE + _MORE * second / _MINUTE
@@ -56,16 +53,16 @@ class Budget:
             )
         except self._tables.client.exceptions.ConditionalCheckFailedException:
             return None
-        return Reservation(key)
+        return key
 
-    def settle(self, reservation: Reservation, seconds: float) -> None:
-        """Returns what an attempt of *seconds* has not used. Logs failures, which leave a smaller budget."""
+    def settle(self, key: "Attributes", seconds: float) -> None:
+        """Returns to the row *key* what an attempt of *seconds* has not used. Logs failures."""
         unused = max(0, _ATTEMPT - round(seconds * 1000))
         try:
             retry_conflicts(
                 self._tables.client.update_item,
                 TableName=self._tables.conversations,
-                Key=reservation.key,
+                Key=key,
                 UpdateExpression="ADD waited :unused",
                 ExpressionAttributeValues=rows.values({":unused": -unused}),
             )
