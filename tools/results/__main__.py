@@ -29,10 +29,10 @@ _PAUSES = {"slow": 2, "fast": 0}
 # Larger samples of faults, histories, deliveries and purges than in make test, for 15 minutes on two cores.
 _LONG = {
     "FAULTS_LONG": "1",
-    "FAULTS_HISTORIES": "20",
-    "FAULTS_DELIVERIES": "8",
+    "FAULTS_HISTORIES": "15",
+    "FAULTS_DELIVERIES": "6",
     "PURGE_SEEDS": "100",
-    "DELIVERY_SEEDS": "8",
+    "DELIVERY_SEEDS": "5",
     "FAULTS_UNREAD": "2",
 }
 
