@@ -3,7 +3,6 @@
 import importlib
 import itertools
 import json
-import os
 import time
 from typing import Any
 
@@ -16,22 +15,12 @@ from coherent.webhooks.secrets import MasterKeyReplaced, Secrets
 from tests import webhook_calls as webhooks
 from tests.handlers import FORM, call, event, invoke
 from tests.tables import all_rows
-from tests.webhook_calls import URL, create, post, without_secret
+from tests.webhook_calls import EVENTS, NO_URL, PARAMETER, TYPES, URL, create, is_enabled, post, without_secret
 from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("operator")
 
-TYPES = [f"{noun}.{verb}" for noun in ("conversation", "message") for verb in ("created", "updated", "deleted")]
-EVENTS = f"events: must be an array of at least one of {', '.join(TYPES)}; in a form, events[]=..."
-NO_URL = "url: must be an https URL of at most 2,048 characters, such as https://example.com/webhook"
 UNKNOWN = ": unknown or read-only; this call takes url, events"
-PARAMETER = "/coherent-conversations/conversations/webhook-master-key"
-
-
-def is_enabled() -> bool:
-    """Returns whether Lambda reads the webhook queue."""
-    mapping = boto3.client("lambda").get_event_source_mapping(UUID=os.environ["WEBHOOK_MAPPING_ID"])
-    return bool(mapping["State"] == "Enabled")
 
 
 def stored() -> list[dict[str, Any]]:
