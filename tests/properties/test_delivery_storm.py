@@ -19,7 +19,7 @@ from tests.handlers import JSON, Context, call, create, entry, handler, order_re
 from tests.properties.interleaving import Interleaving, KilledError
 from tests.wire import Wire
 
-_SEEDS = int(os.environ.get("DELIVERY_SEEDS", "1"))
+SEEDS = int(os.environ.get("DELIVERY_SEEDS", "1"))
 USERS = ["kevin", "harry", "kate", "bert"]
 _CLIENTS, _WORKERS, _STEPS, _DELIVERIES, _SWEEPS = 5, 3, 30, 20, 3
 _ACTIONS = {
@@ -168,7 +168,7 @@ def dead_letters(tables: None) -> Iterator[Callable[[], list[Row]]]:
 
 
 @pytest.mark.parametrize("likelihood", [0, 0.2], ids=["no_faults", "faults"])
-@pytest.mark.parametrize("seed", range(_SEEDS))
+@pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.usefixtures("no_backoff", "delivery")
 def test_every_mailbox_equals_what_was_sent_to_it(
     seed: int, likelihood: float, wire: Wire, dead_letters: Callable[[], list[Row]]

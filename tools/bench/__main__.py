@@ -15,7 +15,7 @@ from tools.bench import report
 from tools.local.environment import ROOT, Failure
 
 # In the order of the page. `price` reads what the other parts measured.
-PARTS = ("cold", "warm", "runtime", "threads", "flat", "delivery", "price")
+PARTS = ("cold", "warm", "runtime", "threads", "flat", "delivery", "changes", "price")
 
 _HEAD = """\
 # Benchmarks

@@ -247,7 +247,7 @@ def dynamodb(folder: Path) -> Iterator["DynamoDBClient"]:
         patient = Config(read_timeout=300, retries={"total_max_attempts": 1}, max_pool_connections=16)
         client = aws_session().client("dynamodb", endpoint_url=emulator_url(port), config=patient)
         resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
-        for name in ("conversations", "messages"):
+        for name in ("conversations", "messages", "changes"):
             table = resources[f"{name.title()}Table"]["Properties"]
             for index in table["GlobalSecondaryIndexes"]:
                 # It is a parameter of the template.
