@@ -79,9 +79,9 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "sqs:ChangeMessageVisibility": {WEBHOOKS},
         "sqs:SendMessage": {DEAD_LETTERS, WEBHOOKS},
         "ssm:GetParameter": {MASTER_KEY},
-        # Lambda requires these three before it creates the mapping.
-        "sqs:DeleteMessage": {WEBHOOKS},
         "sqs:GetQueueAttributes": {WEBHOOKS},
+        # Lambda requires these two, and the one above, before it creates the mapping.
+        "sqs:DeleteMessage": {WEBHOOKS},
         "sqs:ReceiveMessage": {WEBHOOKS},
     },
     HOOK: {

@@ -74,6 +74,11 @@ SETTINGS: dict[str, dict[str, str]] = {
 _NO_VALUE = {"Ref": "AWS::NoValue"}
 
 
+def as_list(value: Any) -> list[Any]:
+    """Returns *value* in a list, unless it is one."""
+    return value if isinstance(value, list) else [value]
+
+
 def logical_id(function: str) -> str:
     """Returns the logical id of a function: ListConversations for list_conversations."""
     return "".join(word.title() for word in function.split("_"))

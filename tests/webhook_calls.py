@@ -1,13 +1,27 @@
 """The operator's webhook calls, on the handlers."""
 
 import json
+import os
 from typing import Any
+
+import boto3
 
 from tests.handlers import JSON, Response, call
 
 # An IP address, which needs no resolver.
 URL = "https://1.1.1.1/webhook"
 OPERATOR = "service"
+# The parameter with the master key of the secrets.
+PARAMETER = "/coherent-conversations/conversations/webhook-master-key"
+TYPES = [f"{noun}.{verb}" for noun in ("conversation", "message") for verb in ("created", "updated", "deleted")]
+EVENTS = f"events: must be an array of at least one of {', '.join(TYPES)}; in a form, events[]=..."
+NO_URL = "url: must be an https URL of at most 2,048 characters, such as https://example.com/webhook"
+
+
+def is_enabled() -> bool:
+    """Returns whether Lambda reads the webhook queue."""
+    mapping = boto3.client("lambda").get_event_source_mapping(UUID=os.environ["WEBHOOK_MAPPING_ID"])
+    return bool(mapping["State"] == "Enabled")
 
 
 def post(key: str | None = None, **attributes: Any) -> Response:

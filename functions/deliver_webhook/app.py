@@ -1,4 +1,4 @@
-"""Webhook queue (SQS): sends an event to a webhook, or starts a redelivery."""
+"""Webhook queue (SQS): sends an event to a webhook, or queues the events of a redelivery."""
 
 from typing import Any
 
@@ -21,10 +21,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             try:
                 outcome = sender.deliver(record)
             except Exception:
-                # The message returns. Of errors of AWS that last, only this metric tells an alarm.
+                # The message returns. An alarm watches this metric, and no other one for errors of AWS.
                 invocation.webhook_failures += 1
                 raise
-            invocation.more = outcome.details
+            invocation.fields = outcome.details
             invocation.webhook_failures += outcome.is_late
             if outcome.wait is not None:
                 queue.postpone(record, outcome.wait)

@@ -102,8 +102,8 @@ def test_replayed_feed_equals_the_tables(
         assert [change["number"] for change in changes] == list(range(1, len(changes) + 1))
         shown = {f"{change['type'].partition('.')[0]}s" for change in changes}
         assert shown == {"conversations", "messages"}
-        told = {(f"{change['type'].partition('.')[0]}s", change["id"], change["version"]) for change in changes}
-        assert told == expected_changes(user)
+        published = {(f"{change['type'].partition('.')[0]}s", change["id"], change["version"]) for change in changes}
+        assert published == expected_changes(user)
         resources = [*list_conversations(user), *list_messages(user)]
         assert len(resources) < 100
         assert replay(changes) == {resource["id"]: resource for resource in resources}

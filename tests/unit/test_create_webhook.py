@@ -3,7 +3,6 @@
 import importlib
 import itertools
 import json
-import os
 import time
 from typing import Any
 
@@ -16,22 +15,12 @@ from coherent.webhooks.secrets import MasterKeyReplaced, Secrets
 from tests import webhook_calls as webhooks
 from tests.handlers import FORM, call, event, invoke
 from tests.tables import all_rows
-from tests.webhook_calls import URL, create, post, without_secret
+from tests.webhook_calls import EVENTS, NO_URL, PARAMETER, TYPES, URL, create, is_enabled, post, without_secret
 from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("operator")
 
-TYPES = [f"{noun}.{verb}" for noun in ("conversation", "message") for verb in ("created", "updated", "deleted")]
-EVENTS = f"events: must be an array of at least one of {', '.join(TYPES)}; in a form, events[]=..."
-NO_URL = "url: must be an https URL of at most 2,048 characters, such as https://example.com/webhook"
 UNKNOWN = ": unknown or read-only; this call takes url, events"
-PARAMETER = "/coherent-conversations/conversations/webhook-master-key"
-
-
-def is_enabled() -> bool:
-    """Returns whether Lambda reads the webhook queue."""
-    mapping = boto3.client("lambda").get_event_source_mapping(UUID=os.environ["WEBHOOK_MAPPING_ID"])
-    return bool(mapping["State"] == "Enabled")
 
 
 def stored() -> list[dict[str, Any]]:
@@ -160,7 +149,7 @@ def test_failure_of_ssm_or_lambda_creates_no_webhook(element: str, operation: st
         ("url=https://1.1.1.1:8443&events[]=message.created", "url: must have port 443, which is the default"),
         (
             "url=https://127.1&events[]=message.created",
-            "url: must have a host name (xn-- if it is not ASCII) or an IP address, and no characters to be escaped",
+            "url: must have a host name in ASCII (xn--) or an IP address; escape special characters with %",
         ),
         (
             "url=https://169.254.169.254/latest&events[]=message.created",

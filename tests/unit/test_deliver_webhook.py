@@ -161,7 +161,7 @@ def test_event_becomes_a_dead_letter_after_three_days(
     assert metrics(capsys)["WebhookFailures"] == 1
     (dead_letter,) = dead_letters(queue)
     assert dead_letter == {
-        "reason": f"Webhook {webhook.id} did not take it in three days; last result: 404",
+        "reason": f"Webhook {webhook.id} did not accept the event in three days; last result: 404",
         "event": {"id": sent.event_id, "detail-type": "message.created", "detail": sent.event()},
     }
     assert webhooks.deliver() == []
@@ -448,7 +448,7 @@ def test_missed_events_become_a_dead_letter_after_three_days(webhooks: Webhooks,
     webhooks.deliver()
     (dead_letter,) = dead_letters(queue)
     detail = dead_letter["event"]["detail"]
-    assert dead_letter["reason"] == f"Webhook {webhook.id} did not take some events in three days"
+    assert dead_letter["reason"] == f"Webhook {webhook.id} did not accept some events in three days"
     assert detail["webhook_id"] == webhook.id
     assert time.time() - 4 * DAY - 10 < detail["from"] < detail["to"] < time.time() - 3 * DAY
 
@@ -463,7 +463,8 @@ def test_events_that_leave_a_full_queue_are_dead_letters_without_a_feed(
     server.behaviour = responding(503)
     assert webhooks.deliver() == [None, 5]
     (dead_letter,) = dead_letters(queue)
-    assert dead_letter["reason"] == f"Webhook {webhook.id} did not take it, and too many events wait; last result: 503"
+    reason = "did not accept the event, and too many events wait; last result: 503"
+    assert dead_letter["reason"] == f"Webhook {webhook.id} {reason}"
 
 
 @pytest.mark.usefixtures("full_queue")

@@ -11,8 +11,7 @@ from coherent.webhooks.repository import WebhookRepository
 from coherent.webhooks.secrets import Secrets
 
 from tests.handlers import call, event, invoke
-from tests.unit.test_create_webhook import EVENTS, NO_URL, PARAMETER, is_enabled
-from tests.webhook_calls import create, put, without_secret
+from tests.webhook_calls import EVENTS, NO_URL, PARAMETER, create, is_enabled, put, without_secret
 from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("operator")

@@ -16,6 +16,7 @@ from coherent.webhooks.queue import WebhookQueue
 from tests import streams
 from tests.handlers import Context, event, handler
 from tests.webhooks import Webhook, Webhooks, change
+from tests.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("no_backoff", "stream_records")
 
@@ -78,8 +79,10 @@ def test_stack_without_webhooks_queues_and_indexes_nothing(webhooks: Webhooks) -
     assert [row["number"]["N"] for row in indexed()] == ["2"]
 
 
-def test_publishing_nothing_reads_no_webhooks() -> None:
+def test_publishing_nothing_reads_no_webhooks(wire: Wire) -> None:
+    wire.reset()
     handler("publish_changes")({"Records": []}, Context(60))
+    assert wire.requests == []
 
 
 def test_sample_event_reaches_webhooks(webhooks: Webhooks) -> None:
@@ -117,26 +120,35 @@ def test_batches_respect_the_limits_of_sqs(webhooks: Webhooks, texts: list[str],
     assert sent(webhooks, *texts) == sizes
 
 
-@pytest.mark.parametrize("failures", [1, 99])
-def test_messages_that_sqs_does_not_take_are_sent_again(webhooks: Webhooks, failures: int) -> None:
+def rejecting(times: int) -> tuple[WebhookQueue, list[list[str]]]:
+    """Returns a queue that rejects the last entry of a batch *times* times, and the ids of the entries it has got."""
     queue = WebhookQueue()
     requested: list[list[str]] = []
 
-    def fail(parsed: dict[str, Any], **_: object) -> None:
+    def reject(parsed: dict[str, Any], **_: object) -> None:
         taken = parsed.pop("Successful")
         requested.append([entry["Id"] for entry in taken])
-        if len(requested) <= failures:
+        if len(requested) <= times:
             parsed["Failed"] = [{"Id": taken[-1]["Id"], "SenderFault": False, "Code": "InternalError"}]
 
-    queue._sqs.meta.events.register("after-call.sqs.SendMessageBatch", fail)
-    deliveries = [("xgQQXg3hrtjh7AvZ", change(number)) for number in range(3)]
-    if failures == 1:
-        queue.send_events(deliveries)
-        assert requested == [["0", "1", "2"], ["2"]]
-    else:
-        with pytest.raises(errors.Unavailable):
-            queue.send_events(deliveries)
-    assert webhooks.messages()
+    queue._sqs.meta.events.register("after-call.sqs.SendMessageBatch", reject)
+    return queue, requested
+
+
+def test_messages_that_sqs_rejects_are_sent_again(webhooks: Webhooks) -> None:
+    queue, requested = rejecting(times=1)
+    queue.send_events([("xgQQXg3hrtjh7AvZ", change(number)) for number in range(3)])
+    assert requested == [["0", "1", "2"], ["2"]]
+    # moto has taken what the test calls rejected.
+    assert len(webhooks.messages()) == 4
+
+
+@pytest.mark.usefixtures("webhooks")
+def test_message_that_sqs_always_rejects_fails_the_batch() -> None:
+    queue, requested = rejecting(times=99)
+    with pytest.raises(errors.Unavailable):
+        queue.send_events([("xgQQXg3hrtjh7AvZ", change())])
+    assert len(requested) == 6
 
 
 # Redeliveries.

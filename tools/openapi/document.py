@@ -146,14 +146,7 @@ def _success(route: Route, description: str, *headers: str) -> dict[str, Any]:
 
 
 def _failure(route: Route, status: int) -> dict[str, Any]:
-    _, noun = _missing(route) if status == 404 else ("", route.noun)
-    description = TEXTS["statuses"][str(status)].format(noun=noun, max_bytes=body.MAX_BYTES)
-    if status == 404 and noun == "webhook":
-        description = "The stack has no such webhook."
-    if status == 404 and route.endpoint == "list_changes":
-        description = "The stack keeps no feed of changes."
-    if status == 503 and route.method != "get":
-        description += " The change may have been applied all the same."
+    description = _description(route, status)
     if status == 304:
         return {"description": description, "headers": _headers(route, "ETag")}
     kind = "api_error" if status >= 500 else "invalid_request"
@@ -186,6 +179,18 @@ def _failure(route: Route, status: int) -> dict[str, Any]:
         content["example"] = error
     headers = _headers(route, "Retry-After") if status in (429, 503) else _headers(route)
     return {"description": description, "headers": headers, "content": {_JSON: content}}
+
+
+def _description(route: Route, status: int) -> str:
+    if status == 404 and route.noun == "webhook":
+        return "The stack has no such webhook."
+    if status == 404 and route.endpoint == "list_changes":
+        return "The stack keeps no feed of changes."
+    _, noun = _missing(route) if status == 404 else ("", route.noun)
+    description: str = TEXTS["statuses"][str(status)].format(noun=noun, max_bytes=body.MAX_BYTES)
+    if status == 503 and route.method != "get":
+        description += " The change may have been applied all the same."
+    return description
 
 
 def _message(route: Route, status: int) -> str:

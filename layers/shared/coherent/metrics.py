@@ -29,8 +29,8 @@ class Invocation:
     """The log data of one invocation.
 
     *error* is the name of the exception that ended it, *purge_age* and *delivery_age* the ages of the oldest tombstone
-    and of the oldest delivery order in seconds, *webhook_failures* the events that a webhook has not taken for long,
-    *is_idle* whether a sweep found nothing to do, and *more* are other log fields.
+    and of the oldest delivery order in seconds, *webhook_failures* counts late events that a webhook did
+    not accept, *is_idle* says whether a sweep found nothing to do, and *fields* are other log fields.
     """
 
     status: int | None = None
@@ -41,7 +41,7 @@ class Invocation:
     delivery_age: float | None = None
     webhook_failures: int = 0
     is_idle: bool = False
-    more: Mapping[str, object] = field(default_factory=dict)
+    fields: Mapping[str, object] = field(default_factory=dict)
     # Several threads append to it; appending to a list is thread-safe.
     costs: list[RequestCost] = field(default_factory=list)
 
@@ -56,7 +56,7 @@ class Invocation:
         known = {"status": self.status, "error": self.error, "request_id": self.request_id, "user": None}
         if self.user_id is not None:
             known["user"] = hashed(self.user_id)
-        return {name: value for name, value in (known | dict(self.more)).items() if value}
+        return {name: value for name, value in (known | dict(self.fields)).items() if value}
 
 
 _current: ContextVar[Invocation | None] = ContextVar("invocation", default=None)

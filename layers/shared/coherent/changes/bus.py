@@ -2,22 +2,19 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from coherent import errors
 from coherent.storage import client
-from coherent.storage.dynamodb import back_off, translate_errors
+from coherent.storage.batches import Batch, send_in_batches
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from coherent.changes.change import Change
 
-# The limits of PutEvents: 10 entries, and 256 KB for all of them, of which names and time take a little.
-_MAX_ENTRIES = 10
+# PutEvents takes 256 KB for all entries, of which names and time take a little.
 _MAX_BYTES = 250_000
-_ATTEMPTS = 6
-
-Entry = Mapping[str, str]
 
 
 class EventBus:
@@ -33,41 +30,20 @@ class EventBus:
 
         Raises `errors.Unavailable` if EventBridge throttles, fails or does not respond.
         """
-        if not self._bus_name:
-            return
-        for batch in _batches([self._entry(change) for change in changes]):
-            self._put(batch)
+        if self._bus_name:
+            send_in_batches(map(self._entry, changes), "Detail", _MAX_BYTES, self._put)
 
-    def _put(self, entries: "list[Entry]") -> None:
-        for attempt in range(1, _ATTEMPTS + 1):
-            with translate_errors():
-                results = self._events.put_events(Entries=entries)["Entries"]
-            entries = [entry for entry, result in zip(entries, results, strict=True) if "ErrorCode" in result]
-            if not entries:
-                return
-            back_off(attempt)
-        raise errors.Unavailable
+    def _put(self, entries: Batch) -> Batch:
+        """Returns the entries that EventBridge rejected."""
+        results = self._events.put_events(Entries=entries)["Entries"]
+        return [entry for entry, result in zip(entries, results, strict=True) if "ErrorCode" in result]
 
-    def _entry(self, change: "Change") -> Entry:
+    def _entry(self, change: "Change") -> dict[str, str]:
         event = change.event()
         detail = _json(event)
         if len(detail.encode()) > _MAX_BYTES:
             detail = _json({**event, "payload": {"object": None}, "truncated": True})
         return {"EventBusName": self._bus_name, "Source": self._source, "DetailType": change.type, "Detail": detail}
-
-
-def _batches(entries: "Sequence[Entry]") -> "Iterator[list[Entry]]":
-    batch: list[Entry] = []
-    size = 0
-    for entry in entries:
-        length = len(entry["Detail"].encode())
-        if batch and (len(batch) == _MAX_ENTRIES or size + length > _MAX_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(entry)
-        size += length
-    if batch:
-        yield batch
 
 
 def _json(event: Mapping[str, object]) -> str:

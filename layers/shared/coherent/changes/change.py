@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
+# How long the feed keeps a change.
+KEPT_SECONDS = 7 * 24 * 60 * 60
 TYPES = tuple(f"{noun}.{verb}" for noun in ("conversation", "message") for verb in ("created", "updated", "deleted"))
-
 
 # The JSON of an event.
 Event = dict[str, object]

@@ -14,6 +14,7 @@ from aws_lambda_powertools import Logger
 
 from coherent import errors
 from coherent.changes import by_time
+from coherent.changes.change import KEPT_SECONDS
 
 # Not only for type checking: the reference reads the types of `Entry`.
 from coherent.conversations.repository import Conversation
@@ -30,15 +31,14 @@ if TYPE_CHECKING:
     from coherent.changes.models import ListChanges
     from coherent.storage.rows import Attributes
 
-KEPT_SECONDS = 7 * 24 * 60 * 60
 # Rows expire in the order of their numbers, up to the difference between clocks, but TTL deletes them in any order.
 _SETTLED_SECONDS = 60 * 60
-# A batch of the stream that is older may be a repeated one.
+# Lambda may have repeated a batch of the stream that is older.
 _REPEATED_SECONDS = 30
 _MAX_CLOCK_DIFFERENCE_SECONDS = 60
-# What is read back of the feed, to find what a repeated batch has appended before.
+# Rows that are read back to find those that a repeated batch has appended before.
 _MAX_READ_BACK = 1000
-# Each failed attempt is another publisher's success.
+# An attempt fails only if another publisher has taken the number.
 _ATTEMPTS = 20
 _MAX_BACKOFF = 3
 # `number` is a reserved word.
@@ -160,7 +160,7 @@ class Feed:
         return max(_number(last), rows.number(head.get("Item", {}), "head") or 0)
 
     def _appended_since(self, user_id: str, seconds: int) -> set[str]:
-        """Returns the ids of the events that were appended since *seconds*, of the last 1,000 at most."""
+        """Returns the ids of the events that were appended since *seconds*, among the last 1,000."""
         with translate_errors():
             response = self._client.query(
                 TableName=self._table_name,
@@ -233,7 +233,7 @@ def _number(row: "Attributes") -> int:
 
 
 def _is_settled(row: "Attributes") -> bool:
-    """Returns whether *row* is a change so new that no later one has expired."""
+    """Returns whether *row* is a change that is too new for a later one to have expired."""
     return "expires_at" in row and int(row["expires_at"]["N"]) > time.time() + _SETTLED_SECONDS
 
 

@@ -1,4 +1,4 @@
-"""Publishes what the streams of both tables say."""
+"""Publishes the changes in the streams of both tables."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -12,7 +12,8 @@ from coherent.changes.change import Change
 from coherent.changes.feed import Feed
 from coherent.changes.source import change_of
 from coherent.messages.dead_letters import DeadLetters
-from coherent.webhooks.publisher import WebhookPublisher
+from coherent.webhooks.queue import WebhookQueue
+from coherent.webhooks.repository import WebhookRepository
 
 if TYPE_CHECKING:
     from coherent.storage.dynamodb import Tables
@@ -24,7 +25,8 @@ class Publisher:
     """Publishes changes to webhooks, to the event bus and to the feeds of their users."""
 
     def __init__(self, tables: "Tables") -> None:
-        self._webhooks = WebhookPublisher(tables)
+        self._webhooks = WebhookRepository(tables)
+        self._webhook_queue = WebhookQueue()
         self._bus = EventBus()
         self._feed = Feed(tables.client)
         self._dead_letters = DeadLetters()
@@ -39,9 +41,15 @@ class Publisher:
         of_user = defaultdict(list)
         for change in changes:
             of_user[change.user_id].append(change)
-        webhooks = self._webhooks.webhooks() if changes else []
+        webhooks = self._webhooks.list() if changes else []
+        deliveries = [
+            (webhook["id"], change)
+            for change in changes
+            for webhook in webhooks
+            if webhook["is_enabled"] and change.type in webhook["events"]
+        ]
         publications = [
-            partial(self._webhooks.publish, changes, webhooks),
+            partial(self._webhook_queue.send_events, deliveries),
             partial(self._bus.put, changes),
             # Redeliveries to webhooks read the index.
             *(partial(self._feed.append, *each, is_indexed=bool(webhooks)) for each in of_user.items()),

@@ -1,1 +1,1 @@
-"""The AWS clients, and what both tables share: rows, conditions, transactions and idempotency records."""
+"""The AWS clients, batches, and what both tables share: rows, conditions, transactions and idempotency records."""

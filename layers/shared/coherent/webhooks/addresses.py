@@ -1,4 +1,4 @@
-"""The addresses of webhooks: https URLs of public hosts, so that nobody can make the service call a private network."""
+"""The addresses of webhooks: https URLs of public hosts, so that webhooks cannot reach private networks."""
 
 import ipaddress
 import os
@@ -13,7 +13,7 @@ from coherent import errors
 MAX_LENGTH = 2048
 RULE = f"an https URL of at most {MAX_LENGTH:,} characters, such as https://example.com/webhook"
 
-# A resolver that does not respond would take longer than the invocation.
+# getaddrinfo has no timeout of its own: a resolver that does not respond would outlast the invocation.
 _RESOLVER_SECONDS = 4
 _LABEL = "[0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
 # Excludes white space, backslashes, quotes and other characters that parsers of URLs read differently.
@@ -34,7 +34,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class Target(NamedTuple):
-    """Where a webhook's URL leads. *path* includes the query; *addresses* begin with those of IPv4."""
+    """The parts of a webhook's URL, and the addresses of its host, IPv4 first. *path* includes the query."""
 
     host: str
     port: int
@@ -43,7 +43,7 @@ class Target(NamedTuple):
 
 
 def parse(url: str) -> Target:
-    """Returns where *url* leads, without addresses. Raises `errors.InvalidRequest` if the text is malformed."""
+    """Returns the target of *url*, without addresses. Raises `errors.InvalidRequest` if the text is malformed."""
     if not url.lower().startswith("https://"):
         raise errors.InvalidRequest("url: must begin with https://")
     if "@" in re.split(r"[/?#\\]", url[len("https://") :], maxsplit=1)[0]:
@@ -53,7 +53,7 @@ def parse(url: str) -> Target:
     match = _URL.fullmatch(url)
     if match is None or not _is_host(match["host"]):
         raise errors.InvalidRequest(
-            "url: must have a host name (xn-- if it is not ASCII) or an IP address, and no characters to be escaped"
+            "url: must have a host name in ASCII (xn--) or an IP address; escape special characters with %"
         )
     port = int(match["port"] or 443)
     if port != 443 and os.environ["WEBHOOK_TARGETS"] == "public":
@@ -65,7 +65,7 @@ def parse(url: str) -> Target:
 
 
 def resolve(url: str) -> Target:
-    """Returns where *url* leads. Connect to one of these addresses: the resolver may respond differently next time.
+    """Returns the target of *url*. Connect to one of its addresses: the resolver may respond differently next time.
 
     Raises `errors.InvalidRequest` if the text is malformed, if the host does not resolve, or if any address is private.
     """
@@ -78,7 +78,7 @@ def resolve(url: str) -> Target:
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Returns whether *address* is one of the Internet. IPv4 addresses in IPv6 ones count too."""
+    """Returns whether *address* is on the Internet. An IPv4 address in an IPv6 one is judged alone."""
     if isinstance(address, IPv4Address):
         return address.is_global and not address.is_multicast
     if address in _NAT64 or address.ipv4_mapped is not None:

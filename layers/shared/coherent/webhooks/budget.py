@@ -1,4 +1,4 @@
-"""The time that the service waits for one webhook: five connections on average. One that hangs delays no other."""
+"""Limits the time that the service waits for a webhook, so that an endpoint that hangs does not delay others."""
 
 import time
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from coherent.storage.dynamodb import Tables
     from coherent.storage.rows import Attributes
 
-# The longest attempt. DNS, the connection, TLS, request and response all count.
+# The longest attempt, with DNS, connection, TLS, request and response.
 ATTEMPT_SECONDS = 10
 _MINUTE = 60
 # In a clock minute, five attempts may begin at once, and 25 more that hang are spread over the minute.

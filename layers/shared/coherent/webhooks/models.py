@@ -1,4 +1,4 @@
-"""The parameters of the webhook calls."""
+"""Request models of the webhook calls."""
 
 import time
 from collections.abc import Mapping
@@ -7,15 +7,13 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field
 
 from coherent import errors
-from coherent.changes.change import TYPES
+from coherent.changes.change import KEPT_SECONDS, TYPES
 from coherent.parameters import MAX_SECONDS, Boolean, Changes, Parameters, Seconds
 from coherent.webhooks import addresses
 
 _EVENTS_RULE = f"an array of at least one of {', '.join(TYPES)}; in a form, events[]=..."
 _TIME_RULE = f"a whole number of Unix seconds, from 0 to {MAX_SECONDS}"
-MAX_PERIOD = 24 * 60 * 60
-# Changes are kept as long.
-MAX_AGE = 7 * 24 * 60 * 60
+_MAX_PERIOD_SECONDS = 24 * 60 * 60
 
 
 def _require_type(event: str) -> str:
@@ -47,7 +45,7 @@ class CreateWebhook(Parameters):
 
     @classmethod
     def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:  # noqa: ARG003
-        """Says what is wrong with the text of the URL."""
+        """Returns the faults in the text of the URL."""
         return _url_faults(given)
 
 
@@ -61,7 +59,7 @@ class UpdateWebhook(Changes):
 
     @classmethod
     def conflicts(cls, given: Mapping[str, object], *, text: bool) -> list[str]:
-        """Requires an attribute, and says what is wrong with the text of the URL."""
+        """Requires an attribute, and returns the faults in the text of the URL."""
         return super().conflicts(given, text=text) + _url_faults(given)
 
 
@@ -75,10 +73,11 @@ class CreateRedelivery(Parameters):
     def parse(cls, given: Mapping[str, object], *, text: bool) -> Self:
         """Parses as all parameters. Requires a period of at most a day within the last seven days."""
         period, now = super().parse(given, text=text), int(time.time())
+        oldest = now - KEPT_SECONDS
         rules = {
             "from: must be less than to": period.from_ < period.to,
-            "from: must be at most seven days ago, since older changes are not kept": period.from_ >= now - MAX_AGE,
-            "to: must be at most a day after from": period.to - period.from_ <= MAX_PERIOD,
+            "from: must be at most seven days ago, since older changes are not kept": period.from_ >= oldest,
+            "to: must be at most a day after from": period.to - period.from_ <= _MAX_PERIOD_SECONDS,
             "to: must not be in the future": period.to <= now,
         }
         if faults := [rule for rule, is_kept in rules.items() if not is_kept]:

@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from coherent.storage.rows import Attributes
     from coherent.webhooks.models import CreateWebhook, UpdateWebhook
 
-# Each one multiplies the deliveries.
+# Each webhook gets its own copy of every event.
 MAX_WEBHOOKS = 20
 _PREVIOUS_SECRET_SECONDS = 24 * 60 * 60
-_FIRST_NUMBER = 1
-# A webhook gets no events of the time in which it is disabled, nor those that waited then.
+# A disabled webhook loses the events that wait for it, also those that left the full queue.
 _DISABLED: dict[str, Any] = {"is_enabled": False, "missed_since": None}
 _PARTITION = "operator#webhooks"
 _COUNT = rows.values({"user_id": f"{_PARTITION}#count", "id": "count"})
@@ -228,7 +227,7 @@ def _new_row(new: "CreateWebhook", key_id: str) -> "Attributes":
             "id": ids.new(now_ns),
             **_stored(new.model_dump()),
             "is_enabled": True,
-            "secret_number": _FIRST_NUMBER,
+            "secret_number": 1,
             "key_id": key_id,
             "created_at": now_ns // 1_000_000_000,
             "version": 1,

@@ -39,7 +39,7 @@ class Client:
             connection.sock = secure
             connection.request("POST", target.path, body, dict(headers))
             response = connection.getresponse()
-            # An endpoint may fail if nobody reads its response, which is of no use here.
+            # An endpoint may fail if the connection closes before it has sent its response.
             with suppress(*FAILURES):
                 response.read(_MAX_RESPONSE_BYTES)
             return response.status

@@ -1,11 +1,10 @@
-"""When a webhook that failed is called again. It depends on the age of the event alone, so nothing is stored for it."""
+"""The waits between attempts. They depend on the age of the event alone, so no row stores them."""
 
 import secrets
 
 # The waits after the first attempts that fail, in seconds.
 _WAITS = (5, 60, 5 * 60, 30 * 60, 2 * 60 * 60, 6 * 60 * 60)
-# SQS hides a message for 12 hours at most, counted from when the function got it, and that was within the visibility
-# timeout of the queue.
+# SQS hides a message for at most 12 hours after it was received, which was up to a visibility timeout (180 s) ago.
 _LAST_WAIT = 12 * 60 * 60 - 180
 GIVE_UP_SECONDS = 3 * 24 * 60 * 60
 _BUDGET_SECONDS = 60

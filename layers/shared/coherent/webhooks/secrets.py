@@ -18,9 +18,9 @@ _MASTER_BYTES = 32
 
 
 class MasterKeyReplaced(Exception):
-    """The stack's parameter has another master key than the one that the webhook's secret was derived from.
+    """The stack has another master key than the one that the webhook's secret was derived from.
 
-    Rotating the secret of the webhook gives it one of the present key.
+    A rotation gives the webhook a secret of the present key.
     """
 
 

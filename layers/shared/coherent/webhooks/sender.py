@@ -1,4 +1,4 @@
-"""Delivers the messages of the webhook queue: an event to a webhook, or the order to send old events once more."""
+"""Handles the messages of the webhook queue: sends an event to its webhook, or queues the events of a redelivery."""
 
 import json
 import time
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from coherent.storage.dynamodb import Tables
     from coherent.storage.rows import Attributes
 
-# A receiver that restarts or is deployed is back sooner.
+# A receiver that restarts or is deployed accepts events again sooner.
 _LATE_SECONDS = 30 * 60
-# A redelivery sends so many events a minute: more could fill the queue, and delay the events of other webhooks.
+# The events that a redelivery queues in a minute. More could fill the queue and delay the events of other webhooks.
 _REDELIVERED_EVENTS, _REDELIVERY_WAIT = 3000, 60
 # A page takes less than 10 s, and AWS clients start no request in the last 10 s.
 _LAST_PAGE_SECONDS = 20
@@ -33,10 +33,10 @@ logger = Logger()
 
 
 class Outcome(NamedTuple):
-    """What became of a message.
+    """The result of a message.
 
-    *details* are log fields. *wait* is when it must be delivered again, in seconds; None if it is done. *is_late* if
-    the attempt failed, and the event is old or a dead letter.
+    *details* are log fields. *wait* is the time in seconds until the next attempt; None if the message is done.
+    *is_late* says that the webhook did not accept the event, which is old or became a dead letter.
     """
 
     details: "Mapping[str, object]"
@@ -57,7 +57,7 @@ class Sender:
         self._dead_letters = DeadLetters()
 
     def deliver(self, record: "Mapping[str, Any]") -> Outcome:
-        """Delivers the message of *record*, one of SQS. Raises `errors.Unavailable`, among others of AWS."""
+        """Delivers the message of an SQS *record*. Raises `errors.Unavailable` and other errors of AWS."""
         age = time.time() - int(record["attributes"]["SentTimestamp"]) / 1000
         message = json.loads(record["body"])
         details = {
@@ -103,7 +103,7 @@ class Sender:
             headers = signatures.headers(str(event["id"]), body, secrets, time.time())
             return self._http.post(target, body, headers, ends_at - time.monotonic())
         except (MasterKeyReplaced, errors.InvalidRequest, *FAILURES) as error:
-            # Without its text, which may quote the response.
+            # The error's text may quote the response.
             return type(error).__name__
 
     def _wait(
@@ -120,12 +120,12 @@ class Sender:
         While the queue is full, the message leaves it: its event is redelivered when the webhook accepts another one.
         """
         is_late = wait is None or (has_failed and age > _LATE_SECONDS)
-        reason = "did not take it in three days"
+        reason = "did not accept the event in three days"
         if wait is not None and "event" in message and self._queue.is_full():
             if self._changes.are_kept:
                 self._webhooks.remember_missed(message["webhook_id"], message["created_at"])
                 return Outcome({**details, "dropped": "queue full"}, is_late=is_late)
-            wait, is_late, reason = None, True, "did not take it, and too many events wait"
+            wait, is_late, reason = None, True, "did not accept the event, and too many events wait"
         if wait is None:
             event = message.get("event", {})
             self._bury(message["webhook_id"], f"{reason}; last result: {details['result']}", event or message)
@@ -134,11 +134,12 @@ class Sender:
     def _redeliver_missed(self, row: "Attributes") -> None:
         """Starts the redelivery of the events that left the queue because it was full."""
         id, now, since = row["id"]["S"], int(time.time()), int(row["missed_since"]["N"])
-        # As if they had been in the queue: older ones are given up.
+        # In the queue, older events would have been given up too.
         start = max(since, now - schedule.GIVE_UP_SECONDS)
         if since < start:
-            self._bury(id, "did not take some events in three days", {"webhook_id": id, "from": since, "to": start - 1})
-        # Waits until the index has the latest events. The period includes those that leave the queue meanwhile.
+            missed = {"webhook_id": id, "from": since, "to": start - 1}
+            self._bury(id, "did not accept some events in three days", missed)
+        # The wait lets the index get the latest events. The period includes those that leave the queue until then.
         self._queue.send_redelivery(id, {"from": start, "to": now + _REDELIVERY_WAIT}, _REDELIVERY_WAIT)
         self._webhooks.forget_missed(id, since)
 
