@@ -160,7 +160,7 @@ def test_failure_of_ssm_or_lambda_creates_no_webhook(element: str, operation: st
         ("url=https://1.1.1.1:8443&events[]=message.created", "url: must have port 443, which is the default"),
         (
             "url=https://127.1&events[]=message.created",
-            "url: must have a host name (xn-- if it is not ASCII) or an IP address, and no characters to be escaped",
+            "url: must have a host name (xn-- if not ASCII) or an IP address; percent-encode what URLs do not allow",
         ),
         (
             "url=https://169.254.169.254/latest&events[]=message.created",
