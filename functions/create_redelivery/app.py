@@ -21,7 +21,7 @@ def handler(request: Request) -> Response:
     if not os.environ["CHANGES_TABLE_NAME"]:
         raise errors.InvalidRequest("from, to: this service keeps no changes, so it has none to send again")
     if not webhook_of(webhooks.row(id))["is_enabled"]:
-        raise errors.InvalidRequest("id: the webhook must be enabled")
+        raise errors.InvalidRequest("id: the webhook must be enabled (is_enabled=true) first")
     redelivery: Redelivery = {"webhook_id": id, "from": period.from_, "to": period.to}
     queue.send_redelivery(id, period.model_dump(by_alias=True))
     return Response(202, redelivery)

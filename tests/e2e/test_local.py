@@ -97,7 +97,9 @@ def test_token_command_prints_new_tokens(stack: Stack) -> None:
 def test_token_command_rejects_unknown_users(stack: Stack) -> None:
     rejected = run_command("--home", stack.home, "token", "root")
     assert rejected.returncode == 1
-    assert rejected.stderr == 'There is no demo user "root": use USER=kevin or USER=harry.\n'
+    assert (
+        rejected.stderr == 'There is no demo user "root": use USER=kevin or USER=harry, or for tokens USER=operator.\n'
+    )
 
 
 def test_token_command_needs_a_running_stack(tmp_path: Path) -> None:

@@ -115,7 +115,10 @@ def test_disabled_webhook_gets_no_redelivery() -> None:
     created, now = webhooks.create(), int(time.time())
     webhooks.put(created, is_enabled=False)
     response = post(created, {"from": now - 1, "to": now})
-    assert (response.status, response.message) == (400, "id: the webhook must be enabled")
+    assert (response.status, response.message) == (
+        400,
+        "id: the webhook must be enabled (is_enabled=true) first",
+    )
     assert taken() == []
 
 

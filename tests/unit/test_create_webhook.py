@@ -149,7 +149,7 @@ def test_failure_of_ssm_or_lambda_creates_no_webhook(element: str, operation: st
         ("url=https://1.1.1.1:8443&events[]=message.created", "url: must have port 443, which is the default"),
         (
             "url=https://127.1&events[]=message.created",
-            "url: must have a host name in ASCII (xn--) or an IP address; escape special characters with %",
+            "url: must have a host name (xn-- if not ASCII) or an IP address; percent-encode what URLs do not allow",
         ),
         (
             "url=https://169.254.169.254/latest&events[]=message.created",

@@ -196,6 +196,13 @@ def test_error_examples_fit_their_call(endpoint: str) -> None:
             assert names >= set(filter(None, parameters.split(", ")))
 
 
+@pytest.mark.parametrize("endpoint", OPERATIONS)
+def test_idempotency_key_is_shown_where_it_is_remembered(endpoint: str) -> None:
+    names = {parameter["name"] for parameter in OPERATIONS[endpoint].get("parameters", [])}
+    is_remembered = "Idempotent-Replayed" in OPERATIONS[endpoint]["responses"].get("201", {}).get("headers", {})
+    assert ("Idempotency-Key" in names) == is_remembered
+
+
 def test_message_of_a_contact_has_an_example_of_its_own() -> None:
     content = OPERATIONS["update_message"]["responses"]["403"]["content"][JSON]
     assert [example["message"] for example in examples(content)] == [

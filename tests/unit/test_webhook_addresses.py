@@ -12,7 +12,7 @@ from coherent.webhooks import addresses
 NO_HTTPS = "url: must begin with https://"
 CREDENTIALS = "url: must not contain credentials"
 FRAGMENT = "url: must not contain a fragment (#)"
-MALFORMED = "url: must have a host name in ASCII (xn--) or an IP address; escape special characters with %"
+MALFORMED = "url: must have a host name (xn-- if not ASCII) or an IP address; percent-encode what URLs do not allow"
 PORT_443 = "url: must have port 443, which is the default"
 PORT = "url: must have a port from 1 to 65535"
 PRIVATE = "url: must lead to public addresses only; private ones are never called"

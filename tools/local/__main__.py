@@ -130,7 +130,7 @@ def _run(home: Path, port: int) -> None:
 
 def _checked(user: str) -> str:
     if user not in users.DEMO_USERS:
-        raise Failure(f'There is no demo user "{user}": use USER=kevin or USER=harry.')
+        raise Failure(f'There is no demo user "{user}": use USER=kevin or USER=harry, or for tokens USER=operator.')
     return user
 
 

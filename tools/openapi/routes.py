@@ -188,8 +188,7 @@ ROUTES = [
           204, "The webhook is deleted.", request_headers=_CONDITIONS, errors=(400, 404, 412)),
     Route("post", "/webhooks/{id}/redeliveries", "create_redelivery", "Send the events of a period again",
           "Sends the events of a period to a webhook again, with the same ids: of at most a day, within the last seven "
-          "days. Repeating the request sends them once more, also with the same Idempotency-Key.",
+          "days. Repeating the request sends them once more, also with an Idempotency-Key.",
           202, "The period whose events will be sent.", "Redelivery", {"webhook_id": WEBHOOK_ID, **PERIOD},
-          body=CreateRedelivery, body_example=PERIOD, invalid=PERIOD | {"to": "now"},
-          request_headers=("Idempotency-Key",), errors=(400, 404, 413, 415)),
+          body=CreateRedelivery, body_example=PERIOD, invalid=PERIOD | {"to": "now"}, errors=(400, 404, 413, 415)),
 ]  # fmt: skip

@@ -53,7 +53,7 @@ def parse(url: str) -> Target:
     match = _URL.fullmatch(url)
     if match is None or not _is_host(match["host"]):
         raise errors.InvalidRequest(
-            "url: must have a host name in ASCII (xn--) or an IP address; escape special characters with %"
+            "url: must have a host name (xn-- if not ASCII) or an IP address; percent-encode what URLs do not allow"
         )
     port = int(match["port"] or 443)
     if port != 443 and os.environ["WEBHOOK_TARGETS"] == "public":

@@ -51,7 +51,10 @@ class Client:
 
 @contextmanager
 def _shut_down_at(ends_at: float, connected: socket.socket) -> Iterator[None]:
-    """Shuts *connected* down at *ends_at*, a monotonic time, unless the block ends before."""
+    """Shuts *connected* down at *ends_at*, a monotonic time, unless the block ends before.
+
+    Raises TimeoutError if the block fails after that time.
+    """
     # TLS takes over the socket, but not its duplicate.
     with connected.dup() as duplicate:
 
@@ -63,6 +66,11 @@ def _shut_down_at(ends_at: float, connected: socket.socket) -> Iterator[None]:
         watchdog.start()
         try:
             yield
+        except FAILURES:
+            if time.monotonic() < ends_at:
+                raise
+            # TLS reports the end of the connection, and not why it ended.
+            raise TimeoutError from None
         finally:
             watchdog.cancel()
             watchdog.join()
