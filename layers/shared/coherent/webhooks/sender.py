@@ -132,8 +132,13 @@ class Sender:
         return Outcome(details, wait, is_late)
 
     def _redeliver_missed(self, row: "Attributes") -> None:
-        """Starts the redelivery of the events that left the queue because it was full."""
+        """Starts the redelivery of the events that left the queue because it was full, once it is half empty.
+
+        Otherwise the redelivery would push out as many events, each of which would be missed and redelivered again.
+        """
         id, now, since = row["id"]["S"], int(time.time()), int(row["missed_since"]["N"])
+        if not self._queue.has_room() or not self._webhooks.claim_missed(id, since):
+            return
         # As if they had been in the queue: older ones are given up.
         start = max(since, now - schedule.GIVE_UP_SECONDS)
         if since < start:
