@@ -445,6 +445,7 @@ def test_missed_events_become_a_dead_letter_after_three_days(webhooks: Webhooks,
     webhooks.deliver(age=HOUR)
     server.behaviour = responding(200)
     publish(webhooks, webhook, range(3, 4))
+    webhooks.pass_waits()
     webhooks.deliver()
     (dead_letter,) = dead_letters(queue)
     detail = dead_letter["event"]["detail"]
@@ -476,6 +477,41 @@ def test_disabled_webhook_forgets_what_it_has_missed(webhooks: Webhooks, server:
     assert "missed_since" in webhooks.row(webhook)
     webhooks.update(webhook, is_enabled=False)
     assert "missed_since" not in webhooks.row(webhook)
+
+
+@pytest.mark.usefixtures("full_queue")
+def test_success_in_a_full_queue_starts_no_redelivery(webhooks: Webhooks, server: Receiver) -> None:
+    # It would push out as many events as it sends, each of which would start the next redelivery.
+    webhook = webhooks.create(url(server))
+    publish(webhooks, webhook, range(1, 5), age=60)
+
+    def behave(handler: Handler) -> None:
+        responding(200 if len(server.received) == 2 else 503)(handler)
+
+    server.behaviour = behave
+    # The second succeeds while the queue is full, and the last waits.
+    assert webhooks.deliver() == [None, None, None, 5]
+    webhooks.pass_waits()
+    assert [message["event"]["id"] for message in webhooks.messages()] == [change(4).event_id]
+    assert "missed_since" in webhooks.row(webhook)
+
+
+@pytest.mark.usefixtures("full_queue")
+def test_simultaneous_successes_start_one_redelivery(webhooks: Webhooks, server: Receiver) -> None:
+    webhook = webhooks.create(url(server))
+    publish(webhooks, webhook, range(1, 3))
+    server.behaviour = responding(503)
+    webhooks.deliver()
+    webhooks.pass_waits()
+    server.behaviour = responding(200)
+    row = webhooks.row(webhook)
+    assert webhooks.deliver() == [None]
+    # Another invocation that has read the row before, but while the first is between its writes.
+    tables.put_row(webhooks.row(webhook) | {"missed_since": row["missed_since"]})
+    webhooks.send(webhook, change(3))
+    assert webhooks.deliver() == [None]
+    webhooks.pass_waits()
+    assert len(webhooks.messages()) == 1
 
 
 def test_release_exercise_without_records_succeeds() -> None:

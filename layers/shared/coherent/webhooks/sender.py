@@ -132,8 +132,13 @@ class Sender:
         return Outcome(details, wait, is_late)
 
     def _redeliver_missed(self, row: "Attributes") -> None:
-        """Starts the redelivery of the events that left the queue because it was full."""
+        """Starts the redelivery of the events that left the queue because it was full, once it is half empty.
+
+        Otherwise the redelivery would push out as many events, each of which would be missed and redelivered again.
+        """
         id, now, since = row["id"]["S"], int(time.time()), int(row["missed_since"]["N"])
+        if not self._queue.has_room() or not self._webhooks.claim_missed(id, since):
+            return
         # In the queue, older events would have been given up too.
         start = max(since, now - schedule.GIVE_UP_SECONDS)
         if since < start:
@@ -150,6 +155,9 @@ class Sender:
     def _redeliver(self, row: "Attributes", redelivery: "Mapping[str, Any]") -> int:
         """Sends the next events of a redelivery to the queue, and the rest of the redelivery. Returns their number."""
         webhook = webhook_of(row)
+        if not self._changes.are_kept:
+            self._bury(webhook["id"], "gets no old events: the stack keeps no changes", redelivery)
+            return 0
         sent = 0
         period = Period(redelivery["from"], redelivery["to"], redelivery.get("slot"), redelivery.get("cursor"))
         for page in self._changes.pages(period):
