@@ -25,6 +25,7 @@ _PREVIOUS_SECRET_SECONDS = 24 * 60 * 60
 _REDELIVERY_SECONDS = 10 * 60
 # A disabled webhook loses the events that wait for it, also those that left the full queue.
 _DISABLED: dict[str, Any] = {"is_enabled": False, "missed_since": None}
+_FIRST_NUMBER = 1
 _PARTITION = "operator#webhooks"
 _COUNT = rows.values({"user_id": f"{_PARTITION}#count", "id": "count"})
 
@@ -241,7 +242,7 @@ def _new_row(new: "CreateWebhook", key_id: str) -> "Attributes":
             "id": ids.new(now_ns),
             **_stored(new.model_dump()),
             "is_enabled": True,
-            "secret_number": 1,
+            "secret_number": _FIRST_NUMBER,
             "key_id": key_id,
             "created_at": now_ns // 1_000_000_000,
             "version": 1,
