@@ -477,5 +477,49 @@ def test_disabled_webhook_forgets_what_it_has_missed(webhooks: Webhooks, server:
     assert "missed_since" not in webhooks.row(webhook)
 
 
+@pytest.mark.usefixtures("full_queue")
+@pytest.mark.parametrize(("age", "pause"), [(60, 10 * 60), (HOUR, HOUR)])
+def test_events_that_leave_a_full_queue_again_are_not_multiplied(
+    webhooks: Webhooks, server: Receiver, pass_time: Callable[[int], None], age: int, pause: int
+) -> None:
+    pass_time(0)
+    webhook = webhooks.create(url(server))
+    publish(webhooks, webhook, range(1, 9), age=age)
+
+    def alternate(handler: Handler) -> None:
+        responding(503 if len(server.received) % 2 else 200)(handler)
+
+    server.behaviour = alternate
+    # Each success follows a failure.
+    webhooks.deliver(age=age)
+    webhooks.pass_waits()
+    assert ["redelivery" in message for message in webhooks.messages()] == [True]
+    for seconds, orders in ((pause - 1, 0), (1, 1)):
+        pass_time(seconds)
+        webhooks.send(webhook, change(9))
+        webhooks.send(webhook, change(9))
+        webhooks.deliver()
+        webhooks.pass_waits()
+        assert len(webhooks.messages()) == orders
+
+
+@pytest.mark.usefixtures("full_queue")
+def test_simultaneous_successes_start_one_redelivery(webhooks: Webhooks, server: Receiver) -> None:
+    webhook = webhooks.create(url(server))
+    publish(webhooks, webhook, range(1, 3))
+    server.behaviour = responding(503)
+    webhooks.deliver()
+    webhooks.pass_waits()
+    server.behaviour = responding(200)
+    row = webhooks.row(webhook)
+    assert webhooks.deliver() == [None]
+    # Another invocation that has read the row before, but while the first is between its writes.
+    tables.put_row(webhooks.row(webhook) | {"missed_since": row["missed_since"]})
+    webhooks.send(webhook, change(3))
+    assert webhooks.deliver() == [None]
+    webhooks.pass_waits()
+    assert len(webhooks.messages()) == 1
+
+
 def test_release_exercise_without_records_succeeds() -> None:
     assert handler("deliver_webhook")({"Records": []}, Context(30)) == {"batchItemFailures": []}

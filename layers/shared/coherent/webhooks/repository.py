@@ -145,11 +145,20 @@ class WebhookRepository:
         is_earlier = "is_enabled = :one AND (attribute_not_exists(missed_since) OR missed_since > :since)"
         self._update_missed(id, "SET missed_since = :since", is_earlier, {":since": since, ":one": 1})
 
+    def claim_missed(self, id: str, since: int, latest: int) -> bool:
+        """Returns whether the caller may start the redelivery of what the webhook has missed *since*.
+
+        It may not if another one has started after *latest*.
+        """
+        is_free = "missed_since = :since AND (attribute_not_exists(redelivered_at) OR redelivered_at <= :latest)"
+        values = {":since": since, ":now": int(time.time()), ":latest": latest}
+        return self._update_missed(id, "SET redelivered_at = :now", is_free, values)
+
     def forget_missed(self, id: str, since: int) -> None:
         """Forgets that the webhook has missed events, unless it has missed earlier ones than *since*."""
         self._update_missed(id, "REMOVE missed_since", "missed_since = :since", {":since": since})
 
-    def _update_missed(self, id: str, expression: str, condition: str, values: Mapping[str, object]) -> None:
+    def _update_missed(self, id: str, expression: str, condition: str, values: Mapping[str, object]) -> bool:
         # The version stays: clients do not see the attribute.
         with suppress(self._client.exceptions.ConditionalCheckFailedException):
             retry_conflicts(
@@ -160,6 +169,8 @@ class WebhookRepository:
                 ConditionExpression=condition,
                 ExpressionAttributeValues=rows.values(values),
             )
+            return True
+        return False
 
     def delete(self, id: str, preconditions: Preconditions) -> None:
         """Deletes the webhook. Raises as `update` does."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _LATE_SECONDS = 30 * 60
 # A redelivery sends so many events a minute: more could fill the queue, and delay the events of other webhooks.
 _REDELIVERED_EVENTS, _REDELIVERY_WAIT = 3000, 60
+_REDELIVERY_PAUSE = 10 * 60
 # A page takes less than 10 s, and AWS clients start no request in the last 10 s.
 _LAST_PAGE_SECONDS = 20
 
@@ -132,10 +133,16 @@ class Sender:
         return Outcome(details, wait, is_late)
 
     def _redeliver_missed(self, row: "Attributes") -> None:
-        """Starts the redelivery of the events that left the queue because it was full."""
+        """Starts the redelivery of the events that left the queue because it was full.
+
+        After a redelivery, the next one waits until as much time has passed as both go back: events may leave the queue
+        again, and would be multiplied if each success started another redelivery.
+        """
         id, now, since = row["id"]["S"], int(time.time()), int(row["missed_since"]["N"])
         # As if they had been in the queue: older ones are given up.
         start = max(since, now - schedule.GIVE_UP_SECONDS)
+        if not self._webhooks.claim_missed(id, since, min(now - _REDELIVERY_PAUSE, (start + now) // 2)):
+            return
         if since < start:
             self._bury(id, "did not take some events in three days", {"webhook_id": id, "from": since, "to": start - 1})
         # Waits until the index has the latest events. The period includes those that leave the queue meanwhile.
