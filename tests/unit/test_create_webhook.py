@@ -125,6 +125,16 @@ def test_simultaneous_first_webhooks_share_one_master_key(monkeypatch: pytest.Mo
     assert first.prepare() == second.prepare()
 
 
+def test_first_webhook_beside_another_may_be_told_to_try_again() -> None:
+    ssm = vars(importlib.import_module("functions.create_webhook.app"))["secrets"]._ssm
+    with Stubber(ssm) as stubber:
+        stubber.add_client_error("get_parameter", "ParameterNotFound")
+        # SSM lets only one of simultaneous requests change a parameter.
+        stubber.add_client_error("put_parameter", "TooManyUpdates")
+        response = post()
+    assert (response.status, stored()) == (503, [])
+
+
 @pytest.mark.parametrize(
     ("element", "operation", "code", "status"),
     [

@@ -35,8 +35,10 @@ _THROTTLED = {
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "ThrottlingException",
-    # Of Cognito.
+    # Of Cognito and Lambda.
     "TooManyRequestsException",
+    # Of SSM.
+    "TooManyUpdates",
     "TransactionInProgressException",
 }
 _CONFLICT = "TransactionConflict"
