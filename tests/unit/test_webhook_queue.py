@@ -190,6 +190,19 @@ def test_redelivery_goes_on_when_time_is_up(webhooks: Webhooks, monkeypatch: pyt
     assert len(redeliver(webhooks, webhook, now - HOUR, now)) == 5
 
 
+def test_redelivery_becomes_a_dead_letter_if_changes_are_no_longer_kept(
+    webhooks: Webhooks, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = webhooks.create(URL)
+    # The parameter Changes was switched off while the order waited.
+    monkeypatch.setattr("functions.deliver_webhook.app.sender._changes._table_name", "")
+    assert redeliver(webhooks, webhook, 0, 1) == []
+    (letter,) = boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]
+    dead_letter = json.loads(letter["Body"])
+    assert dead_letter["reason"] == f"Webhook {webhook.id} gets no old events: the stack keeps no changes"
+    assert dead_letter["event"]["detail"] == {"from": 0, "to": 1}
+
+
 def test_redelivery_waits_while_the_budget_is_exhausted(webhooks: Webhooks) -> None:
     webhook = webhooks.create(URL)
     budget = handler("deliver_webhook").__globals__["sender"]._budget

@@ -156,6 +156,9 @@ class Sender:
     def _redeliver(self, row: "Attributes", redelivery: "Mapping[str, Any]") -> int:
         """Sends the next events of a redelivery to the queue, and the rest of the redelivery. Returns their number."""
         webhook = webhook_of(row)
+        if not self._changes.are_kept:
+            self._bury(webhook["id"], "gets no old events: the stack keeps no changes", redelivery)
+            return 0
         sent = 0
         period = Period(redelivery["from"], redelivery["to"], redelivery.get("slot"), redelivery.get("cursor"))
         for page in self._changes.pages(period):
