@@ -480,20 +480,29 @@ def test_disabled_webhook_forgets_what_it_has_missed(webhooks: Webhooks, server:
 
 
 @pytest.mark.usefixtures("full_queue")
-def test_success_in_a_full_queue_starts_no_redelivery(webhooks: Webhooks, server: Receiver) -> None:
-    # It would push out as many events as it sends, each of which would start the next redelivery.
+@pytest.mark.parametrize(("age", "pause"), [(60, 10 * 60), (HOUR, HOUR)])
+def test_events_that_leave_a_full_queue_again_are_not_multiplied(
+    webhooks: Webhooks, server: Receiver, pass_time: Callable[[int], None], age: int, pause: int
+) -> None:
+    pass_time(0)
     webhook = webhooks.create(url(server))
-    publish(webhooks, webhook, range(1, 5), age=60)
+    publish(webhooks, webhook, range(1, 9), age=age)
 
-    def behave(handler: Handler) -> None:
-        responding(200 if len(server.received) == 2 else 503)(handler)
+    def alternate(handler: Handler) -> None:
+        responding(503 if len(server.received) % 2 else 200)(handler)
 
-    server.behaviour = behave
-    # The second succeeds while the queue is full, and the last waits.
-    assert webhooks.deliver() == [None, None, None, 5]
+    server.behaviour = alternate
+    # Each success follows a failure.
+    webhooks.deliver(age=age)
     webhooks.pass_waits()
-    assert [message["event"]["id"] for message in webhooks.messages()] == [change(4).event_id]
-    assert "missed_since" in webhooks.row(webhook)
+    assert ["redelivery" in message for message in webhooks.messages()] == [True]
+    for seconds, orders in ((pause - 1, 0), (1, 1)):
+        pass_time(seconds)
+        webhooks.send(webhook, change(9))
+        webhooks.send(webhook, change(9))
+        webhooks.deliver()
+        webhooks.pass_waits()
+        assert len(webhooks.messages()) == orders
 
 
 @pytest.mark.usefixtures("full_queue")

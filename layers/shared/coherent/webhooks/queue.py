@@ -54,17 +54,10 @@ class WebhookQueue:
 
     def is_full(self) -> bool:
         """Returns whether too many messages are in flight for another one to wait. Raises `errors.Unavailable`."""
-        return self._in_flight() >= MAX_IN_FLIGHT
-
-    def has_room(self) -> bool:
-        """Returns whether the queue is at most half full. Raises `errors.Unavailable`."""
-        return self._in_flight() <= MAX_IN_FLIGHT // 2
-
-    def _in_flight(self) -> int:
         name = "ApproximateNumberOfMessagesNotVisible"
         with translate_errors():
             response = self._sqs.get_queue_attributes(QueueUrl=os.environ["WEBHOOK_QUEUE_URL"], AttributeNames=[name])
-        return int(response["Attributes"][name])
+        return int(response["Attributes"][name]) >= MAX_IN_FLIGHT
 
     def postpone(self, record: Mapping[str, Any], seconds: int) -> None:
         """Makes the queue deliver the message of *record* again in *seconds*. Logs failures."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 # Each webhook gets its own copy of every event.
 MAX_WEBHOOKS = 20
 _PREVIOUS_SECRET_SECONDS = 24 * 60 * 60
-# Redeliveries of what a webhook has missed begin at most so often.
-_REDELIVERY_SECONDS = 10 * 60
 # A disabled webhook loses the events that wait for it, also those that left the full queue.
 _DISABLED: dict[str, Any] = {"is_enabled": False, "missed_since": None}
 _FIRST_NUMBER = 1
@@ -147,14 +145,13 @@ class WebhookRepository:
         is_earlier = "is_enabled = :one AND (attribute_not_exists(missed_since) OR missed_since > :since)"
         self._update_missed(id, "SET missed_since = :since", is_earlier, {":since": since, ":one": 1})
 
-    def claim_missed(self, id: str, since: int) -> bool:
+    def claim_missed(self, id: str, since: int, latest: int) -> bool:
         """Returns whether the caller may start the redelivery of what the webhook has missed *since*.
 
-        No other caller may for ten minutes.
+        It may not if another one has started after *latest*.
         """
-        now = int(time.time())
         is_free = "missed_since = :since AND (attribute_not_exists(redelivered_at) OR redelivered_at <= :latest)"
-        values = {":since": since, ":now": now, ":latest": now - _REDELIVERY_SECONDS}
+        values = {":since": since, ":now": int(time.time()), ":latest": latest}
         return self._update_missed(id, "SET redelivered_at = :now", is_free, values)
 
     def forget_missed(self, id: str, since: int) -> None:

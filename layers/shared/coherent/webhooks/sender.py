@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _LATE_SECONDS = 30 * 60
 # The events that a redelivery queues in a minute. More could fill the queue and delay the events of other webhooks.
 _REDELIVERED_EVENTS, _REDELIVERY_WAIT = 3000, 60
+_REDELIVERY_PAUSE = 10 * 60
 # A page takes less than 10 s, and AWS clients start no request in the last 10 s.
 _LAST_PAGE_SECONDS = 20
 
@@ -132,15 +133,16 @@ class Sender:
         return Outcome(details, wait, is_late)
 
     def _redeliver_missed(self, row: "Attributes") -> None:
-        """Starts the redelivery of the events that left the queue because it was full, once it is half empty.
+        """Starts the redelivery of the events that left the queue because it was full.
 
-        Otherwise the redelivery would push out as many events, each of which would be missed and redelivered again.
+        The next one waits until the oldest of them is twice as old: the endpoint may reject these events again, and each
+        success would otherwise multiply them.
         """
         id, now, since = row["id"]["S"], int(time.time()), int(row["missed_since"]["N"])
-        if not self._queue.has_room() or not self._webhooks.claim_missed(id, since):
-            return
         # In the queue, older events would have been given up too.
         start = max(since, now - schedule.GIVE_UP_SECONDS)
+        if not self._webhooks.claim_missed(id, since, min(now - _REDELIVERY_PAUSE, (start + now) // 2)):
+            return
         if since < start:
             missed = {"webhook_id": id, "from": since, "to": start - 1}
             self._bury(id, "did not accept some events in three days", missed)
