@@ -135,8 +135,8 @@ class Sender:
     def _redeliver_missed(self, row: "Attributes") -> None:
         """Starts the redelivery of the events that left the queue because it was full.
 
-        The next one waits until the oldest of them is twice as old: the endpoint may reject these events again, and each
-        success would otherwise multiply them.
+        The next one waits until the oldest of them is twice as old: the endpoint may reject these events again, and
+        each success would otherwise multiply them.
         """
         id, now, since = row["id"]["S"], int(time.time()), int(row["missed_since"]["N"])
         # In the queue, older events would have been given up too.
