@@ -16,7 +16,7 @@ from coherent.webhooks.queue import WebhookQueue
 from tests import streams
 from tests.handlers import Context, event, handler
 from tests.webhooks import Webhook, Webhooks, change
-from tests.wire import Wire
+from tests.wire import Wire, error_response
 
 pytestmark = pytest.mark.usefixtures("no_backoff", "stream_records")
 
@@ -83,6 +83,21 @@ def test_publishing_nothing_reads_no_webhooks(wire: Wire) -> None:
     wire.reset()
     handler("publish_changes")({"Records": []}, Context(60))
     assert wire.requests == []
+
+
+def test_batch_that_is_repeated_reaches_webhooks_once(webhooks: Webhooks, wire: Wire) -> None:
+    webhooks.create(URL)
+    wire.fault = lambda request: (
+        error_response(request, 400, "AccessDeniedException")
+        if b"attribute_not_exists" in (request.body or b"")
+        else None
+    )
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            publish(record())
+    wire.fault = None
+    (created,) = publish(record())
+    assert [message["event"]["id"] for message in webhooks.messages()] == [created.event_id]
 
 
 def test_sample_event_reaches_webhooks(webhooks: Webhooks) -> None:

@@ -22,7 +22,7 @@ logger = Logger()
 
 
 class Publisher:
-    """Publishes changes to webhooks, to the event bus and to the feeds of their users."""
+    """Publishes changes to the event bus, to the feeds of their users, and to webhooks."""
 
     def __init__(self, tables: "Tables") -> None:
         self._webhooks = WebhookRepository(tables)
@@ -34,8 +34,9 @@ class Publisher:
     def publish(self, records: Sequence[dict[str, Any]]) -> None:
         """Publishes the changes in *records*. A malformed record becomes a dead letter.
 
-        Logs failures, and raises RuntimeError after all have been tried: the batch must be repeated, although some of
-        its changes are then published again.
+        Logs failures, and raises RuntimeError after bus and feeds have been tried: the batch must be repeated, although
+        some of its changes are then published again. Webhooks get them only after all others: otherwise every
+        repetition would reach the endpoints.
         """
         changes = [change for record in records if (change := self._parse(record)) is not None]
         of_user = defaultdict(list)
@@ -49,13 +50,13 @@ class Publisher:
             if webhook["is_enabled"] and change.type in webhook["events"]
         ]
         publications = [
-            partial(self._webhook_queue.send_events, deliveries),
             partial(self._bus.put, changes),
             # Redeliveries to webhooks read the index.
             *(partial(self._feed.append, *each, is_indexed=bool(webhooks)) for each in of_user.items()),
         ]
         if failed := sum(map(_has_failed, publications)):
             raise RuntimeError(f"{failed} of {len(publications)} publications failed")
+        self._webhook_queue.send_events(deliveries)
 
     def _parse(self, record: dict[str, Any]) -> Change | None:
         try:
