@@ -55,7 +55,6 @@ WEBHOOK: dict[str, Any] = {
     "created_at": 1795374120,
 }
 SECRET = {"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDazfWSP/IK9g="}
-ROTATED_WEBHOOK = WEBHOOK | {"previous_secret_valid_until": 1795460520} | SECRET
 PERIOD = {"from": 1795366800, "to": 1795370400}
 CHANGE: dict[str, Any] = {
     "number": 18,
@@ -74,7 +73,8 @@ ATTRIBUTES: dict[str, Any] = {
     **MESSAGE,
     **ENTRY,
     **UNREAD_COUNT,
-    **ROTATED_WEBHOOK,
+    **WEBHOOK,
+    **SECRET,
     **PERIOD,
     **{f"Change.{name}": value for name, value in CHANGE.items()},
     "Changes.data": [CHANGE],
@@ -84,6 +84,7 @@ ATTRIBUTES: dict[str, Any] = {
     "Webhook.id": WEBHOOK_ID,
     "Webhooks.data": [WEBHOOK],
     "rotate_secret": True,
+    "previous_secret_valid_until": 1795460520,
     "Conversation.id": CONVERSATION_ID,
     "Contact.id": "harry",
     "Message.id": MESSAGE_ID,

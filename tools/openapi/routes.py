@@ -22,7 +22,6 @@ from tools.openapi.examples import (
     NEW_MESSAGE,
     PERIOD,
     REACTIONS,
-    ROTATED_WEBHOOK,
     SECRET,
     UNREAD_COUNT,
     WEBHOOK,
@@ -180,8 +179,8 @@ ROUTES = [
     Route("put", "/webhooks/{id}", "update_webhook", "Change a webhook, or rotate its secret",
           "Changes the URL or the events of a webhook, disables or enables it, or rotates its secret. Attributes that "
           "are left out stay as they are. After a rotation, the old secret stays valid for 24 hours.",
-          200, "The webhook after the change; after a rotation with the new secret.", "Webhook", ROTATED_WEBHOOK,
-          ("ETag",), body=UpdateWebhook, body_example={"rotate_secret": True}, invalid={"events": []},
+          200, "The webhook after the change; after a rotation with the new secret.", "Webhook", WEBHOOK,
+          ("ETag",), body=UpdateWebhook, body_example={"is_enabled": True}, invalid={"events": []},
           request_headers=_CONDITIONS, errors=(400, 404, 412, 413, 415)),
     Route("delete", "/webhooks/{id}", "delete_webhook", "Delete a webhook",
           "Deletes a webhook. Events that wait for it are not sent.",
