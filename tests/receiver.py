@@ -5,7 +5,7 @@ import hmac
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +62,9 @@ def receiving(authority: trustme.CA, *names: str) -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             receiver.received.append(Received(time.monotonic(), self.path, headers, body))
-            receiver.behaviour(self)
+            # The client may close the connection first.
+            with suppress(OSError):
+                receiver.behaviour(self)
 
     with listening(_Handler, context) as url:
         receiver = Receiver(int(url.rpartition(":")[2]))

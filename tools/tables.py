@@ -46,9 +46,12 @@ def next_change(deployed: dict[str, Any], wanted: dict[str, Any]) -> str | None:
 
 
 def keep_tables(deployed: dict[str, Any], built: dict[str, Any]) -> None:
-    """Gives the tables of *built* the indexes and the stream that they have in *deployed*."""
+    """Gives the tables of *built* the indexes and the stream that they have in *deployed*.
+
+    A table that an older release does not have is deleted or retained, as its DeletionPolicy says.
+    """
     for name, resource in deployed["Resources"].items():
-        if resource["Type"] == _TABLE:
+        if resource["Type"] == _TABLE and name in built["Resources"]:
             kept = {part: resource["Properties"][part] for part in _KEPT if part in resource["Properties"]}
             built["Resources"][name]["Properties"] |= kept
 
