@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -40,7 +40,10 @@ class Webhooks:
         """Records `waits` for the duration of the block."""
         events = handler("deliver_webhook").__globals__["queue"]._sqs.meta.events
         name = "provide-client-params.sqs.ChangeMessageVisibility"
-        note: Callable[..., None] = lambda params, **_: self.waits.append(params["VisibilityTimeout"])  # noqa: E731
+
+        def note(params: dict[str, Any], **_: object) -> None:
+            self.waits.append(params["VisibilityTimeout"])
+
         events.register(name, note)
         try:
             yield
@@ -105,9 +108,12 @@ class Webhooks:
 
     def _received(self, *, delete: bool = False) -> list[dict[str, Any]]:
         records: list[dict[str, Any]] = []
-        receive: Callable[[], Any] = lambda: self._sqs.receive_message(  # noqa: E731 - for iter
-            QueueUrl=self.queue_url, MaxNumberOfMessages=10, AttributeNames=["All"], VisibilityTimeout=180
-        ).get("Messages", [])
+
+        def receive() -> Any:
+            return self._sqs.receive_message(
+                QueueUrl=self.queue_url, MaxNumberOfMessages=10, AttributeNames=["All"], VisibilityTimeout=180
+            ).get("Messages", [])
+
         for found in iter(receive, []):
             for message in found:
                 records.append(

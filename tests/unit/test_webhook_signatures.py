@@ -1,6 +1,7 @@
 """docs/api.md: the functions that verify signatures accept what the service sends, and nothing else."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -33,8 +34,9 @@ def in_python(calls: list[tuple[str, dict[str, str], bytes]]) -> list[list[bool]
 def in_javascript(calls: list[tuple[str, dict[str, str], bytes]]) -> list[list[bool]]:
     """Returns the same."""
     node = shutil.which("node")
-    if node is None:
-        pytest.skip("Node.js is not installed")
+    if node is None and "CI" not in os.environ:
+        pytest.skip("Node.js is not installed (on Debian: apt-get install nodejs)")
+    assert node is not None
     given = json.dumps([(secret, headers, body.decode()) for secret, headers, body in calls])
     script = f"""{code("javascript")}
     const results = {given}.map(([secret, headers, body]) =>

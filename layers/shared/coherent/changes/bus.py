@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from coherent.changes.change import Change
 
-# PutEvents takes 256 KB for all entries, of which names and time take a little.
+# PutEvents takes 256 KB for all entries. Their names and times need the difference.
 _MAX_BYTES = 250_000
 
 
@@ -26,7 +26,7 @@ class EventBus:
         self._source = os.environ["POWERTOOLS_SERVICE_NAME"]
 
     def put(self, changes: "Sequence[Change]") -> None:
-        """Puts an event for each of *changes*. Retries those that EventBridge rejects.
+        """Puts an event for each of *changes*. Retries rejected ones.
 
         Raises `errors.Unavailable` if EventBridge throttles, fails or does not respond.
         """

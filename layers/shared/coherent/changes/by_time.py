@@ -26,7 +26,7 @@ _PAGE = 100
 
 
 class Period(NamedTuple):
-    """The seconds from *start* to *end*, both included, of which some may have been read before. Unix time.
+    """The Unix seconds from *start* to *end*, both included. A redelivery may have read a part already.
 
     *slot* and *key* are the partition that is read next, and the last key that was read in it.
     """

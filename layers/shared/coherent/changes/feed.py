@@ -36,7 +36,7 @@ _SETTLED_SECONDS = 60 * 60
 # Lambda may have repeated a batch of the stream that is older.
 _REPEATED_SECONDS = 30
 _MAX_CLOCK_DIFFERENCE_SECONDS = 60
-# Rows that are read back to find those that a repeated batch has appended before.
+# The last rows of the feed, which are compared with a batch that may be a repeated one.
 _MAX_READ_BACK = 1000
 # An attempt fails only if another publisher has taken the number.
 _ATTEMPTS = 20

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Each webhook gets its own copy of every event.
 MAX_WEBHOOKS = 20
 _PREVIOUS_SECRET_SECONDS = 24 * 60 * 60
-# A disabled webhook loses the events that wait for it, also those that left the full queue.
+# A disabled webhook loses its waiting events, including those that left the full queue.
 _DISABLED: dict[str, Any] = {"is_enabled": False, "missed_since": None}
 _FIRST_NUMBER = 1
 _PARTITION = "operator#webhooks"

@@ -146,7 +146,7 @@ class Sender:
         if since < start:
             missed = {"webhook_id": id, "from": since, "to": start - 1}
             self._bury(id, "did not accept some events in three days", missed)
-        # The wait lets the index get the latest events. The period includes those that leave the queue until then.
+        # The index shows the latest events a moment later. More events may leave the queue during the wait.
         self._queue.send_redelivery(id, {"from": start, "to": now + _REDELIVERY_WAIT}, _REDELIVERY_WAIT)
         self._webhooks.forget_missed(id, since)
 
